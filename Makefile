@@ -1,0 +1,58 @@
+# The words that people and CI share. Every one of them sets up what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+APP ?= examples.fastapi_app:app
+
+.PHONY: serve test unit e2e check lint fmt bench bench-short docs clean
+
+serve: $(VENV)/serve.done        ## serve the example on every core
+	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
+
+test: $(VENV)/test.done          ## the whole test suite
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/test.done          ## all but the tests with real processes
+	$(BIN)/python -m pytest -m "not e2e"
+
+e2e: $(VENV)/test.done           ## the tests with real processes and clients
+	$(BIN)/python -m pytest -m e2e
+
+check: lint test                 ## lint, types, layers, budgets, tests
+
+lint: $(VENV)/test.done          ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(VENV)/test.done           ## format the code, write the generated parts of the documentation
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python -m tests.options_table README.md
+
+bench: $(VENV)/bench.done        ## compare with peers; takes some minutes, wrk and autocannon must be installed
+	$(BIN)/python -m benchmarks.peers
+
+bench-short: $(VENV)/bench.done  ## the same in one minute
+	$(BIN)/python -m benchmarks.peers --short
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[examples]"
+	touch $@
+
+$(VENV)/test.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+$(VENV)/bench.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[benchmark]"
+	touch $@

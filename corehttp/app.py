@@ -1,0 +1,122 @@
+"""From "module:attribute" to an ASGI callable."""
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from typing import cast
+
+from corehttp.asgi import ASGIApp, Unchecked
+from corehttp.errors import StartupError
+
+
+def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> ASGIApp:
+    """The application that `target` names, or is.
+
+    "package.module:name.attribute" imports the module and follows the attributes; "package.module" means its `app`.
+    With `factory` the result of calling it is the application. Raises StartupError, with the traceback as its detail
+    where the application's own code is at fault.
+    """
+    if isinstance(target, str):
+        found = _follow(target, app_dir)
+        name = target
+    else:
+        found = target
+        name = repr(target)
+    if factory:
+        found = _make(found, name)
+    if not callable(found):
+        raise StartupError(f"{name} is not an ASGI application: {type(found).__name__} objects cannot be called")
+    if inspect.isclass(found):
+        raise StartupError(f"{name} is a class; name an instance, or a function that makes one with --factory")
+    return _as_asgi3(found, name)
+
+
+def _follow(target: str, app_dir: str) -> Unchecked:
+    module_name, _, attributes = target.partition(":")
+    attributes = attributes or "app"
+    if not all(part.isidentifier() for part in (*module_name.split("."), *attributes.split("."))):
+        raise StartupError(f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app")
+    directory = os.path.abspath(app_dir or os.getcwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    found = _import(module_name, directory)
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise StartupError(
+                f"the module {module_name!r} has no attribute {attributes!r}{_candidates(found)}"
+            ) from None
+    return found
+
+
+def _import(module_name: str, directory: str) -> Unchecked:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only the module that was asked for: one that it imports itself is the application's own fault.
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise StartupError(
+                f"there is no module {error.name!r} in {directory} or among the installed packages; "
+                "start in its directory or name it with --app-dir"
+            ) from None
+        raise StartupError(f"the module {module_name!r} cannot be imported: {error}", own_traceback()) from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise StartupError(f"the module {module_name!r} cannot be imported: {error!r}", own_traceback()) from error
+
+
+def _make(factory: Unchecked, name: str) -> Unchecked:
+    if not callable(factory):
+        raise StartupError(f"{name} is not a factory: {type(factory).__name__} objects cannot be called")
+    try:
+        return factory()
+    except Exception as error:
+        raise StartupError(f"the factory {name} failed: {error!r}", own_traceback()) from error
+
+
+def _as_asgi3(app: Unchecked, name: str) -> ASGIApp:
+    """Refuse what would fail at the first request: a plain function, a WSGI application, a factory."""
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return cast(ASGIApp, app)  # written in C, say: only a call can tell
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if takes_any or len(needed) == 3:
+        return cast(ASGIApp, app)
+    hint = {
+        0: "it looks like a factory: use --factory",
+        1: "it looks like an ASGI 2 application, which is not served",
+        2: "it looks like a WSGI application, which is not served",
+    }.get(len(needed), "an ASGI application takes scope, receive and send")
+    raise StartupError(f"{name} is not an ASGI application: {hint}")
+
+
+def _candidates(module: Unchecked) -> str:
+    if not inspect.ismodule(module):
+        return ""
+    found = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and not inspect.isclass(value)
+    ]
+    return f"; it has {', '.join(found[:5])}" if found else ""
+
+
+def own_traceback() -> str:
+    """The traceback of the exception that is being handled, without the import system's frames."""
+    lines = traceback.format_exc().splitlines(keepends=True)
+    kept: list[str] = []
+    skipping = False
+    for line in lines:
+        if line.startswith('  File "'):
+            skipping = "importlib" in line or __file__ in line
+        elif not line.startswith("    "):
+            skipping = False
+        if not skipping:
+            kept.append(line)
+    return "".join(kept)

@@ -1,0 +1,87 @@
+"""A worker's one ticker: the current time, the Date line, and what is done once a second."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+TICK = 1.0  # seconds
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(wall: float) -> str:
+    """`wall`, seconds since the epoch, as an IMF-fixdate (RFC 9110, 5.6.7); in English whatever the locale is."""
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(wall)
+    return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+
+
+def local_timestamp(wall: float) -> str:
+    """`wall`, seconds since the epoch, in local time to the millisecond, as log lines show it."""
+    year, month, day, hour, minute, second, _, _, _ = time.localtime(wall)
+    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{int(wall % 1 * 1000):03}"
+
+
+class Clock:
+    """The time as of the last tick, and the header lines that every response carries.
+
+    Reading an attribute is all that a request pays; the ticker does the rest.
+    """
+
+    __slots__ = ("_date", "_fixed", "_loop", "_server", "_timer", "_work", "date", "lines", "now", "server")
+
+    def __init__(
+        self,
+        *,
+        date: bool = True,
+        server: bytes = b"",
+        fields: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self._date = date
+        self.server = b"server: %b\r\n" % server if server else b""
+        self._fixed = b"".join([b"%b: %b\r\n" % field for field in fields])
+        self._work: list[Callable[[float], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.now = 0.0  # seconds, monotonic
+        self.date = b""
+        self.lines = b""
+        self.update(time.monotonic(), time.time())
+
+    def each_tick(self, work: Callable[[float], None]) -> None:
+        """Call `work(now)` once a second."""
+        self._work.append(work)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to tick."""
+        self._loop = loop
+        self._tick()
+
+    def stop(self) -> None:
+        """Stop ticking, and let go of what was called."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop = None
+        self._work.clear()
+
+    def update(self, now: float, wall: float) -> None:
+        """Set the time: `now` in monotonic seconds, `wall` in seconds since the epoch (RFC 9110, 5.6.7)."""
+        self.now = now
+        if self._date:
+            self.date = b"date: %b\r\n" % http_date(wall).encode()
+        self.lines = self.server + self.date + self._fixed
+
+    def lines_without(self, *, date: bool, server: bool) -> bytes:
+        """The header lines for a response whose application set Date or Server itself."""
+        return (b"" if server else self.server) + (b"" if date else self.date) + self._fixed
+
+    def _tick(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        wall = time.time()
+        self.update(time.monotonic(), wall)
+        for work in self._work:
+            work(self.now)
+        # Wake just after the wall clock's next full second, so that the Date line is never late.
+        self._timer = loop.call_later(TICK - wall % TICK + 0.001, self._tick)

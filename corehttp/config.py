@@ -1,0 +1,237 @@
+"""Every option in one line: name, default, kind and help. Flag, environment name and file key follow from the name.
+
+Pure: reads no file, no environment, no clock. `Config.from_sources` takes what others have read.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from corehttp.errors import AppError, ConfigError
+from corehttp.protocols.wire import check_field
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+class Kind(NamedTuple):
+    """How an option's value is read, and how to say what is allowed."""
+
+    parse: Callable[[object], object]  # raises ValueError
+    allowed: str
+    is_switch: bool = False
+    is_list: bool = False
+
+
+class Option(NamedTuple):
+    """One option, as the command line, the documentation and `Config` see it."""
+
+    name: str
+    default: object
+    kind: Kind
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        return "COREHTTP_" + self.name.upper()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _any_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _whole(low: int, high: int) -> Kind:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError
+        number = int(value)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    return Kind(parse, f"a whole number from {low} to {high}")
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    number = float(value)
+    if not 0 <= number <= 31_536_000:
+        raise ValueError
+    return number
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+        str(value).lower()
+    ]
+
+
+def _choice(*choices: str) -> Kind:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value.lower() not in choices:
+            raise ValueError
+        return value.lower()
+
+    return Kind(parse, "one of " + ", ".join(choices))
+
+
+def _workers(value: object) -> str:
+    text = str(value).strip().lower() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"[1-9][0-9]{0,3}|auto|auto-[0-9]{1,3}|auto/[1-9][0-9]{0,2}", text) is None:
+        raise ValueError
+    return text
+
+
+def _optional(kind: Kind) -> Kind:
+    return Kind(lambda value: None if value is None else kind.parse(value), kind.allowed)
+
+
+def _fields(value: object) -> Fields:
+    """Header lines NAME:VALUE; in the environment one per line."""
+    if isinstance(value, str):
+        value = value.splitlines()
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(_field(line) for line in value)
+
+
+def _field(line: object) -> tuple[bytes, bytes]:
+    if isinstance(line, tuple | list) and len(line) == 2:
+        name, text = (part.decode("latin-1") if isinstance(part, bytes) else str(part) for part in line)
+    elif isinstance(line, str) and ":" in line:
+        name, _, text = line.partition(":")
+    else:
+        raise ValueError
+    field = (name.strip().encode("latin-1"), text.strip().encode("latin-1"))
+    try:
+        check_field(*field)
+    except AppError as error:
+        raise ValueError from error
+    return field
+
+
+TEXT = Kind(_text, "some text")
+ANY_TEXT = Kind(_any_text, "text")
+SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
+SWITCH = Kind(_switch, "true or false", is_switch=True)
+WORKERS = Kind(_workers, "a number from 1, auto, auto-1 (fewer than auto) or auto/2 (a part of auto)")
+FIELDS = Kind(_fields, "NAME:VALUE, NAME a token (RFC 9110, 5.6.2), VALUE without line breaks", is_list=True)
+LOG_LEVEL = _choice("critical", "error", "warning", "info", "debug")
+
+
+def option(default: Any, kind: Kind, help: str) -> Any:
+    """A field of Config that is an option."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What to serve and how. Keyword arguments take the same values as the flags; raises ConfigError."""
+
+    app: Any = option(None, _optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
+    factory: bool = option(False, SWITCH, "APP is a function that makes the application.")
+    app_dir: str = option("", ANY_TEXT, "Look for APP in this directory (default: the current one).")
+    host: str = option("127.0.0.1", ANY_TEXT, "Bind to this address or name; empty for all addresses.")
+    port: int = option(8000, _whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
+    uds: str | None = option(None, _optional(TEXT), "Bind to a unix socket at this path instead.")
+    fd: int | None = option(None, _optional(_whole(0, 1048575)), "Serve on this inherited socket instead.")
+    backlog: int = option(2048, _whole(1, 65535), "Connections that may wait to be accepted.")
+    workers: str = option("1", WORKERS, "Worker processes; auto: one for each CPU that this process may use.")
+    socket: str = option("auto", _choice("auto", "reuseport", "shared"), "How workers share the port.")
+    loop: str = option("auto", _choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
+    http: str = option("auto", _choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
+    lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
+    root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")
+    timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
+    timeout_graceful_shutdown: float = option(30.0, SECONDS, "Seconds that requests in flight may take at a stop.")
+    timeout_lifespan_shutdown: float = option(10.0, SECONDS, "Seconds the application's lifespan shutdown may take.")
+    crash_loop_timeout: float = option(
+        120.0, SECONDS, "Exit 4 when all workers keep dying for so many seconds; 0: never."
+    )
+    supervise: bool = option(True, SWITCH, "Supervise worker processes; off: serve in this process.")
+    log_level: str = option("info", LOG_LEVEL, "Least level that is logged.")
+    access_log: bool = option(True, SWITCH, "Log each request on standard output.")
+    log_format: str = option("text", _choice("text", "json"), "Form of the log lines.")
+    header: Fields = option((), FIELDS, "Header NAME:VALUE for every response; may be repeated.")
+    server_header: bool = option(True, SWITCH, "Send the Server header.")
+    date_header: bool = option(True, SWITCH, "Send the Date header.")
+
+    def __post_init__(self) -> None:
+        for entry in options():
+            value = getattr(self, entry.name)
+            if entry.name != "app" or value is None or isinstance(value, str):
+                object.__setattr__(self, entry.name, parse_value(entry, value, entry.name))
+        self._check_together()
+
+    @classmethod
+    def from_sources(
+        cls,
+        flags: Mapping[str, object],
+        env: Mapping[str, str],
+        file: Mapping[str, object],
+        file_name: str = "the configuration file",
+    ) -> Self:
+        """The configuration of a command: flags, then the environment, then the file, then the defaults."""
+        known = {entry.name for entry in options()}
+        for key in file:
+            if key.replace("-", "_") not in known:
+                raise ConfigError(f"{file_name}: {key!r} is not an option{_suggest(key, known)}")
+        keys = {key.replace("-", "_"): key for key in file}
+        values: dict[str, Any] = {}
+        for entry in options():
+            if entry.name in flags:
+                values[entry.name] = parse_value(entry, flags[entry.name], "APP" if entry.name == "app" else entry.flag)
+            elif entry.env in env:
+                values[entry.name] = parse_value(entry, env[entry.env], entry.env)
+            elif entry.name == "workers" and "WEB_CONCURRENCY" in env:
+                values[entry.name] = parse_value(entry, env["WEB_CONCURRENCY"], "WEB_CONCURRENCY")
+            elif entry.name in keys:
+                source = f"{file_name}: {keys[entry.name]}"
+                values[entry.name] = parse_value(entry, file[keys[entry.name]], source)
+        return cls(**values)
+
+    def _check_together(self) -> None:
+        if self.uds is not None and self.fd is not None:
+            raise ConfigError("uds and fd exclude each other: serve on a path or on an inherited socket")
+        if self.socket == "reuseport" and (self.uds is not None or self.fd is not None):
+            raise ConfigError("socket reuseport needs a host and port; with uds or fd it must be shared")
+        if not self.supervise and self.workers != "1":
+            raise ConfigError(f"workers {self.workers} need a supervisor: leave out --no-supervise, or use workers 1")
+
+
+def options() -> tuple[Option, ...]:
+    """All options, in the order they are documented in."""
+    return tuple(
+        Option(field.name, field.default, field.metadata["kind"], field.metadata["help"])
+        for field in dataclasses.fields(Config)
+    )
+
+
+def parse_value(entry: Option, value: object, source: str) -> object:
+    """The value as `Config` holds it; raises ConfigError naming `source`, what was given and what is allowed."""
+    try:
+        return entry.kind.parse(value)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ConfigError(f"{source}: {value!r} is not valid; it must be {entry.kind.allowed}") from error
+
+
+def _suggest(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key.replace("-", "_"), known, 1)
+    return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""

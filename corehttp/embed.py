@@ -1,0 +1,74 @@
+"""Serving inside a program that has its own event loop, or in a thread: no signals, no exit, errors are exceptions."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+from anyio.from_thread import start_blocking_portal
+
+from corehttp import listeners
+from corehttp.app import load
+from corehttp.asgi import ASGIApp, Unchecked
+from corehttp.config import Config
+from corehttp.errors import ConfigError, ExitCode
+from corehttp.worker import Worker, loop_factory
+
+
+class Server:
+    """An application that is being served."""
+
+    def __init__(self, worker: Worker, sockets: list[socket.socket]) -> None:
+        name = sockets[0].getsockname()
+        self.url: str = listeners.url(sockets[0])  # where a client finds it
+        self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
+        self._worker = worker
+        self._stopped: asyncio.Task[ExitCode] | None = None
+
+    async def stop(self) -> ExitCode:
+        """Drain and run the application's shutdown; called again it waits for the same end.
+
+        Answers CLEAN, or DRAIN if requests had to be cut at the end of the graceful time.
+        """
+        if self._stopped is None:
+            self._stopped = asyncio.ensure_future(self._worker.stop())
+        return await asyncio.shield(self._stopped)
+
+
+@contextlib.asynccontextmanager
+async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Server]:
+    """Serve `app` in the running event loop while the context is open.
+
+    `options` are those of `Config`; the access log is off unless asked for. Signals, root logger and event loop policy
+    are not touched. Raises ConfigError or StartupError, never SystemExit.
+    """
+    config = Config(app=app, **{"access_log": False, **options})
+    if config.workers != "1":
+        raise ConfigError(f"workers {config.workers}: inside an event loop there is one worker; use corehttp.run()")
+    loaded = load(app, factory=config.factory, app_dir=config.app_dir)
+    [sockets] = listeners.bind(config, 1, reuseport=False)
+    worker = Worker(loaded, config, sockets)
+    server = Server(worker, sockets)
+    try:
+        await worker.start()
+        try:
+            yield server
+        finally:
+            await server.stop()
+    finally:
+        if config.uds is not None:
+            listeners.forget(config.uds)
+
+
+@contextlib.contextmanager
+def run_in_thread(app: str | ASGIApp, **options: Unchecked) -> Iterator[Server]:
+    """Serve `app` in an event loop in a thread of its own while the context is open: for tests.
+
+    Raises what `serve` raises, in the caller's thread.
+    """
+    make_loop = loop_factory(Config(app=app, **options).loop)
+    with (
+        start_blocking_portal("asyncio", {"loop_factory": make_loop}) as portal,
+        portal.wrap_async_context_manager(serve(app, **options)) as server,
+    ):
+        yield server

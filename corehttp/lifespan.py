@@ -1,0 +1,114 @@
+"""The lifespan conversation (ASGI lifespan specification 2.0)."""
+
+import asyncio
+import logging
+import traceback
+from enum import Enum
+
+from corehttp.asgi import LIFESPAN_VERSIONS, ASGIApp, Message, State
+from corehttp.errors import StartupError
+
+logger = logging.getLogger("corehttp.error")
+
+
+class Stage(Enum):
+    """How far the conversation has come."""
+
+    OFF = "off"  # the application takes no part in it
+    STARTING = "starting"
+    STARTED = "started"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Lifespan:
+    """One application's start-up and shutdown.
+
+    `mode` is "auto" (an application that raises is served without lifespan), "on" (it must take part) or "off".
+    """
+
+    def __init__(self, app: ASGIApp, mode: str, state: State) -> None:
+        self._app = app
+        self._mode = mode
+        self._state = state
+        self._stage = Stage.OFF
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._answer: asyncio.Future[str | None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        """Raises StartupError if the application reports a failure, or raises and the mode is "on"."""
+        if self._mode == "off":
+            return
+        self._stage = Stage.STARTING
+        failure = await self._ask("lifespan.startup")
+        if failure is not None:
+            self._stage = Stage.STOPPED
+            raise StartupError("the application's start-up failed", failure)
+        if self._stage is Stage.STARTING:
+            self._stage = Stage.STARTED
+
+    async def shutdown(self) -> None:
+        """Always runs to its end, once; a failure is logged."""
+        if self._stage is not Stage.STARTED:
+            return
+        self._stage = Stage.STOPPING
+        failure = await self._ask("lifespan.shutdown")
+        self._stage = Stage.STOPPED
+        if failure is not None:
+            logger.error("the application's shutdown failed: %s", failure.rstrip())
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=1)
+
+    async def _ask(self, event: str) -> str | None:
+        """Send an event and wait for its answer: None, or what failed."""
+        loop = asyncio.get_running_loop()
+        self._answer = answer = loop.create_future()
+        self._inbox.put_nowait({"type": event})
+        if self._task is None:
+            self._task = loop.create_task(self._run(), name="lifespan")
+        failure: str | None = await answer
+        return failure
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": LIFESPAN_VERSIONS.copy(), "state": self._state}
+        try:
+            await self._app(scope, self._inbox.get, self._send)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            self._raised(error)
+        else:
+            if self._stage is Stage.STARTING:
+                # The application does not know lifespan and said so by returning.
+                self._stage = Stage.OFF
+            self._resolve(None)
+
+    def _raised(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        pending = self._answer is not None and not self._answer.done()
+        if self._stage is Stage.STARTING and self._mode == "auto" and pending:
+            # ASGI: an application that raises here is to be served without lifespan. What it raised may still matter.
+            logger.info("served without lifespan: the application raised %r", error)
+            logger.debug("%s", text.rstrip())
+            self._stage = Stage.OFF
+            self._resolve(None)
+        elif pending:
+            self._resolve(text)
+        elif self._stage is Stage.STARTED:
+            logger.error("the application's lifespan ended early", exc_info=error)
+            self._stage = Stage.STOPPED
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        expected = {Stage.STARTING: "lifespan.startup.", Stage.STOPPING: "lifespan.shutdown."}.get(self._stage, "no ")
+        if kind == expected + "complete":
+            self._resolve(None)
+        elif kind == expected + "failed":
+            self._resolve(str(message.get("message") or "the application gave no reason"))
+        else:
+            raise RuntimeError(f"expected {expected}complete or {expected}failed, got {kind!r}")
+
+    def _resolve(self, failure: str | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(failure)

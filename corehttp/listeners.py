@@ -1,0 +1,215 @@
+"""Listening sockets: bind, adopt, refuse new connections, unlink. Sockets only, no event loop."""
+
+import array
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterable
+
+from corehttp.config import Config
+from corehttp.errors import StartupError
+
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h; not in the socket module
+# Classic BPF over the TCP header (kernel docs, networking/filter): drop a segment with SYN set, keep all others.
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def bind(config: Config, slots: int, *, reuseport: bool) -> list[list[socket.socket]]:
+    """The sockets to listen on: for each slot a list, one socket for each address.
+
+    With `reuseport` every slot has its own sockets, else all share one set. Nothing listens yet: a client is refused
+    until a worker is ready. Raises StartupError that says what is in the way.
+    """
+    if config.fd is not None:
+        return [[_adopt(config.fd)]] * slots
+    if config.uds is not None:
+        return [[_bind_unix(config.uds)]] * slots
+    first = _bind_addresses(config.host, config.port)
+    if not reuseport:
+        return [first] * slots
+    for sock in first:
+        # Only now: bound without it, the port is ours alone, and another server is refused even if it shares ports.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return [first] + [[_bind_beside(sock) for sock in first] for _ in range(slots - 1)]
+
+
+def url(sock: socket.socket) -> str:
+    """Where a client finds the socket."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host, port = name[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def refuse_new(sock: socket.socket) -> None:
+    """From now on no connection joins the socket's queue, while those in it can still be accepted.
+
+    A TCP client's SYN is dropped, so it tries again and is refused once the socket is closed; without this, what came
+    in between the last accept and the close would be reset. A unix socket is unlinked, which refuses at once.
+    """
+    if sock.family == socket.AF_UNIX:
+        unlink(sock)
+    elif sys.platform == "linux":
+        code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
+        program = struct.pack("HP", len(_NO_SYN), code.buffer_info()[0])
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def accept_waiting(sock: socket.socket) -> Iterable[socket.socket]:
+    """Take every connection that waits in the queue of a non-blocking socket."""
+    while True:
+        try:
+            connection, _ = sock.accept()
+        except (BlockingIOError, OSError) as error:
+            if isinstance(error, InterruptedError | ConnectionAbortedError):
+                continue
+            return
+        connection.setblocking(False)
+        yield connection
+
+
+def shut(sock: socket.socket) -> None:
+    """Stop the socket from listening for everybody who holds it; what waits in its queue is reset."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
+
+
+def unlink(sock: socket.socket) -> None:
+    """Remove a unix socket's path, if we bound it and nobody has put another socket there."""
+    if sock.family == socket.AF_UNIX and sock.fileno() >= 0:
+        forget(sock.getsockname())
+
+
+def forget(path: str) -> None:
+    """Remove the path of a unix socket that we bound, if it still is ours."""
+    inode = _bound_inodes.pop(path, None)
+    if inode is not None:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_ino == inode:
+                os.unlink(path)
+
+
+# Of the unix sockets that this process has bound: a worker, which inherits them, leaves their paths alone.
+_bound_inodes: dict[str, int] = {}
+
+
+def _bind_addresses(host: str, port: int) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartupError(f"host {host!r} is not an address of this machine, nor a name of one: {error}") from error
+    sockets: list[socket.socket] = []
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    for family, address in addresses:
+        if port == 0 and sockets:
+            # One port for all addresses: the one that the first was given.
+            address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        try:
+            sockets.append(_bind_alone(socket.AddressFamily(family), address))
+        except OSError as error:
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and len(addresses) > 1:
+                continue  # a name with an IPv6 address on a machine without IPv6
+            for sock in sockets:
+                sock.close()
+            raise _bind_failed(error, address) from error
+    if not sockets:
+        raise StartupError(f"no address of host {host!r} can be bound")
+    return sockets
+
+
+def _bind_alone(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    """Bind so that no other server can have the port.
+
+    Without SO_REUSEADDR first: with it, another that has bound but does not listen yet would go unnoticed. Only if
+    that fails, with it, for the port may be busy with nothing but the old connections of a server that has ended.
+    """
+    try:
+        return _bound(family, address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+    return _bound(family, address, socket.SO_REUSEADDR)
+
+
+def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET6:
+            # Each address has its own socket, whatever the machine's default is.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _bind_beside(sock: socket.socket) -> socket.socket:
+    """Another socket on the same port, to share it by SO_REUSEPORT (socket(7))."""
+    try:
+        return _bound(sock.family, sock.getsockname(), socket.SO_REUSEPORT)
+    except OSError as error:
+        raise _bind_failed(error, sock.getsockname()) from error
+
+
+def _bind_unix(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise StartupError(f"uds {path} exists and is not a socket; choose another path")
+        if _answers(path):
+            raise StartupError(f"uds {path} is in use by another server; stop it or choose another path")
+        os.unlink(path)  # nobody listens: left behind by a server that was killed
+    try:
+        sock = _bound(socket.AF_UNIX, path)
+        _bound_inodes[path] = os.stat(path).st_ino
+        return sock
+    except OSError as error:
+        raise StartupError(f"uds {path} cannot be bound: {error.strerror or error}") from error
+
+
+def _answers(path: str) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe.setblocking(False)
+    try:
+        probe.connect(path)
+    except BlockingIOError:
+        return True  # its queue is full, so somebody is there
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
+
+
+def _adopt(fd: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise StartupError(f"fd {fd} is not a socket that this process has inherited: {error.strerror}") from error
+    if sock.type != socket.SOCK_STREAM:
+        raise StartupError(f"fd {fd} must be a stream socket")
+    sock.setblocking(False)
+    return sock
+
+
+def _bind_failed(error: OSError, address: tuple[object, ...]) -> StartupError:
+    host, port = address[:2]
+    match error.errno:
+        case errno.EADDRINUSE:
+            return StartupError(f"port {port} on {host} is in use; stop the other server or choose another --port")
+        case errno.EACCES:
+            return StartupError(f"port {port} on {host} needs privileges; choose a --port of 1024 or more")
+        case errno.EADDRNOTAVAIL:
+            return StartupError(f"{host} is not an address of this machine; choose another --host")
+        case _:
+            return StartupError(f"{host} port {port} cannot be bound: {error.strerror or error}")

@@ -1,0 +1,1 @@
+"""HTTP as bytes on one side and as ASGI on the other."""

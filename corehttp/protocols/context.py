@@ -1,0 +1,70 @@
+"""What all connections of a worker share."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from corehttp.asgi import ASGIApp, State
+from corehttp.clock import Clock
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.stream import RequestParser, RequestSink
+
+if TYPE_CHECKING:
+    from corehttp.protocols.http1 import HTTP1Connection
+
+logger = logging.getLogger("corehttp.error")
+
+# client, method, raw path, query string, HTTP version, status, bytes of body, seconds
+AccessRecord = tuple[tuple[str, int] | None, str, bytes, bytes, str, int, int, float]
+
+
+class WorkerContext:
+    """One worker's application, loop, settings and live connections. Everything here is read per request."""
+
+    __slots__ = (
+        "access",
+        "app",
+        "clock",
+        "connections",
+        "draining",
+        "keep_alive",
+        "loop",
+        "make_parser",
+        "raw_root_path",
+        "root_path",
+        "running",
+        "state",
+    )
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        make_parser: Callable[[RequestSink], RequestParser],
+        *,
+        keep_alive: float,
+        root_path: str = "",
+        access: Callable[[AccessRecord], None] | None = None,
+    ) -> None:
+        self.app = app
+        self.loop = loop
+        self.clock = clock
+        self.make_parser = make_parser
+        self.keep_alive = keep_alive  # seconds
+        self.root_path = root_path
+        self.raw_root_path = root_path.encode()
+        self.access = access  # None: no access log
+        self.state: State = {}
+        self.draining = False
+        self.connections: set[HTTP1Connection] = set()
+        self.running: set[Exchange] = set()
+
+    def app_failed(self, exchange: Exchange, fault: BaseException | str) -> None:
+        """Log a fault of the application once, with the request that met it."""
+        where = f"{exchange.scope['method']} {exchange.scope['path']}"
+        if isinstance(fault, str):
+            logger.error("%s: %s", where, fault)
+        else:
+            logger.error("exception in the application: %s", where, exc_info=fault)

@@ -1,0 +1,511 @@
+"""One HTTP/1.1 connection: the parser's sink, the exchange's stream.
+
+`data_received` feeds the parser, whose callbacks only record; its tail, `_advance`, runs what was recorded.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Iterable
+from time import monotonic
+from typing import cast
+from urllib.parse import unquote
+
+from corehttp.asgi import HTTP_VERSIONS
+from corehttp.errors import AppError, PeerError
+from corehttp.protocols import wire
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.exchange import Exchange, Phase
+from corehttp.protocols.http1_state import Framing, Next, Reading, Stage, after_response
+from corehttp.protocols.semantics import judge, origin_form
+from corehttp.protocols.stream import RequestParser
+from corehttp.protocols.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
+
+logger = logging.getLogger("corehttp.error")
+
+NEVER = float("inf")
+LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
+HEAD_LIMIT = 65536  # bytes of a request's head
+BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
+DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
+PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
+CLIENT_CLOSED = 499  # the access log's status for a client that left before the response began, as in nginx
+
+# Bound once: a name in the module costs less per request than an attribute of the class.
+_IDLE, _HEAD, _BODY = Reading
+_OPEN, _LINGERING, _CLOSED = Stage
+_SIZED, _CHUNKED, _UNTIL_CLOSE, _NONE = Framing
+_SPACE = ord(" ")
+_SLASH = ord("/")
+_PERCENT = ord("%")
+_RESPONSE_BODY, _RESPONSE_DONE = Phase.BODY, Phase.DONE
+
+
+class HTTP1Connection(asyncio.Protocol):
+    """A client's connection; requests are answered in the order they came (RFC 9112, 9.3.2)."""
+
+    __slots__ = (
+        "_advancing",
+        "_buffered",
+        "_client",
+        "_context",
+        "_current",
+        "_drained",
+        "_feed",
+        "_final",
+        "_framing",
+        "_head_size",
+        "_headers",
+        "_incoming",
+        "_parser",
+        "_paused",
+        "_queue",
+        "_reading",
+        "_refusal",
+        "_remaining",
+        "_server",
+        "_stage",
+        "_target",
+        "_transport",
+        "congested",
+        "deadline",
+    )
+
+    _transport: asyncio.Transport
+    _parser: RequestParser
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._stage = _OPEN
+        self._reading = _IDLE
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int | None] | None = None
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_size = 0  # bytes of an unfinished head
+        self._incoming: Exchange | None = None  # whose body is being read
+        self._queue: list[Exchange] = []  # parsed, not begun
+        self._current: Exchange | None = None  # whose response is being written
+        self._refusal: PeerError | None = None  # answered when the responses before it are out
+        self._final = False  # the last request on this connection has been read
+        self._advancing = False
+        self._framing = _SIZED
+        self._remaining = 0  # bytes of the response's body still to come
+        self._buffered = 0  # bytes of a request's body kept for the application, or thrown away after its response
+        self._paused = False  # reading
+        self._drained: asyncio.Future[None] | None = None
+        self.congested = False
+        self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
+
+    def __repr__(self) -> str:
+        return f"<HTTP1Connection {self._client}: {self._stage.value}, reading {self._reading.value}, {self._current}>"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read, answered or waited for."""
+        return self._stage is _OPEN and self._reading is _IDLE and self._current is None and not self._queue
+
+    @property
+    def body_length(self) -> int:
+        """Bytes to come of the body that is being read; -1 when chunked."""
+        return self._incoming.unread if self._incoming is not None else 0
+
+    @property
+    def current(self) -> Exchange | None:
+        """The exchange whose response is being written."""
+        return self._current
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        context = self._context
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = parser = context.make_parser(self)
+        self._feed = parser.feed
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        # A unix socket has no addresses but the path it is bound to (ASGI HTTP specification, "server").
+        self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
+        self._server = (own[0], own[1]) if isinstance(own, tuple) else (own, None) if own else None
+        self.deadline = context.clock.now + context.keep_alive
+        context.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage is not _OPEN or self._final:
+            return
+        if self._reading is _IDLE:
+            self._reading = _HEAD
+            self.deadline = NEVER
+        try:
+            self._feed(data)
+            if self._reading is _HEAD:
+                self._limit_head(len(data))
+        except Exception as error:
+            self._parse_failed(data, error)
+        if self._current is None:
+            self._advance()
+
+    def eof_received(self) -> bool:
+        """The client ended its side. A response in progress still goes out: it may have closed only one half."""
+        if self._stage is not _OPEN or self._reading is not _IDLE or self.idle:
+            return False
+        self._final = True
+        for exchange in (self._current, *self._queue):
+            if exchange is not None:
+                exchange.persistent = False
+                exchange.hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stage = _CLOSED
+        self._context.connections.discard(self)
+        current = self._current
+        if current is not None:
+            current.disconnect()
+            self._record(current)
+        self.resume_writing()
+        # The parser holds our methods and the exchanges hold us: let go of both.
+        self._current = self._incoming = None
+        self._queue.clear()
+        del self._parser, self._feed
+
+    def pause_writing(self) -> None:
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # What the parser calls: only to record.
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._incoming is None:  # else it is a trailer, which ASGI has no place for
+            if value and value[-1] <= _SPACE:
+                value = value.rstrip(b" \t")
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        context = self._context
+        method = parser.method().decode()
+        target = self._target
+        headers = self._headers
+        fields = dict(headers)
+        # Asking httptools for the version formats a string; without a Connection field its verdict says the same.
+        version = "1.1" if b"connection" not in fields and parser.persists() else parser.version()
+        intent = judge(method, target, version, headers, fields)
+        path, _, query = (target if target[0] == _SLASH else origin_form(target)).partition(b"?")
+        root_path = context.root_path
+        scope = {
+            "type": "http",
+            "asgi": HTTP_VERSIONS,
+            "http_version": version,
+            "method": method,
+            "scheme": "http",
+            "path": root_path + (unquote(path) if path.count(_PERCENT) else path.decode()),
+            "raw_path": context.raw_root_path + path if root_path else path,
+            "query_string": query,
+            "root_path": root_path,
+            "headers": headers,
+            "client": self._client,
+            "server": self._server,
+            "state": context.state.copy(),
+        }
+        self._incoming = exchange = Exchange(scope, self, context, intent.persistent)
+        self._reading = _BODY
+        if intent.has_body:
+            exchange.expect_body(intent.length, expects_continue=intent.expects_continue)
+        exchange.started_at = context.clock.now if context.access is None else monotonic()
+        self._queue.append(exchange)
+
+    def on_body(self, piece: bytes) -> None:
+        exchange = self._incoming
+        if exchange is None:
+            return
+        kept = exchange.feed(piece)
+        self._buffered += len(piece)
+        if kept and self._buffered > BODY_HIGH_WATER:
+            self._pause_reading()
+        elif not kept and self._buffered > DISCARD_LIMIT:
+            self._final = True
+            if self._current is None:
+                self._close(linger=True)
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        if exchange is None:
+            return
+        if self._reading is _BODY and exchange.body_coming:
+            exchange.finish_body()
+        self._incoming = None
+        self._reading = _IDLE
+        self._target = b""
+        self._headers = []
+        self._head_size = 0
+        if not exchange.persistent:
+            self._final = True
+
+    # What the exchange calls.
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        context = self._context
+        pieces, length, flags = response_head(status, headers)
+        if flags & CLOSES or context.draining:
+            exchange.persistent = False
+        scope = exchange.scope
+        framing = b""
+        if status in (204, 304) or scope["method"] == "HEAD":
+            self._framing = _NONE
+            body = self._without_body(status, body)
+        elif length >= 0:
+            if more or length != len(body):
+                self._framing = _SIZED
+                self._remaining = length
+                self._count(len(body), more)
+        elif not more:
+            framing = b"content-length: %d\r\n" % len(body)
+        else:
+            body, framing = self._frame_unsized(exchange, body)
+        if exchange.persistent:
+            connection = b"" if scope["http_version"] == "1.1" else wire.CONNECTION_KEEP_ALIVE
+        else:
+            connection = wire.CONNECTION_CLOSE
+        clock = context.clock
+        lines = (
+            clock.lines
+            if flags < OWN_DATE
+            else clock.lines_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
+        )
+        # One write: the transport sends at once when nothing waits, so two writes would be two system calls.
+        pieces += (lines, framing, connection, b"\r\n", body)
+        self._transport.write(b"".join(pieces))
+        exchange.status = status
+        exchange.sent = len(body)
+        if more:
+            exchange.phase = _RESPONSE_BODY
+        else:
+            self._complete(exchange)
+
+    def write_body(self, body: bytes, more: bool) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        data = body
+        match self._framing:
+            case Framing.SIZED:
+                self._count(len(body), more)
+            case Framing.CHUNKED:
+                data = (wire.chunk(body) if body else b"") + (b"" if more else wire.LAST_CHUNK)
+            case Framing.UNTIL_CLOSE:
+                pass
+            case Framing.NONE:
+                data = self._without_body(exchange.status, body)
+        if data:
+            self._transport.write(data)
+        exchange.sent += len(body)
+        if not more:
+            self._complete(exchange)
+
+    def send_continue(self) -> None:
+        self._transport.write(wire.CONTINUE)
+
+    def consumed(self, size: int) -> None:
+        self._buffered -= size
+        if self._paused and self._buffered < BODY_HIGH_WATER // 2:
+            self._resume_reading()
+
+    async def writable(self) -> None:
+        if self.congested:
+            if self._drained is None:
+                self._drained = self._context.loop.create_future()
+            # Shielded: a sender that is cancelled must not cancel the others that wait.
+            await asyncio.shield(self._drained)
+
+    def abort(self) -> None:
+        if self._framing is Framing.UNTIL_CLOSE:
+            # Here the end of the connection is the end of the body: only a reset tells the client of the loss.
+            reset_on_close(self._transport)
+            self._transport.abort()
+        else:
+            self._close(linger=False)
+
+    # What the worker calls.
+
+    def expire(self) -> None:
+        """The deadline is over: close what is idle, cut what lingers once all is written."""
+        if self._stage is _LINGERING and self._transport.get_write_buffer_size() > 0:
+            self.deadline = self._context.clock.now + LINGER
+        else:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self._close(linger=False)
+
+    def cut(self) -> None:
+        """Cut the connection with whatever is in progress on it."""
+        self._transport.abort()
+
+    # What follows from it.
+
+    def _advance(self) -> None:
+        """Begin what was read, one request after the other; answer a refusal when its turn has come."""
+        queue = self._queue
+        self._advancing = True
+        while queue and self._current is None and self._stage is _OPEN:
+            self._current = exchange = queue.pop(0)
+            exchange.start()
+        self._advancing = False
+        if len(queue) > PIPELINE_LIMIT:
+            self._pause_reading()
+        elif self._paused and self._buffered < BODY_HIGH_WATER:
+            self._resume_reading()
+        if self._refusal is not None and self._current is None and self._stage is _OPEN:
+            lines = self._context.clock.lines
+            self._transport.write(wire.refusal(self._refusal.status, str(self._refusal), lines))
+            self._close(linger=True)
+
+    def _complete(self, exchange: Exchange) -> None:
+        """The whole response is written."""
+        exchange.phase = _RESPONSE_DONE
+        context = self._context
+        if context.access is not None:
+            self._record(exchange)
+        self._current = None
+        if exchange.waiters is not None:
+            exchange.wake()
+        if exchange.persistent and self._incoming is not exchange:
+            if self._reading is _IDLE:
+                self.deadline = context.clock.now + context.keep_alive
+            if not self._advancing and (self._queue or self._refusal is not None):
+                context.loop.call_soon(self._advance)
+        else:
+            self._conclude(exchange)
+
+    def _conclude(self, exchange: Exchange) -> None:
+        """After a response that ends the connection, or that came before the end of its request."""
+        step = after_response(
+            persistent=exchange.persistent,
+            body_unread=exchange.body_coming,
+            body_doubtful=exchange.expects_continue,
+            unread=exchange.unread,
+            limit=DISCARD_LIMIT,
+        )
+        match step:
+            case Next.READ_NEXT:
+                pass
+            case Next.DISCARD_BODY:
+                self._buffered = 0
+                self._resume_reading()
+                self.deadline = self._context.clock.now + self._context.keep_alive
+            case Next.CLOSE:
+                # A client that announced the end sends no more; any other may, and a reset would cost it our answer.
+                self._close(linger=not self._final or exchange.body_coming)
+
+    def _parse_failed(self, data: bytes, error: Exception) -> None:
+        """The parser stopped in `data`: it goes on, or the request is refused."""
+        try:
+            self._parser.recover(data, error)
+            self._feed = self._parser.feed
+        except PeerError as refusal:
+            if not self._final:
+                self._refuse(refusal)
+
+    def _refuse(self, error: PeerError) -> None:
+        """Parse no more; answer `error` when the responses before it are out."""
+        logger.warning("refused a request from %s: %s (%d)", self._client or "a unix socket", error, error.status)
+        self._final = True
+        self._refusal = error
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            return
+        if incoming is not self._current:
+            self._queue.remove(incoming)  # not begun: the application never sees it
+            return
+        self._current = None
+        incoming.disconnect()
+        if incoming.phase is _RESPONSE_BODY:
+            self._refusal = None
+            self.abort()
+
+    def _limit_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > HEAD_LIMIT:
+            raise PeerError(431, f"the head of a request must be smaller than {HEAD_LIMIT} bytes")
+
+    def _frame_unsized(self, exchange: Exchange, body: bytes) -> tuple[bytes, bytes]:
+        """The framing of a body whose length nobody knows: its first piece, and the field that announces it."""
+        if exchange.scope["http_version"] == "1.1":
+            self._framing = _CHUNKED
+            return (wire.chunk(body) if body else b""), wire.CHUNKED
+        self._framing = _UNTIL_CLOSE
+        exchange.persistent = False
+        return body, b""
+
+    def _without_body(self, status: int, body: bytes) -> bytes:
+        if body and status in (204, 304):
+            raise AppError(f"a response with status {status} has no body")
+        return b""
+
+    def _count(self, size: int, more: bool) -> None:
+        remaining = self._remaining - size
+        if remaining < 0:
+            raise AppError(f"the response's body is longer than its Content-Length, by {-remaining} bytes")
+        if remaining and not more:
+            raise AppError(f"the response's body is shorter than its Content-Length, by {remaining} bytes")
+        self._remaining = remaining
+
+    def _close(self, *, linger: bool) -> None:
+        if self._stage is not _OPEN:
+            return
+        self._stage = _LINGERING
+        self.deadline = self._context.clock.now + LINGER
+        self._resume_reading()
+        transport = self._transport
+        if linger and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def _pause_reading(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _record(self, exchange: Exchange) -> None:
+        access = self._context.access
+        if access is not None:
+            scope = exchange.scope
+            status = exchange.status or CLIENT_CLOSED
+            seconds = monotonic() - exchange.started_at
+            access(
+                (
+                    self._client,
+                    scope["method"],
+                    scope["raw_path"],
+                    scope["query_string"],
+                    scope["http_version"],
+                    status,
+                    exchange.sent,
+                    seconds,
+                )
+            )
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Make the close of a TCP connection a reset (socket(7), SO_LINGER)."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

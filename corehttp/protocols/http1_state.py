@@ -1,0 +1,53 @@
+"""The whole state of an HTTP/1.1 connection, and what follows a response. Pure."""
+
+from enum import Enum
+
+
+class Reading(Enum):
+    """How far the request that is being read has come."""
+
+    IDLE = "idle"  # between requests
+    HEAD = "head"  # some bytes of a head are there
+    BODY = "body"  # the head is whole, the body is not
+
+
+class Stage(Enum):
+    """The life of a connection."""
+
+    OPEN = "open"
+    LINGERING = "lingering"  # our last byte is out; what still comes in is thrown away (RFC 9112, 9.6)
+    CLOSED = "closed"
+
+
+class Framing(Enum):
+    """How the client sees the end of a response's body (RFC 9112, 6.3)."""
+
+    SIZED = "sized"
+    CHUNKED = "chunked"
+    UNTIL_CLOSE = "until close"
+    NONE = "none"  # HEAD, 204, 304
+
+
+class Next(Enum):
+    """What a connection does when a response is out."""
+
+    READ_NEXT = "read next"
+    DISCARD_BODY = "discard body"
+    CLOSE = "close"
+
+
+def after_response(*, body_unread: bool, body_doubtful: bool, unread: int, limit: int, persistent: bool) -> Next:
+    """Decide what follows a response (RFC 9112, 9.3 and 9.6).
+
+    `persistent` is whether the response promised to keep the connection. `body_unread` says that the end of the
+    request's body has not come in; `unread` is how many bytes are still to come (-1: unknown, chunked) and `limit`
+    how many we throw away rather than close. `body_doubtful` says that the client waits for a 100 (Continue) that
+    it never got: whether its body follows is then unknown, so the connection cannot go on.
+    """
+    if not persistent:
+        return Next.CLOSE
+    if not body_unread:
+        return Next.READ_NEXT
+    if body_doubtful or unread > limit:
+        return Next.CLOSE
+    return Next.DISCARD_BODY

@@ -1,0 +1,124 @@
+"""A response as HTTP/1.1 bytes (RFC 9112): status line, fields, chunks. Pure."""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from corehttp.errors import AppError
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+CONNECTION_CLOSE = b"connection: close\r\n"
+CONNECTION_KEEP_ALIVE = b"connection: keep-alive\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+# What a response's fields said, as a bit mask: cheaper per response than an object.
+CLOSES = 1  # the application asked for `Connection: close`
+OWN_DATE = 2
+OWN_SERVER = 4
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_UNSAFE = re.compile(rb"[\r\n\0]").search
+# Fields that mean something to the server itself; all others are passed on as they are.
+_SPECIAL = frozenset(
+    {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
+)
+# Most responses repeat the same few fields, so each checked line is kept: 0.4x the time of response_head() for two
+# fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it.
+_lines: dict[tuple[bytes, bytes], bytes] = {}
+_MAX_REMEMBERED = 512
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+    if status >= 200
+}
+
+
+def status_line(status: object) -> bytes:
+    """The status line; raises AppError unless `status` is an int from 200 to 999 (RFC 9110, 15)."""
+    if type(status) is not int and not isinstance(status, int):
+        raise AppError(f"the response's status must be an int, not {status!r}")
+    if not 200 <= status <= 999:
+        raise AppError(f"the response's status must be from 200 to 999 (1xx are not final), not {status}")
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[bytes], int, int]:
+    """Render and check a response's head; raises AppError naming the field that is wrong.
+
+    Returns the status line and the fields as pieces to join, the declared Content-Length or -1, and the flags.
+    """
+    pieces = [_STATUS_LINES.get(status) or status_line(status)]
+    length = -1
+    flags = 0
+    try:
+        for field in headers:
+            line = _lines.get(field)
+            if line is not None:
+                pieces.append(line)
+                continue
+            name, value = field
+            if name == b"content-length" and length < 0 and value.isdigit():
+                length = int(value)
+                pieces.append(b"content-length: %b\r\n" % value)
+                continue
+            line = _field_line(name, value)
+            kind = name.lower()
+            if kind in _SPECIAL:
+                length, flags, line = _special_field(kind, value, length, flags, line)
+            elif len(_lines) < _MAX_REMEMBERED:
+                _lines[(name, value)] = line
+            else:
+                _lines.clear()
+            pieces.append(line)
+    except (TypeError, ValueError) as error:
+        raise AppError(f"the response's headers must be pairs of bytes: {error}") from error
+    return pieces, length, flags
+
+
+def chunk(body: bytes) -> bytes:
+    """`body`, which is not empty, as one chunk (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def refusal(status: int, reason: str, date_and_server: bytes) -> bytes:
+    """A whole response that refuses a request and closes the connection."""
+    body = (reason + "\n").encode()
+    fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body)
+    return b"".join((status_line(status), fields, date_and_server, CONNECTION_CLOSE, b"\r\n", body))
+
+
+def check_field(name: bytes, value: bytes) -> None:
+    """Raises AppError unless the pair can stand in a response's head."""
+    _field_line(name, value)
+
+
+def _field_line(name: bytes, value: bytes) -> bytes:
+    """A field as its line in a head; raises AppError unless it can stand there (RFC 9110, 5.1 and 5.5)."""
+    if type(name) is not bytes or _TOKEN(name) is None:
+        raise AppError(f"a response field's name must be a token (RFC 9110, 5.6.2) in bytes, not {name!r}")
+    if type(value) is not bytes or _UNSAFE(value) is not None:
+        raise AppError(
+            f"the value of the response field {name.decode()!r} must be bytes without line breaks or NUL, not {value!r}"
+        )
+    return b"%b: %b\r\n" % (name, value)
+
+
+def _special_field(kind: bytes, value: bytes, length: int, flags: int, line: bytes) -> tuple[int, int, bytes]:
+    """What a field that concerns the server changes, and its line; empty for framing, which is ours to decide."""
+    match kind:
+        case b"content-length":
+            if not value.isdigit():
+                raise AppError(f"the response's Content-Length must be digits, not {value!r}")
+            if length not in (-1, int(value)):
+                raise AppError(f"the response declares its Content-Length twice: {length} and {value!r}")
+            return int(value), flags, line if length < 0 else b""
+        case b"connection":
+            return length, flags | (CLOSES if b"close" in value.lower() else 0), b""
+        case b"date":
+            return length, flags | OWN_DATE, line
+        case b"server":
+            return length, flags | OWN_SERVER, line
+        case _:
+            return length, flags, b""

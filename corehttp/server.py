@@ -1,0 +1,123 @@
+"""Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
+
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import sys
+
+from corehttp import listeners
+from corehttp.asgi import ASGIApp, Unchecked
+from corehttp.config import Config
+from corehttp.cpus import available_cpus, count_workers, cpu_quota
+from corehttp.errors import ConfigError, ExitCode, StartupError
+from corehttp.logs import set_up
+from corehttp.version import __version__
+
+logger = logging.getLogger("corehttp.supervisor")
+
+WORKER_PID = "COREHTTP_WORKER_PID"  # in the environment of a worker: its process
+
+
+def run(app: str | ASGIApp, **options: Unchecked) -> None:
+    """Serve `app` until SIGTERM or SIGINT, as the command does; `options` are those of `Config`.
+
+    An import string is served by supervised workers, an object in this process. Raises ConfigError for a wrong
+    option, and SystemExit with an `ExitCode` if the service cannot start or does not end cleanly.
+    """
+    code = start(Config(app=app, **options))
+    if code is not ExitCode.CLEAN:
+        raise SystemExit(code)
+
+
+def start(config: Config) -> ExitCode:
+    """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError."""
+    if config.app is None:
+        raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
+    supervised = config.supervise and isinstance(config.app, str)
+    if not supervised and config.workers != "1":
+        raise ConfigError(
+            f"workers {config.workers}: for more than one, give the application as an import string, as in 'main:app'"
+        )
+    set_up(config.log_level, config.log_format, "supervisor" if supervised else "worker 1")
+    try:
+        if os.environ.get(WORKER_PID) == str(os.getpid()):
+            raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
+        return _supervise(config) if supervised else _serve_here(config)
+    except StartupError as error:
+        logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
+        return ExitCode.STARTUP
+
+
+def uses_reuseport(config: Config, workers: int) -> bool:
+    """Whether each worker gets a socket of its own on the port."""
+    if config.socket != "auto":
+        return config.socket == "reuseport" and workers > 1
+    return workers > 1 and sys.platform == "linux" and config.uds is None and config.fd is None
+
+
+def _supervise(config: Config) -> ExitCode:
+    from corehttp.supervisor.fleet import Fleet, Limits
+    from corehttp.supervisor.loop import Supervisor
+    from corehttp.supervisor.slots import Slot
+
+    count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
+    reuseport = uses_reuseport(config, count)
+    sockets = listeners.bind(config, count, reuseport=reuseport)
+    sharing = "a socket each (SO_REUSEPORT)" if reuseport else "one shared socket"
+    logger.info(
+        "corehttp %s, pid %d: starting %d worker%s (%s) on %s",
+        *(__version__, os.getpid(), count, "" if count == 1 else "s", reason, sharing),
+    )
+    limits = Limits(
+        graceful=config.timeout_graceful_shutdown,
+        lifespan=config.timeout_lifespan_shutdown,
+        crash_loop=config.crash_loop_timeout,
+    )
+    boot: dict[str, object] = {"config": dataclasses.asdict(config), "path": list(sys.path)}
+    slots = [Slot(list(own), inherited=config.fd is not None) for own in sockets]
+    return Supervisor(Fleet(count, limits), slots, boot, config.app, _urls(sockets[0])).run()
+
+
+def _serve_here(config: Config) -> ExitCode:
+    """One worker in this process, without a supervisor."""
+    import asyncio
+
+    from corehttp.app import load
+    from corehttp.worker import Worker, loop_factory
+
+    [sockets] = listeners.bind(config, 1, reuseport=False)
+    urls = _urls(sockets)
+    try:
+        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
+        worker = Worker(app, config, sockets)
+
+        async def serve() -> ExitCode:
+            loop = asyncio.get_running_loop()
+            stop = asyncio.Event()
+            await worker.start()
+            logger.info("corehttp %s, pid %d: ready without a supervisor: %s", __version__, os.getpid(), urls)
+
+            def on_signal(number: signal.Signals) -> None:
+                if stop.is_set() and number == signal.SIGINT:
+                    logger.warning("interrupted again: leaving at once")
+                    os._exit(ExitCode.FORCED)
+                stop.set()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, on_signal, number)
+            await stop.wait()
+            return await worker.stop()
+
+        with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+            return runner.run(serve())
+    except KeyboardInterrupt:  # during the start-up
+        return ExitCode.FORCED
+    finally:
+        if config.uds is not None:
+            listeners.forget(config.uds)
+
+
+def _urls(sockets: list[socket.socket]) -> str:
+    return ", ".join(listeners.url(sock) for sock in sockets)

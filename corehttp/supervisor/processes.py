@@ -1,0 +1,123 @@
+"""Spawn, signal and reap worker processes: the only caller of exec, kill and waitpid."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from corehttp.supervisor.channel import BOOT, Channel
+
+WORKER_MODULE = "corehttp.worker"
+
+
+def spawn(boot: dict[str, object], sockets: Iterable[int], title: str) -> tuple[int, Channel]:
+    """Start a worker in a fresh interpreter, which inherits the sockets and its end of a channel.
+
+    Returns its pid and our end. Raises OSError if no process can be had.
+    """
+    ours, theirs = Channel.pair()
+    try:
+        fd = theirs.fileno()
+        keep = [fd, *sockets]
+        # With source and target the same, dup2 only clears the close-on-exec flag (posix_spawn(3)).
+        actions = [(os.POSIX_SPAWN_DUP2, number, number) for number in dict.fromkeys(keep)]
+        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        argv = [sys.executable, *flags, "-m", WORKER_MODULE, str(fd), title]
+        # SIGINT stays blocked until the worker has its own way with it: Ctrl-C goes to the whole foreground group.
+        pid = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsigmask=[signal.SIGINT])
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    ours.send(BOOT, boot)
+    return pid, ours
+
+
+def terminate(pid: int) -> None:
+    """Ask the process to leave."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def kill(pid: int) -> None:
+    """End the process at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(pids: Iterable[int]) -> list[tuple[int, int]]:
+    """The processes of `pids` that have ended, with their exit codes; minus the signal if one ended them.
+
+    As process 1, which inherits orphans, it reaps those too (a container without an init).
+    """
+    ended: list[tuple[int, int]] = []
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                ended.append((pid, os.waitstatus_to_exitcode(status)))
+    if os.getpid() == 1:
+        _reap_orphans(set(pids))
+    return ended
+
+
+def describe_exit(code: int, oom_killed: bool = False) -> str:
+    """How a process ended, in words: `code` is its exit code, or minus the signal."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if oom_killed:
+        return f"was killed by {name}: its control group ran out of memory"
+    return f"was killed by {name}"
+
+
+def oom_kills() -> int:
+    """How often the kernel has killed for want of memory in our control group (memory.events, memory.oom_control)."""
+    total = 0
+    try:
+        with open("/proc/self/cgroup") as groups:
+            lines = groups.read().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            file = "memory.events" if controllers == "" else "memory.oom_control"
+            root = "/sys/fs/cgroup" if controllers == "" else "/sys/fs/cgroup/memory"
+            total += max(_oom_count(f"{root}{path}/{file}"), _oom_count(f"{root}/{file}"))
+    return total
+
+
+def _oom_count(path: str) -> int:
+    with contextlib.suppress(OSError, ValueError), open(path) as events:
+        for line in events:
+            key, _, count = line.partition(" ")
+            if key == "oom_kill":
+                return int(count)
+    return 0
+
+
+def _reap_orphans(ours: set[int]) -> None:
+    with contextlib.suppress(ChildProcessError, AttributeError):
+        while True:
+            # WNOWAIT: look first, since one of our own is for reap() to report.
+            info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if info is None or info.si_pid in ours:
+                return
+            os.waitpid(info.si_pid, os.WNOHANG)
+
+
+def _environment() -> dict[str, str]:
+    """Our environment, in which the worker's interpreter finds this package even if only our sys.path leads to it."""
+    environment = dict(os.environ)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if os.path.basename(root) not in ("site-packages", "dist-packages"):
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = f"{root}{os.pathsep}{before}" if before else root
+    return environment

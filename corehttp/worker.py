@@ -1,0 +1,274 @@
+"""One worker's life: load, lifespan, listen, serve, drain, exit code."""
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from corehttp import listeners
+from corehttp.app import load
+from corehttp.asgi import ASGIApp
+from corehttp.clock import Clock
+from corehttp.config import Config
+from corehttp.errors import ExitCode, StartupError
+from corehttp.lifespan import Lifespan
+from corehttp.logs import AccessLog, set_up
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.supervisor import channel as messages
+from corehttp.supervisor.channel import Channel
+
+logger = logging.getLogger("corehttp.error")
+
+QUIET = 0.2  # seconds that an idle connection is watched for a request already on the wire, before a stop closes it
+POLL = 0.02  # seconds between two looks at what is still in flight
+CANCEL_GRACE = 0.5  # seconds that cancelled requests get to clean up
+
+
+class Worker:
+    """Serves one application on some sockets in the running event loop.
+
+    `start`, then `stop` once; both must run in the same loop. The sockets are the worker's own: it closes them.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config, sockets: list[socket.socket], who: str = "worker 1") -> None:
+        self._app = app
+        self._config = config
+        self._sockets = sockets
+        self._who = who
+        self._servers: list[asyncio.Server] = []
+        self._adopting: set[asyncio.Task[object]] = set()
+        self._access: AccessLog | None = None
+
+    async def start(self) -> None:
+        """Run the application's start-up, then accept connections; raises StartupError."""
+        config = self._config
+        loop = asyncio.get_running_loop()
+        clock = Clock(
+            date=config.date_header, server=b"corehttp" if config.server_header else b"", fields=config.header
+        )
+        if config.access_log:
+            self._access = AccessLog(config.log_format, self._who, loop.call_later)
+        self._context = context = WorkerContext(
+            self._app,
+            loop,
+            clock,
+            parser_factory(config.http),
+            keep_alive=config.timeout_keep_alive,
+            root_path=config.root_path,
+            access=self._access.record if self._access is not None else None,
+        )
+        self._lifespan = Lifespan(self._app, config.lifespan, context.state)
+        try:
+            await self._lifespan.startup()
+            for sock in self._sockets:
+                self._servers.append(await self._listen(sock))
+        except BaseException:
+            await self._lifespan.shutdown()
+            self._close()
+            raise
+        clock.each_tick(self._expire)
+        clock.start(loop)
+
+    async def stop(
+        self, on_closed: Callable[[], object] | None = None, on_drained: Callable[[], object] | None = None
+    ) -> ExitCode:
+        """Drain within the graceful time, then run the application's shutdown.
+
+        Calls `on_closed` when no connection is accepted any more and `on_drained` when none is left. Answers CLEAN,
+        or DRAIN if requests had to be cut.
+        """
+        deadline = time.monotonic() + self._config.timeout_graceful_shutdown
+        self._stop_accepting()
+        if on_closed is not None:
+            on_closed()
+        code = ExitCode.CLEAN if await self._drain(deadline) else await self._cut()
+        if on_drained is not None:
+            on_drained()
+        try:
+            await asyncio.wait_for(self._lifespan.shutdown(), self._config.timeout_lifespan_shutdown)
+        except TimeoutError:
+            logger.error("the application's shutdown took longer than %g s", self._config.timeout_lifespan_shutdown)
+        self._close()
+        return code
+
+    async def _listen(self, sock: socket.socket) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        backlog = self._config.backlog
+        try:
+            # A copy: the server closes its own when it stops accepting, and ours empties the queue after that.
+            if sock.family != socket.AF_UNIX:
+                return await loop.create_server(self._connection, sock=sock.dup(), backlog=backlog)
+            # asyncio would unlink the path with its own copy; the path is for whoever bound it to remove.
+            keep: dict[str, Any] = {"cleanup_socket": False} if _cleans_up(loop) else {}
+            return await loop.create_unix_server(self._connection, sock=sock.dup(), backlog=backlog, **keep)
+        except OSError as error:
+            raise StartupError(f"cannot listen on {listeners.url(sock)}: {error.strerror or error}") from error
+
+    def _connection(self) -> HTTP1Connection:
+        return HTTP1Connection(self._context)
+
+    def _stop_accepting(self) -> None:
+        """Refuse new connections, and take in all that wait: none of them may be reset."""
+        self._context.draining = True
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            if self._config.fd is None:
+                listeners.refuse_new(sock)
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            if self._config.fd is None:
+                for waiting in listeners.accept_waiting(sock):
+                    task = loop.create_task(loop.connect_accepted_socket(self._connection, waiting))
+                    self._adopting.add(task)
+                    task.add_done_callback(self._adopting.discard)
+            sock.close()
+
+    async def _drain(self, deadline: float) -> bool:
+        """Wait until nothing is in flight; False if the deadline comes first."""
+        context = self._context
+        idle_since: dict[HTTP1Connection, float] = {}
+        while context.connections or context.running or self._adopting:
+            now = time.monotonic()
+            if now >= deadline:
+                return False
+            for connection in tuple(context.connections):
+                if not connection.idle:
+                    idle_since.pop(connection, None)
+                elif now - idle_since.setdefault(connection, now) >= QUIET:
+                    connection.close()
+            await asyncio.sleep(POLL)
+        return True
+
+    async def _cut(self) -> ExitCode:
+        """End what is still in flight, and log each request; only unfinished ones count as a failed drain."""
+        context = self._context
+        now = time.monotonic()
+        exchanges: set[Exchange] = set(context.running)
+        exchanges.update(c.current for c in context.connections if c.current is not None)
+        for exchange in exchanges:
+            scope = exchange.scope
+            age = now - exchange.started_at
+            logger.warning(
+                "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
+            )
+            exchange.cancel()
+        give_up = now + CANCEL_GRACE
+        while context.running and time.monotonic() < give_up:
+            await asyncio.sleep(POLL)
+        for connection in tuple(context.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+        return ExitCode.DRAIN if exchanges else ExitCode.CLEAN
+
+    def _expire(self, now: float) -> None:
+        for connection in [c for c in self._context.connections if c.deadline <= now]:
+            connection.expire()
+
+    def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for sock in self._sockets:
+            sock.close()
+        self._context.clock.stop()
+        if self._access is not None:
+            self._access.close()
+
+
+def parser_factory(name: str) -> Callable[[RequestSink], RequestParser]:
+    """The parser that the option `http` names; imported only if used."""
+    if name == "h11":
+        from corehttp.protocols.parser_h11 import H11Parser
+
+        return H11Parser
+    from corehttp.protocols.parser_httptools import HttptoolsParser
+
+    return HttptoolsParser
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The event loop that the option `loop` names; raises StartupError if it is not installed."""
+    if name != "asyncio":
+        try:
+            import uvloop
+
+            return uvloop.new_event_loop
+        except ImportError as error:
+            if name == "uvloop":
+                raise StartupError("loop uvloop: the package uvloop is not installed") from error
+    return asyncio.new_event_loop
+
+
+async def _serve_supervised(worker: Worker, channel: Channel, seconds: float) -> ExitCode:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_channel() -> None:
+        _, gone = channel.receive()
+        if gone:
+            logger.warning("the supervisor is gone: finishing what is in flight")
+            loop.remove_reader(channel.fileno())
+            stop.set()
+
+    await worker.start()
+    # Until here SIGTERM ends the process at once, as it should: nothing is in flight.
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(channel.fileno(), on_channel)
+    channel.outlive_other_end(seconds)
+    channel.send(messages.READY)
+    await stop.wait()
+    return await worker.stop(
+        functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
+    )
+
+
+def _cleans_up(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this loop's create_unix_server knows `cleanup_socket` (asyncio from 3.13)."""
+    return sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop)
+
+
+def main(channel_fd: int) -> int:
+    """A worker process: what the supervisor starts, with one end of a channel; returns the exit code."""
+    # Ctrl-C reaches the whole foreground group; the supervisor decides what it means. Not SIG_IGN: that would be
+    # inherited by the programs that the application starts.
+    signal.signal(signal.SIGINT, lambda signum, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    channel = Channel.adopt(channel_fd)
+    try:
+        kind, boot = channel.wait_for_message()
+    except (EOFError, OSError):
+        return ExitCode.STARTUP
+    assert kind == messages.BOOT
+    assert isinstance(boot, dict)
+    channel.die_with_other_end()
+    sys.path[:] = boot["path"]
+    config = Config(**boot["config"])
+    who = f"worker {boot['slot'] + 1}"
+    set_up(config.log_level, config.log_format, who)
+    os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
+    sockets = [socket.socket(fileno=fd) for fd in boot["sockets"]]
+    for sock in sockets:
+        os.set_inheritable(sock.fileno(), False)
+    try:
+        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
+        worker = Worker(app, config, sockets, who)
+        seconds = config.timeout_graceful_shutdown + config.timeout_lifespan_shutdown + 1
+        with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+            code = runner.run(_serve_supervised(worker, channel, seconds))
+    except StartupError as error:
+        channel.send(messages.FAILED, str(error), error.detail)
+        return ExitCode.STARTUP
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
