@@ -16,12 +16,6 @@ def http_date(wall: float) -> str:
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
-def local_timestamp(wall: float) -> str:
-    """`wall`, seconds since the epoch, in local time to the millisecond, as log lines show it."""
-    year, month, day, hour, minute, second, _, _, _ = time.localtime(wall)
-    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{int(wall % 1 * 1000):03}"
-
-
 class Clock:
     """The time as of the last tick, and the header lines that every response carries.
 

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from corehttp import listeners
+from corehttp.access_log import AccessLog
 from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.clock import Clock
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.lifespan import Lifespan
-from corehttp.logs import AccessLog, set_up
+from corehttp.logs import set_up
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1 import HTTP1Connection
