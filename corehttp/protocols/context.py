@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from corehttp.asgi import ASGIApp, State
 from corehttp.clock import Clock
-from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.stream import RequestParser, RequestSink
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class WorkerContext:
         "raw_root_path",
         "root_path",
         "running",
+        "start_task",
         "state",
     )
 
@@ -50,6 +51,7 @@ class WorkerContext:
     ) -> None:
         self.app = app
         self.loop = loop
+        self.start_task = task_starter(loop)
         self.clock = clock
         self.make_parser = make_parser
         self.keep_alive = keep_alive  # seconds

@@ -16,7 +16,7 @@ from corehttp.asgi import HTTP_VERSIONS
 from corehttp.errors import AppError, PeerError
 from corehttp.protocols import wire
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.exchange import Exchange, Phase
+from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.http1_state import Framing, Next, Reading, Stage, after_response
 from corehttp.protocols.semantics import judge, origin_form
 from corehttp.protocols.stream import RequestParser
@@ -36,10 +36,12 @@ CLIENT_CLOSED = 499  # the access log's status for a client that left before the
 _IDLE, _HEAD, _BODY = Reading
 _OPEN, _LINGERING, _CLOSED = Stage
 _SIZED, _CHUNKED, _UNTIL_CLOSE, _NONE = Framing
+_BODILESS = frozenset({204, 304})
 _SPACE = ord(" ")
 _SLASH = ord("/")
 _PERCENT = ord("%")
-_RESPONSE_BODY, _RESPONSE_DONE = Phase.BODY, Phase.DONE
+_RESPONSE_HEAD, _RESPONSE_STARTED, _RESPONSE_BODY, _RESPONSE_DONE = Phase
+_COMING = Intake.COMING
 
 
 class HTTP1Connection(asyncio.Protocol):
@@ -152,7 +154,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._final = True
         for exchange in (self._current, *self._queue):
             if exchange is not None:
-                exchange.persistent = False
+                exchange.persistent = exchange.plain = False
                 exchange.hang_up()
         return True
 
@@ -184,10 +186,9 @@ class HTTP1Connection(asyncio.Protocol):
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._incoming is None:  # else it is a trailer, which ASGI has no place for
-            if value and value[-1] <= _SPACE:
-                value = value.rstrip(b" \t")
-            self._headers.append((name.lower(), value))
+        if value and value[-1] <= _SPACE:
+            value = value.rstrip(b" \t")
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -195,6 +196,7 @@ class HTTP1Connection(asyncio.Protocol):
         method = parser.method().decode()
         target = self._target
         headers = self._headers
+        self._headers = []  # what is reported from here on are trailers, which ASGI has no place for
         fields = dict(headers)
         # Asking httptools for the version formats a string; without a Connection field its verdict says the same.
         version = "1.1" if b"connection" not in fields and parser.persists() else parser.version()
@@ -216,11 +218,9 @@ class HTTP1Connection(asyncio.Protocol):
             "server": self._server,
             "state": context.state.copy(),
         }
-        self._incoming = exchange = Exchange(scope, self, context, intent.persistent)
+        started_at = context.clock.now if context.access is None else monotonic()
+        self._incoming = exchange = Exchange(scope, intent, self, context, started_at)
         self._reading = _BODY
-        if intent.has_body:
-            exchange.expect_body(intent.length, expects_continue=intent.expects_continue)
-        exchange.started_at = context.clock.now if context.access is None else monotonic()
         self._queue.append(exchange)
 
     def on_body(self, piece: bytes) -> None:
@@ -240,12 +240,13 @@ class HTTP1Connection(asyncio.Protocol):
         exchange = self._incoming
         if exchange is None:
             return
-        if self._reading is _BODY and exchange.body_coming:
+        if exchange.intake is _COMING:
             exchange.finish_body()
         self._incoming = None
         self._reading = _IDLE
         self._target = b""
-        self._headers = []
+        if self._headers:
+            self._headers = []
         self._head_size = 0
         if not exchange.persistent:
             self._final = True
@@ -257,37 +258,16 @@ class HTTP1Connection(asyncio.Protocol):
         assert exchange is not None, "only the current exchange responds"
         context = self._context
         pieces, length, flags = response_head(status, headers)
-        if flags & CLOSES or context.draining:
-            exchange.persistent = False
-        scope = exchange.scope
-        framing = b""
-        if status in (204, 304) or scope["method"] == "HEAD":
-            self._framing = _NONE
-            body = self._without_body(status, body)
-        elif length >= 0:
-            if more or length != len(body):
-                self._framing = _SIZED
-                self._remaining = length
-                self._count(len(body), more)
-        elif not more:
-            framing = b"content-length: %d\r\n" % len(body)
+        size = len(body)
+        if size == length and not (more or flags or context.draining) and exchange.plain and status not in _BODILESS:
+            # Most responses: a whole body of declared length, on a connection that goes on.
+            pieces += (context.clock.lines, b"\r\n", body)
         else:
-            body, framing = self._frame_unsized(exchange, body)
-        if exchange.persistent:
-            connection = b"" if scope["http_version"] == "1.1" else wire.CONNECTION_KEEP_ALIVE
-        else:
-            connection = wire.CONNECTION_CLOSE
-        clock = context.clock
-        lines = (
-            clock.lines
-            if flags < OWN_DATE
-            else clock.lines_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
-        )
+            size = self._frame(exchange, pieces, status, body, more, (length, flags))
         # One write: the transport sends at once when nothing waits, so two writes would be two system calls.
-        pieces += (lines, framing, connection, b"\r\n", body)
         self._transport.write(b"".join(pieces))
         exchange.status = status
-        exchange.sent = len(body)
+        exchange.sent = size
         if more:
             exchange.phase = _RESPONSE_BODY
         else:
@@ -362,14 +342,19 @@ class HTTP1Connection(asyncio.Protocol):
             self._current = exchange = queue.pop(0)
             exchange.start()
         self._advancing = False
-        if len(queue) > PIPELINE_LIMIT:
-            self._pause_reading()
-        elif self._paused and self._buffered < BODY_HIGH_WATER:
-            self._resume_reading()
+        if queue or self._paused:
+            self._pace(len(queue))
         if self._refusal is not None and self._current is None and self._stage is _OPEN:
             lines = self._context.clock.lines
             self._transport.write(wire.refusal(self._refusal.status, str(self._refusal), lines))
             self._close(linger=True)
+
+    def _pace(self, waiting: int) -> None:
+        """Read no faster than requests are answered and their bodies are taken."""
+        if waiting > PIPELINE_LIMIT:
+            self._pause_reading()
+        elif self._buffered < BODY_HIGH_WATER:
+            self._resume_reading()
 
     def _complete(self, exchange: Exchange) -> None:
         """The whole response is written."""
@@ -392,7 +377,7 @@ class HTTP1Connection(asyncio.Protocol):
         """After a response that ends the connection, or that came before the end of its request."""
         step = after_response(
             persistent=exchange.persistent,
-            body_unread=exchange.body_coming,
+            body_unread=exchange.intake is _COMING,
             body_doubtful=exchange.expects_continue,
             unread=exchange.unread,
             limit=DISCARD_LIMIT,
@@ -406,7 +391,7 @@ class HTTP1Connection(asyncio.Protocol):
                 self.deadline = self._context.clock.now + self._context.keep_alive
             case Next.CLOSE:
                 # A client that announced the end sends no more; any other may, and a reset would cost it our answer.
-                self._close(linger=not self._final or exchange.body_coming)
+                self._close(linger=not self._final or exchange.intake is _COMING)
 
     def _parse_failed(self, data: bytes, error: Exception) -> None:
         """The parser stopped in `data`: it goes on, or the request is refused."""
@@ -439,17 +424,44 @@ class HTTP1Connection(asyncio.Protocol):
         if self._head_size > HEAD_LIMIT:
             raise PeerError(431, f"the head of a request must be smaller than {HEAD_LIMIT} bytes")
 
-    def _frame_unsized(self, exchange: Exchange, body: bytes) -> tuple[bytes, bytes]:
-        """The framing of a body whose length nobody knows: its first piece, and the field that announces it."""
-        if exchange.scope["http_version"] == "1.1":
+    def _frame(
+        self, exchange: Exchange, pieces: list[bytes], status: int, body: bytes, more: bool, declared: tuple[int, int]
+    ) -> int:
+        """Decide how the response ends (RFC 9112, 6.3); completes `pieces` and answers the size of the body sent."""
+        length, flags = declared
+        scope = exchange.scope
+        context = self._context
+        if flags & CLOSES or context.draining:
+            exchange.persistent = False
+        framing = b""
+        if status in _BODILESS or scope["method"] == "HEAD":
+            self._framing = _NONE
+            body = self._without_body(status, body)
+        elif length >= 0:
+            self._framing = _SIZED
+            self._remaining = length
+            self._count(len(body), more)
+        elif not more:
+            framing = b"content-length: %d\r\n" % len(body)
+        elif scope["http_version"] == "1.1":
             self._framing = _CHUNKED
-            return (wire.chunk(body) if body else b""), wire.CHUNKED
-        self._framing = _UNTIL_CLOSE
-        exchange.persistent = False
-        return body, b""
+            framing = wire.CHUNKED
+        else:
+            self._framing = _UNTIL_CLOSE
+            exchange.persistent = False
+        clock = context.clock
+        lines = clock.lines_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
+        pieces += (lines, framing, self._connection_line(exchange), b"\r\n")
+        pieces.append(wire.chunk(body) if body and framing is wire.CHUNKED else body)
+        return len(body)
+
+    def _connection_line(self, exchange: Exchange) -> bytes:
+        if not exchange.persistent:
+            return wire.CONNECTION_CLOSE
+        return b"" if exchange.scope["http_version"] == "1.1" else wire.CONNECTION_KEEP_ALIVE
 
     def _without_body(self, status: int, body: bytes) -> bytes:
-        if body and status in (204, 304):
+        if body and status in _BODILESS:
             raise AppError(f"a response with status {status} has no body")
         return b""
 
@@ -488,7 +500,8 @@ class HTTP1Connection(asyncio.Protocol):
         access = self._context.access
         if access is not None:
             scope = exchange.scope
-            status = exchange.status or CLIENT_CLOSED
+            begun = exchange.phase is _RESPONSE_BODY or exchange.phase is _RESPONSE_DONE
+            status, sent = (exchange.status, exchange.sent) if begun else (CLIENT_CLOSED, 0)
             seconds = monotonic() - exchange.started_at
             access(
                 (
@@ -498,7 +511,7 @@ class HTTP1Connection(asyncio.Protocol):
                     scope["query_string"],
                     scope["http_version"],
                     status,
-                    exchange.sent,
+                    sent,
                     seconds,
                 )
             )

@@ -4,23 +4,25 @@ Pure: both parsers deliver, this module judges. Every refusal is a `PeerError` w
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from corehttp.errors import PeerError
 
 
-class Intent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Intent:
     """What a request's head asks of the connection."""
 
     persistent: bool
-    has_body: bool
-    expects_continue: bool
-    length: int  # of the body in bytes; -1 when chunked
+    plain: bool  # HTTP/1.1, persistent and not HEAD: nothing in it bears on how the response is framed
+    length: int = 0  # of the body in bytes; -1 when chunked
+    expects_continue: bool = False
 
 
-# Almost every request means one of these two; a tuple made once costs nothing per request.
-KEEP = Intent(persistent=True, has_body=False, expects_continue=False, length=0)
-CLOSE = Intent(persistent=False, has_body=False, expects_continue=False, length=0)
+# Almost every request means one of these, so they are made once.
+_PLAIN = Intent(persistent=True, plain=True)
+_KEEP = Intent(persistent=True, plain=False)
+_CLOSE = Intent(persistent=False, plain=False)
 
 # Fields that change what happens next; a head without them is a plain request.
 DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"expect"})
@@ -71,8 +73,10 @@ def judge(
     if method == "CONNECT":
         raise PeerError(501, "CONNECT is not served")
     if DECISIVE.isdisjoint(fields):
-        return KEEP if persistent else CLOSE
-    return _judge_body(fields, version, persistent)
+        if not persistent:
+            return _CLOSE
+        return _PLAIN if method != "HEAD" and version == "1.1" else _KEEP
+    return _judge_body(fields, version, persistent, method)
 
 
 def origin_form(target: bytes) -> bytes:
@@ -120,7 +124,7 @@ def _check_unusual_target(method: str, target: bytes, host: bytes | None) -> Non
         raise PeerError(400, "the Host field differs from the request target")
 
 
-def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool) -> Intent:
+def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool, method: str) -> Intent:
     declared = fields.get(b"content-length")
     coding = fields.get(b"transfer-encoding")
     length = 0
@@ -139,4 +143,9 @@ def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool) -> I
     expectation = fields.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":
         raise PeerError(417, "the only expectation met is 100-continue")
-    return Intent(persistent, length != 0, expectation is not None and version == "1.1" and length != 0, length)
+    return Intent(
+        persistent=persistent,
+        plain=persistent and method != "HEAD" and version == "1.1",
+        length=length,
+        expects_continue=expectation is not None and version == "1.1" and length != 0,
+    )
