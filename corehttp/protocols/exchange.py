@@ -86,6 +86,7 @@ class Exchange:
         "_peer",
         "_stream",
         "_task",
+        "buffered",
         "expects_continue",
         "intake",
         "persistent",
@@ -109,6 +110,7 @@ class Exchange:
         self.started_at = started_at  # seconds, monotonic
         self.phase = _HEAD
         self.unread = length = intent.length  # bytes of the request's body that have not come in; -1 when chunked
+        self.buffered = 0  # bytes of it that the application has not taken
         self.intake = _COMING if length else _WHOLE
         self.expects_continue = intent.expects_continue
         self._ended = False
@@ -142,6 +144,7 @@ class Exchange:
             self.unread -= len(piece)
         if self.phase is _DONE or self._ended or self._peer is _GONE:
             return False
+        self.buffered += len(piece)
         if self._body is None:
             self._body = [piece]
         else:
@@ -260,7 +263,8 @@ class Exchange:
         more = self.intake is _COMING
         if not more:
             self.intake = _TOLD
-        self._stream.consumed(len(body))
+        self.buffered = 0
+        self._stream.consumed()
         return {"type": "http.request", "body": body, "more_body": more}
 
     async def _wait(self) -> None:

@@ -49,10 +49,10 @@ class HTTP1Connection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
-        "_buffered",
         "_client",
         "_context",
         "_current",
+        "_discarded",
         "_drained",
         "_feed",
         "_final",
@@ -94,7 +94,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._advancing = False
         self._framing = _SIZED
         self._remaining = 0  # bytes of the response's body still to come
-        self._buffered = 0  # bytes of a request's body kept for the application, or thrown away after its response
+        self._discarded = 0  # bytes of a request's body thrown away after its response
         self._paused = False  # reading
         self._drained: asyncio.Future[None] | None = None
         self.congested = False
@@ -227,11 +227,12 @@ class HTTP1Connection(asyncio.Protocol):
         exchange = self._incoming
         if exchange is None:
             return
-        kept = exchange.feed(piece)
-        self._buffered += len(piece)
-        if kept and self._buffered > BODY_HIGH_WATER:
-            self._pause_reading()
-        elif not kept and self._buffered > DISCARD_LIMIT:
+        if exchange.feed(piece):
+            if exchange.buffered > BODY_HIGH_WATER:
+                self._pause_reading()
+            return
+        self._discarded += len(piece)
+        if self._discarded > DISCARD_LIMIT:
             self._final = True
             if self._current is None:
                 self._close(linger=True)
@@ -295,10 +296,9 @@ class HTTP1Connection(asyncio.Protocol):
     def send_continue(self) -> None:
         self._transport.write(wire.CONTINUE)
 
-    def consumed(self, size: int) -> None:
-        self._buffered -= size
-        if self._paused and self._buffered < BODY_HIGH_WATER // 2:
-            self._resume_reading()
+    def consumed(self) -> None:
+        if self._paused:
+            self._pace()
 
     async def writable(self) -> None:
         if self.congested:
@@ -343,17 +343,19 @@ class HTTP1Connection(asyncio.Protocol):
             exchange.start()
         self._advancing = False
         if queue or self._paused:
-            self._pace(len(queue))
+            self._pace()
         if self._refusal is not None and self._current is None and self._stage is _OPEN:
             lines = self._context.clock.lines
             self._transport.write(wire.refusal(self._refusal.status, str(self._refusal), lines))
             self._close(linger=True)
 
-    def _pace(self, waiting: int) -> None:
+    def _pace(self) -> None:
         """Read no faster than requests are answered and their bodies are taken."""
-        if waiting > PIPELINE_LIMIT:
+        incoming = self._incoming
+        unread = 0 if incoming is None or incoming.phase is _RESPONSE_DONE else incoming.buffered
+        if len(self._queue) > PIPELINE_LIMIT or unread > BODY_HIGH_WATER:
             self._pause_reading()
-        elif self._buffered < BODY_HIGH_WATER:
+        else:
             self._resume_reading()
 
     def _complete(self, exchange: Exchange) -> None:
@@ -366,6 +368,8 @@ class HTTP1Connection(asyncio.Protocol):
         if exchange.waiters is not None:
             exchange.wake()
         if exchange.persistent and self._incoming is not exchange:
+            if self._paused:
+                self._pace()
             if self._reading is _IDLE:
                 self.deadline = context.clock.now + context.keep_alive
             if not self._advancing and (self._queue or self._refusal is not None):
@@ -386,7 +390,7 @@ class HTTP1Connection(asyncio.Protocol):
             case Next.READ_NEXT:
                 pass
             case Next.DISCARD_BODY:
-                self._buffered = 0
+                self._discarded = 0
                 self._resume_reading()
                 self.deadline = self._context.clock.now + self._context.keep_alive
             case Next.CLOSE:

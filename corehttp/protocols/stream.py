@@ -71,8 +71,8 @@ class ResponseStream(Protocol):
         """Answer `Expect: 100-continue` (RFC 9110, 10.1.1)."""
         ...
 
-    def consumed(self, size: int) -> None:
-        """The application took `size` bytes of the request's body: reading may go on."""
+    def consumed(self) -> None:
+        """The application took what there was of the request's body: reading may go on."""
         ...
 
     async def writable(self) -> None:
