@@ -109,6 +109,11 @@ class HTTP1Connection(asyncio.Protocol):
         return self._stage is _OPEN and self._reading is _IDLE and self._current is None and not self._queue
 
     @property
+    def final(self) -> bool:
+        """Whether the last request of this connection has been read: nothing after it is one."""
+        return self._final
+
+    @property
     def body_length(self) -> int:
         """Bytes to come of the body that is being read; -1 when chunked."""
         return self._incoming.unread if self._incoming is not None else 0
@@ -146,16 +151,18 @@ class HTTP1Connection(asyncio.Protocol):
             self._parse_failed(data, error)
         if self._current is None:
             self._advance()
+        elif self._queue:
+            self._pace()
 
     def eof_received(self) -> bool:
         """The client ended its side. A response in progress still goes out: it may have closed only one half."""
         if self._stage is not _OPEN or self._reading is not _IDLE or self.idle:
             return False
         self._final = True
-        for exchange in (self._current, *self._queue):
-            if exchange is not None:
-                exchange.persistent = exchange.plain = False
-                exchange.hang_up()
+        waiting = [exchange for exchange in (self._current, *self._queue) if exchange is not None]
+        for exchange in waiting:
+            exchange.hang_up()
+        waiting[-1].persistent = waiting[-1].plain = False
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -242,6 +249,8 @@ class HTTP1Connection(asyncio.Protocol):
         if exchange is None:
             return
         if exchange.intake is _COMING:
+            if self._parser.upgrading():
+                return  # the parser ends the message early; it goes on with the body by and by
             exchange.finish_body()
         self._incoming = None
         self._reading = _IDLE
@@ -340,6 +349,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._advancing = True
         while queue and self._current is None and self._stage is _OPEN:
             self._current = exchange = queue.pop(0)
+            self.deadline = NEVER
             exchange.start()
         self._advancing = False
         if queue or self._paused:
@@ -370,7 +380,7 @@ class HTTP1Connection(asyncio.Protocol):
         if exchange.persistent and self._incoming is not exchange:
             if self._paused:
                 self._pace()
-            if self._reading is _IDLE:
+            if self._reading is _IDLE and not self._queue:
                 self.deadline = context.clock.now + context.keep_alive
             if not self._advancing and (self._queue or self._refusal is not None):
                 context.loop.call_soon(self._advance)
@@ -413,6 +423,10 @@ class HTTP1Connection(asyncio.Protocol):
         self._refusal = error
         incoming, self._incoming = self._incoming, None
         if incoming is None:
+            return
+        if incoming.phase is _RESPONSE_DONE:
+            self._refusal = None  # it has had its answer
+            self._close(linger=True)
             return
         if incoming is not self._current:
             self._queue.remove(incoming)  # not begun: the application never sees it

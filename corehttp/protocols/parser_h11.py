@@ -25,6 +25,9 @@ class H11Parser:
     def persists(self) -> bool:
         return self._version == "1.1"
 
+    def upgrading(self) -> bool:
+        return False
+
     def version(self) -> str:
         return self._version
 
@@ -41,7 +44,7 @@ class H11Parser:
                 self._sink.on_body(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 self._sink.on_message_complete()
-                if connection.their_state is h11.MUST_CLOSE:
+                if self._sink.final:
                     return
                 # We write responses ourselves, so h11 cannot go to its next cycle: a new one takes over.
                 rest, _ = connection.trailing_data

@@ -9,7 +9,7 @@ from corehttp.protocols.stream import RequestSink
 class HttptoolsParser:
     """Calls the sink straight from C; nothing of ours runs per callback but the sink."""
 
-    __slots__ = ("_sink", "feed", "method", "persists", "version")
+    __slots__ = ("_sink", "feed", "method", "persists", "upgrading", "version")
 
     def __init__(self, sink: RequestSink) -> None:
         self._sink = sink
@@ -29,6 +29,7 @@ class HttptoolsParser:
         self.feed = parser.feed_data
         self.method = parser.get_method
         self.persists = parser.should_keep_alive
+        self.upgrading = parser.should_upgrade
         self.version = parser.get_http_version
 
     def _ignore_upgrade(self, rest: bytes) -> None:

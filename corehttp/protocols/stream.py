@@ -11,6 +11,11 @@ class RequestSink(Protocol):
     """
 
     @property
+    def final(self) -> bool:
+        """Whether the request reported last is the connection's last: nothing after it is to be parsed."""
+        ...
+
+    @property
     def body_length(self) -> int:
         """Bytes to come of the body of the request whose head was reported last; -1 when chunked."""
         ...
@@ -39,6 +44,10 @@ class RequestParser(Protocol):
 
     def recover(self, data: bytes, error: Exception) -> None:
         """Go on after `feed(data)` raised `error`, or raise `PeerError` for a request that cannot be understood."""
+        ...
+
+    def upgrading(self) -> bool:
+        """In `on_message_complete`: the message asks for another protocol, and its body was not reported yet."""
         ...
 
     def method(self) -> bytes:
