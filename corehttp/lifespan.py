@@ -45,8 +45,6 @@ class Lifespan:
         if failure is not None:
             self._stage = Stage.STOPPED
             raise StartupError("the application's start-up failed", failure)
-        if self._stage is Stage.STARTING:
-            self._stage = Stage.STARTED
 
     async def shutdown(self) -> None:
         """Always runs to its end, once; a failure is logged."""
@@ -82,6 +80,8 @@ class Lifespan:
             if self._stage is Stage.STARTING:
                 # The application does not know lifespan and said so by returning.
                 self._stage = Stage.OFF
+            elif self._stage is Stage.STARTED:
+                self._stage = Stage.STOPPED
             self._resolve(None)
 
     def _raised(self, error: BaseException) -> None:
@@ -103,6 +103,8 @@ class Lifespan:
         kind = message["type"]
         expected = {Stage.STARTING: "lifespan.startup.", Stage.STOPPING: "lifespan.shutdown."}.get(self._stage, "no ")
         if kind == expected + "complete":
+            if self._stage is Stage.STARTING:
+                self._stage = Stage.STARTED
             self._resolve(None)
         elif kind == expected + "failed":
             self._resolve(str(message.get("message") or "the application gave no reason"))

@@ -46,6 +46,16 @@ def url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def allow_rebind(sock: socket.socket) -> None:
+    """To be called just before listening: let the port be bound again while old connections of ours linger on it.
+
+    Connections inherit SO_REUSEADDR when they are accepted, and one in TIME-WAIT without it keeps the port busy. It
+    is not set when the port is bound, for then another server could bind it too until we listen.
+    """
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 def refuse_new(sock: socket.socket) -> None:
     """From now on no connection joins the socket's queue, while those in it can still be accepted.
 
@@ -147,6 +157,9 @@ def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> soc
             # Each address has its own socket, whatever the machine's default is.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
+        if socket.SO_REUSEADDR in options:
+            # It has done its work. Left on, it would let another server bind the port until we listen.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except BaseException:
         sock.close()
         raise
@@ -157,7 +170,7 @@ def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> soc
 def _bind_beside(sock: socket.socket) -> socket.socket:
     """Another socket on the same port, to share it by SO_REUSEPORT (socket(7))."""
     try:
-        return _bound(sock.family, sock.getsockname(), socket.SO_REUSEPORT)
+        return _bound(sock.family, sock.getsockname(), socket.SO_REUSEPORT, socket.SO_REUSEADDR)
     except OSError as error:
         raise _bind_failed(error, sock.getsockname()) from error
 
@@ -197,6 +210,7 @@ def _adopt(fd: int) -> socket.socket:
     except OSError as error:
         raise StartupError(f"fd {fd} is not a socket that this process has inherited: {error.strerror}") from error
     if sock.type != socket.SOCK_STREAM:
+        sock.detach()
         raise StartupError(f"fd {fd} must be a stream socket")
     sock.setblocking(False)
     return sock

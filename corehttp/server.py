@@ -85,7 +85,7 @@ def _serve_here(config: Config) -> ExitCode:
     import asyncio
 
     from corehttp.app import load
-    from corehttp.worker import Worker, loop_factory
+    from corehttp.worker import EXIT_GRACE, Worker, end_within, loop_factory
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
@@ -108,7 +108,9 @@ def _serve_here(config: Config) -> ExitCode:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, on_signal, number)
             await stop.wait()
-            return await worker.stop()
+            code = await worker.stop()
+            end_within(EXIT_GRACE, code)
+            return code
 
         with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
             return runner.run(serve())

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ logger = logging.getLogger("corehttp.error")
 
 QUIET = 0.2  # seconds that an idle connection is watched for a request already on the wire, before a stop closes it
 POLL = 0.02  # seconds between two looks at what is still in flight
+EXIT_GRACE = 0.5  # seconds between the end of the service and that of the process
 CANCEL_GRACE = 0.5  # seconds that cancelled requests get to clean up
 
 
@@ -105,6 +107,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         backlog = self._config.backlog
         try:
+            listeners.allow_rebind(sock)
             # A copy: the server closes its own when it stops accepting, and ours empties the queue after that.
             if sock.family != socket.AF_UNIX:
                 return await loop.create_server(self._connection, sock=sock.dup(), backlog=backlog)
@@ -227,14 +230,26 @@ async def _serve_supervised(worker: Worker, channel: Channel, seconds: float) ->
     channel.outlive_other_end(seconds)
     channel.send(messages.READY)
     await stop.wait()
-    return await worker.stop(
+    code = await worker.stop(
         functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
     )
+    end_within(EXIT_GRACE, code)
+    return code
 
 
 def _cleans_up(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this loop's create_unix_server knows `cleanup_socket` (asyncio from 3.13)."""
     return sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop)
+
+
+def end_within(seconds: float, code: int) -> None:
+    """End the process with `code` in so many seconds, if it has not ended by itself.
+
+    A thread of the application that never returns would otherwise keep the interpreter from exiting.
+    """
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def main(channel_fd: int) -> int:

@@ -89,7 +89,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._incoming: Exchange | None = None  # whose body is being read
         self._queue: list[Exchange] = []  # parsed, not begun
         self._current: Exchange | None = None  # whose response is being written
-        self._refusal: PeerError | None = None  # answered when the responses before it are out
+        self._refusal: tuple[int, str] | None = None  # answered when the responses before it are out
         self._final = False  # the last request on this connection has been read
         self._advancing = False
         self._framing = _SIZED
@@ -106,7 +106,9 @@ class HTTP1Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether nothing is being read, answered or waited for."""
-        return self._stage is _OPEN and self._reading is _IDLE and self._current is None and not self._queue
+        # A stray line break between requests is not a request (RFC 9112, 2.2).
+        nothing_read = self._reading is _IDLE or (self._reading is _HEAD and self._head_size <= 2)
+        return self._stage is _OPEN and nothing_read and self._current is None and not self._queue
 
     @property
     def final(self) -> bool:
@@ -141,8 +143,7 @@ class HTTP1Connection(asyncio.Protocol):
         if self._stage is not _OPEN or self._final:
             return
         if self._reading is _IDLE:
-            self._reading = _HEAD
-            self.deadline = NEVER
+            self._reading = _HEAD  # the keep-alive deadline stands until the head is whole
         try:
             self._feed(data)
             if self._reading is _HEAD:
@@ -156,13 +157,17 @@ class HTTP1Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client ended its side. A response in progress still goes out: it may have closed only one half."""
-        if self._stage is not _OPEN or self._reading is not _IDLE or self.idle:
+        incoming = self._incoming
+        if incoming is not None and incoming in self._queue:
+            self._queue.remove(incoming)  # not begun, and the rest of it will never come
+        waiting = [exchange for exchange in (self._current, *self._queue) if exchange is not None]
+        if self._stage is not _OPEN or not waiting or incoming is self._current is not None:
             return False
         self._final = True
-        waiting = [exchange for exchange in (self._current, *self._queue) if exchange is not None]
         for exchange in waiting:
             exchange.hang_up()
-        waiting[-1].persistent = waiting[-1].plain = False
+        if self._refusal is None:
+            waiting[-1].persistent = waiting[-1].plain = False
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -298,7 +303,7 @@ class HTTP1Connection(asyncio.Protocol):
                 data = self._without_body(exchange.status, body)
         if data:
             self._transport.write(data)
-        exchange.sent += len(body)
+        exchange.sent += len(body) if self._framing is not _NONE else 0
         if not more:
             self._complete(exchange)
 
@@ -356,7 +361,7 @@ class HTTP1Connection(asyncio.Protocol):
             self._pace()
         if self._refusal is not None and self._current is None and self._stage is _OPEN:
             lines = self._context.clock.lines
-            self._transport.write(wire.refusal(self._refusal.status, str(self._refusal), lines))
+            self._transport.write(wire.refusal(*self._refusal, lines))
             self._close(linger=True)
 
     def _pace(self) -> None:
@@ -409,18 +414,18 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _parse_failed(self, data: bytes, error: Exception) -> None:
         """The parser stopped in `data`: it goes on, or the request is refused."""
-        try:
-            self._parser.recover(data, error)
-            self._feed = self._parser.feed
-        except PeerError as refusal:
+        refusal = error if isinstance(error, PeerError) else self._parser.recover(data, error)
+        self._feed = self._parser.feed
+        if refusal is not None:
+            error.__traceback__ = refusal.__traceback__ = None  # they lead back to us: a cycle
             if not self._final:
-                self._refuse(refusal)
+                self._refuse(refusal.status, str(refusal))
 
-    def _refuse(self, error: PeerError) -> None:
-        """Parse no more; answer `error` when the responses before it are out."""
-        logger.warning("refused a request from %s: %s (%d)", self._client or "a unix socket", error, error.status)
+    def _refuse(self, status: int, reason: str) -> None:
+        """Parse no more; say so when the responses before it are out."""
+        logger.warning("refused a request from %s: %s (%d)", self._client or "a unix socket", reason, status)
         self._final = True
-        self._refusal = error
+        self._refusal = (status, reason)
         incoming, self._incoming = self._incoming, None
         if incoming is None:
             return
@@ -449,11 +454,15 @@ class HTTP1Connection(asyncio.Protocol):
         length, flags = declared
         scope = exchange.scope
         context = self._context
-        if flags & CLOSES or context.draining:
+        # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
+        waits_to_send = exchange.expects_continue and exchange.intake is _COMING
+        if flags & CLOSES or (context.draining and not self._queue) or waits_to_send:
             exchange.persistent = False
         framing = b""
         if status in _BODILESS or scope["method"] == "HEAD":
             self._framing = _NONE
+            if status == 204:  # RFC 9110, 8.6: it must not declare a length
+                pieces[:] = [line for line in pieces if not line.lower().startswith(b"content-length:")]
             body = self._without_body(status, body)
         elif length >= 0:
             self._framing = _SIZED

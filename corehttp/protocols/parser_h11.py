@@ -55,9 +55,9 @@ class H11Parser:
             else:
                 return
 
-    def recover(self, data: bytes, error: Exception) -> None:
+    def recover(self, data: bytes, error: Exception) -> PeerError | None:
         if isinstance(error, h11.RemoteProtocolError):
-            raise PeerError(error.error_status_hint, f"the request cannot be parsed: {error}") from error
+            return PeerError(error.error_status_hint, f"the request cannot be parsed: {error}")
         raise error
 
     def _report_head(self, request: h11.Request) -> None:

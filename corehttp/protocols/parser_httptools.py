@@ -15,15 +15,15 @@ class HttptoolsParser:
         self._sink = sink
         self._adopt(httptools.HttpRequestParser(sink))
 
-    def recover(self, data: bytes, error: Exception) -> None:
+    def recover(self, data: bytes, error: Exception) -> PeerError | None:
         if isinstance(error, httptools.HttpParserUpgrade):
-            self._ignore_upgrade(data[error.args[0] :])
-        elif isinstance(error, httptools.HttpParserCallbackError):
-            raise error.__context__ or error
-        elif isinstance(error, httptools.HttpParserError):
-            raise PeerError(400, f"the request cannot be parsed: {error}") from error
-        else:
-            raise error
+            return self._ignore_upgrade(data[error.args[0] :])
+        cause = error.__context__
+        if isinstance(error, httptools.HttpParserCallbackError) and isinstance(cause, PeerError):
+            return cause
+        if isinstance(error, httptools.HttpParserError) and not isinstance(error, httptools.HttpParserCallbackError):
+            return PeerError(400, f"the request cannot be parsed: {error}")
+        raise error
 
     def _adopt(self, parser: httptools.HttpRequestParser) -> None:
         self.feed = parser.feed_data
@@ -32,7 +32,7 @@ class HttptoolsParser:
         self.upgrading = parser.should_upgrade
         self.version = parser.get_http_version
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> PeerError | None:
         """Read on after a request that asks for a protocol we do not speak (RFC 9110, 7.8: then it is plain HTTP).
 
         The parser takes such a request for the last one and drops the framing of its body, so a new parser is told
@@ -49,7 +49,8 @@ class HttptoolsParser:
             try:
                 self.feed(rest)
             except Exception as error:
-                self.recover(rest, error)
+                return self.recover(rest, error)
+        return None
 
 
 class _ResumedSink:

@@ -143,9 +143,6 @@ def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool, meth
     expectation = fields.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":
         raise PeerError(417, "the only expectation met is 100-continue")
-    return Intent(
-        persistent=persistent,
-        plain=persistent and method != "HEAD" and version == "1.1",
-        length=length,
-        expects_continue=expectation is not None and version == "1.1" and length != 0,
-    )
+    expects_continue = expectation is not None and version == "1.1" and length != 0
+    plain = persistent and method != "HEAD" and version == "1.1" and not expects_continue
+    return Intent(persistent=persistent, plain=plain, length=length, expects_continue=expects_continue)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Protocol
 
+from corehttp.errors import PeerError
+
 
 class RequestSink(Protocol):
     """What a parser reports, in order. The names are httptools', so that it can call a sink directly.
@@ -42,8 +44,11 @@ class RequestParser(Protocol):
         """Parse `data`; raises anything."""
         ...
 
-    def recover(self, data: bytes, error: Exception) -> None:
-        """Go on after `feed(data)` raised `error`, or raise `PeerError` for a request that cannot be understood."""
+    def recover(self, data: bytes, error: Exception) -> PeerError | None:
+        """After `feed(data)` raised `error`: go on, or answer why the request cannot be understood.
+
+        Answered, not raised: a traceback would tie the connection into a cycle.
+        """
         ...
 
     def upgrading(self) -> bool:

@@ -54,7 +54,7 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
     flags = 0
     try:
         for field in headers:
-            line = _lines.get(field)
+            line = _lines.get(field) if type(field) is tuple else None
             if line is not None:
                 pieces.append(line)
                 continue
@@ -72,7 +72,7 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
             else:
                 _lines.clear()
             pieces.append(line)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise AppError(f"the response's headers must be pairs of bytes: {error}") from error
     return pieces, length, flags
 

@@ -1,0 +1,71 @@
+"""A client on a bare socket: it sees exactly how a connection ends."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Self
+
+from tests.e2e.server_process import PATIENCE
+
+
+@contextlib.contextmanager
+def connections(count: int, port: int) -> Iterator[list["RawConnection"]]:
+    """So many connections, all of which are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(RawConnection(port)) for _ in range(count)]
+
+
+class RawConnection:
+    """One connection to a server on 127.0.0.1. A reset raises ConnectionResetError."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.socket.close()
+
+    def ask(self, path: str, *fields: str) -> None:
+        """Send a GET request."""
+        lines = [f"GET {path} HTTP/1.1", "host: 127.0.0.1", *fields, "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
+
+    def answer(self) -> tuple[bytes, bytes]:
+        """Head and body of the next response, which must be whole and have a Content-Length; EOFError if it is not."""
+        head, _, self._received = self._until(b"\r\n\r\n").partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(self._received) < length:
+            self._receive()
+        body, self._received = self._received[:length], self._received[length:]
+        return head, body
+
+    def get(self, path: str) -> tuple[bytes, bytes]:
+        self.ask(path)
+        return self.answer()
+
+    def wait_for(self, text: bytes) -> None:
+        """Until the server has sent `text`, which stays to be read."""
+        self._until(text)
+
+    def rest(self) -> bytes:
+        """All that comes until the server ends the connection."""
+        while True:
+            try:
+                self._receive()
+            except EOFError:
+                return self._received
+
+    def _until(self, text: bytes) -> bytes:
+        while text not in self._received:
+            self._receive()
+        return self._received
+
+    def _receive(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError(f"the server ended the connection after {self._received!r}")
+        self._received += data

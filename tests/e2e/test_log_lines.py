@@ -1,0 +1,64 @@
+"""The log as an operator sees it: requests on standard output, the server on standard error."""
+
+import json
+import re
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Start
+from tests.e2e.server_process import APP, until
+
+pytestmark = pytest.mark.e2e
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+
+
+def test_text_lines_name_the_worker(start: Start) -> None:
+    server = start(*APP)
+    httpx.get(f"{server.url}/some%20path?q=1")
+    [line] = until(lambda: server.stdout.splitlines(), "the access log")
+    assert re.fullmatch(
+        rf'{TIME} \[worker 1\] 127\.0\.0\.1:\d+ "GET /some%20path\?q=1 HTTP/1\.1" 200 5 \d+\.\d{{3}} ms', line
+    )
+    assert server.stop() == 0
+    assert len(server.stdout.splitlines()) == 1
+    for line in server.stderr.splitlines():
+        assert re.match(rf"{TIME} INFO     \[(supervisor|worker 1)\] ", line)
+
+
+def test_json_lines_have_all_fields(start: Start) -> None:
+    server = start(*APP, "--log-format", "json", "--workers", "2")
+    httpx.get(f'{server.url}/"quoted"?q=1')
+    assert server.stop() == 0
+    [entry] = [json.loads(line) for line in server.stdout.splitlines()]
+    assert re.fullmatch(TIME, entry["time"])
+    assert entry["level"] == "info"
+    assert entry["worker"] in ("worker 1", "worker 2")
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", entry["client"])
+    assert entry["method"] == "GET"
+    assert entry["path"] in ('/"quoted"', "/%22quoted%22")
+    assert entry["query"] == "q=1"
+    assert entry["status"] == 200
+    assert entry["bytes"] == 5
+    assert 0 <= entry["duration"] < 10
+    messages = [json.loads(line) for line in server.stderr.splitlines()]
+    assert {"time", "level", "worker", "message"} <= set.intersection(*(set(message) for message in messages))
+    assert messages[0]["worker"] == "supervisor"
+
+
+def test_an_exception_is_logged_once_with_its_traceback(start: Start) -> None:
+    server = start(*APP, "--log-format", "json")
+    assert httpx.get(f"{server.url}/stream").status_code == 500  # the query lacks `lines`
+    server.wait_for_log("KeyError")
+    [error] = [json.loads(line) for line in server.stderr.splitlines() if '"error"' in line]
+    assert error["message"] == "exception in the application: GET /stream"
+    assert error["traceback"].endswith("KeyError: 'lines'")
+
+
+def test_what_is_switched_off_is_silent(start: Start) -> None:
+    server = start(*APP, "--no-access-log", "--log-level", "debug")
+    httpx.get(server.url)
+    assert server.stop() == 0
+    assert server.stdout == ""
+    assert " DEBUG " in server.stderr

@@ -1,0 +1,279 @@
+"""SIGTERM and SIGINT: what is in flight is finished, nothing is reset, nothing can hold the end up."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection, connections
+from tests.e2e.server_process import APP, ServerProcess, refused, until
+
+pytestmark = pytest.mark.e2e
+
+CUT, FORCED = 5, 130
+SHORT = ("--timeout-graceful-shutdown", "1")
+SUPERVISED = pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
+
+
+def test_200_requests_in_flight_are_all_answered(start: Start) -> None:
+    server = start(*APP, "--workers", "2")
+    with connections(200, server.port) as clients:
+        for client in clients:
+            client.ask("/slow?seconds=0.5")
+        server.signal(signal.SIGTERM)
+        for client in clients:
+            head, body = client.answer()
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body == b"slept"
+            assert client.rest() == b""
+    assert server.wait() == 0
+
+
+@SUPERVISED
+def test_a_stream_is_finished(start: Start, supervise: str) -> None:
+    server = start(*APP, supervise)
+    with RawConnection(server.port) as client:
+        client.ask("/stream?lines=6&seconds=0.1")
+        client.wait_for(b"line 0")
+        server.signal(signal.SIGTERM)
+        assert client.rest().endswith(b"line 5\n\r\n0\r\n\r\n")
+    assert server.wait() == 0
+
+
+def test_an_idle_connection_is_closed_and_not_reset(start: Start) -> None:
+    server = start(*APP, "--workers", "2")
+    with RawConnection(server.port) as used, RawConnection(server.port) as fresh:
+        assert used.get("/")[1] == b"hello"
+        server.signal(signal.SIGTERM)
+        assert used.rest() == b""
+        assert fresh.rest() == b""
+    assert server.wait() == 0
+
+
+def test_requests_on_the_wire_when_the_stop_comes_are_answered_and_end_their_connections(start: Start) -> None:
+    server = start(*APP, "--workers", "2")
+    workers = server.worker_pids()
+    with connections(20, server.port) as clients:
+        for client in clients:
+            assert client.get("/")[1] == b"hello"
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        server.signal(signal.SIGTERM)
+        server.wait_for_log("SIGTERM: finishing")
+        for client in clients:
+            client.ask("/")
+        # Now each worker finds the signal and the requests at the same time.
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        for client in clients:
+            assert client.answer()[1] == b"hello"
+            assert client.rest() == b""
+    assert server.wait() == 0
+
+
+def test_requests_that_follow_each_other_on_a_connection_are_answered_until_one_says_close(start: Start) -> None:
+    server = start(*APP)
+    with RawConnection(server.port) as client:
+        client.get("/")
+        server.signal(signal.SIGTERM)
+        head = b""
+        while b"connection: close" not in head:
+            head, body = client.get("/")
+            assert body == b"hello"
+        assert client.rest() == b""
+    assert server.wait() == 0
+
+
+@SUPERVISED
+def test_new_connections_are_refused_while_a_request_is_finished(start: Start, supervise: str) -> None:
+    server = start(*APP, supervise)
+    with RawConnection(server.port) as client:
+        client.ask("/stream?lines=20&seconds=0.1")
+        client.wait_for(b"line 0")
+        server.signal(signal.SIGTERM)
+        if supervise == "--supervise":
+            server.wait_for_log("SIGTERM: finishing")
+            assert refused(server.port)
+        else:
+            until(lambda: refused(server.port), "a refused connection")
+        assert server.running
+        assert b"line 19" in client.rest()
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("socket_option", ["reuseport", "shared"])
+def test_no_connection_of_a_steady_stream_is_reset(start: Start, socket_option: str) -> None:
+    server = start(*APP, "--workers", "2", "--socket", socket_option, "--no-access-log")
+    callers = [Caller(server.port) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    until(lambda: all(caller.answered >= 20 for caller in callers), "answers to every caller")
+    server.signal(signal.SIGTERM)
+    for caller in callers:
+        caller.join()
+    assert [caller.failure for caller in callers] == ["ConnectionRefusedError"] * len(callers)
+    assert server.wait() == 0
+
+
+@SUPERVISED
+def test_at_the_deadline_requests_are_cut_and_named_and_the_shutdown_still_runs(
+    start: Start, tmp_path: Path, supervise: str
+) -> None:
+    server = start(*APP, supervise, "--timeout-graceful-shutdown", "0.3")
+    with RawConnection(server.port) as begun, RawConnection(server.port) as not_begun:
+        begun.ask("/stream?lines=2&seconds=1000")
+        begun.wait_for(b"line 0")
+        not_begun.ask("/slow?seconds=1000")
+        until(lambda: events(tmp_path, "sleeping"), "the request to begin")
+        server.signal(signal.SIGTERM)
+        assert not begun.rest().endswith(b"0\r\n\r\n")
+        head, _ = not_begun.answer()
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert b"connection: close" in head
+    assert server.wait() == CUT
+    assert "cut at the end of the graceful time: GET /stream after " in server.stderr
+    assert "cut at the end of the graceful time: GET /slow after " in server.stderr
+    assert events(tmp_path, "shutdown") == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("1", "2"), ("2", "1")])
+def test_the_port_can_be_taken_again_at_once(start: Start, before: str, after: str) -> None:
+    first = start(*APP, "--workers", before)
+    with RawConnection(first.port) as client:
+        client.ask("/", "connection: close")  # the server ends it first, so its port has an old connection
+        assert client.answer()[1] == b"hello"
+        assert client.rest() == b""
+    assert first.stop() == 0
+    port = first.port
+    first.check_nothing_is_left()
+    assert start(*APP[:-1], str(port), "--workers", after).port == port
+
+
+def test_a_second_sigint_ends_all_at_once(start: Start) -> None:
+    server = start(*APP, "--workers", "2")
+    with RawConnection(server.port) as client:
+        client.ask("/stream?lines=1000&seconds=1")
+        client.wait_for(b"line 0")
+        # As Ctrl-C in a terminal: the whole foreground group gets it.
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait_for_log("SIGINT: finishing")
+        assert server.running
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.wait() == FORCED
+
+
+def test_a_second_sigint_ends_a_server_without_supervisor_at_once(start: Start) -> None:
+    server = start(*APP, "--no-supervise")
+    with RawConnection(server.port) as client:
+        client.ask("/stream?lines=1000&seconds=1")
+        client.wait_for(b"line 0")
+        server.signal(signal.SIGINT)
+        until(lambda: refused(server.port), "a refused connection")
+        server.signal(signal.SIGINT)
+        assert server.wait() == FORCED
+
+
+def test_one_sigint_stops_as_sigterm_does(start: Start) -> None:
+    server = start(*APP, "--workers", "2")
+    os.killpg(server.pid, signal.SIGINT)
+    assert server.wait() == 0
+
+
+HANGING_BOOTS = {
+    "import sleeps": """
+import time
+open("events", "w").write("hanging 1")
+time.sleep(1000)
+""",
+    "import is busy": """
+open("events", "w").write("hanging 1")
+while True:
+    pass
+""",
+    "startup blocks": """
+import time
+async def app(scope, receive, send):
+    open("events", "w").write("hanging 1")
+    time.sleep(1000)
+""",
+    "startup waits": """
+import asyncio
+async def app(scope, receive, send):
+    open("events", "w").write("hanging 1")
+    await asyncio.sleep(1000)
+""",
+}
+
+
+@pytest.mark.parametrize("hang", list(HANGING_BOOTS))
+def test_sigterm_ends_a_boot_that_hangs(start: Start, tmp_path: Path, hang: str) -> None:
+    (tmp_path / "main.py").write_text(HANGING_BOOTS[hang])
+    server = start("main", "--port", "0", "--workers", "2", *SHORT, ready=False)
+    wait_for_hang(tmp_path)
+    assert stop_in_time(server) == 0
+
+
+@pytest.mark.parametrize("path", ["/sleep-in-loop", "/busy"])
+def test_sigterm_ends_a_worker_whose_loop_hangs(start: Start, tmp_path: Path, path: str) -> None:
+    server = start(*APP, "--workers", "2", *SHORT)
+    with RawConnection(server.port) as client:
+        client.ask(path)
+        wait_for_hang(tmp_path)
+        assert stop_in_time(server) == CUT
+
+
+@SUPERVISED
+def test_sigterm_ends_a_worker_whose_thread_hangs(start: Start, tmp_path: Path, supervise: str) -> None:
+    server = start(*APP, supervise, *SHORT)
+    with RawConnection(server.port) as client:
+        client.ask("/sleep-in-thread")
+        wait_for_hang(tmp_path)
+        assert stop_in_time(server) == CUT
+
+
+def test_sigterm_in_the_middle_of_the_boot_ends_it(start: Start) -> None:
+    server = start(*APP, "--workers", "2", ready=False)
+    server.wait_for_log("starting 2 workers")
+    until(server.worker_pids, "a worker's process")
+    assert stop_in_time(server) == 0
+
+
+class Caller(threading.Thread):
+    """Opens one connection after the other, each for one request, until one fails."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._port = port
+        self.answered = 0
+        self.failure = ""
+
+    def run(self) -> None:
+        try:
+            for _ in range(20_000):
+                with RawConnection(self._port) as client:
+                    assert client.get("/")[1] == b"hello"
+                self.answered += 1
+        except Exception as error:
+            self.failure = type(error).__name__
+
+
+def stop_in_time(server: ServerProcess) -> int:
+    """Stop a server whose graceful time is 1 s; the bound is generous, yet below every longer limit of its own."""
+    began = time.monotonic()
+    code = server.stop()
+    assert time.monotonic() - began < 6
+    return code
+
+
+def wait_for_hang(directory: Path) -> None:
+    until(lambda: events(directory, "hanging"), "the hanging worker")
+
+
+def events(directory: Path, kind: str) -> int:
+    """How many events of the kind the application has noted."""
+    path = directory / "events"
+    return path.read_text().count(kind) if path.exists() else 0

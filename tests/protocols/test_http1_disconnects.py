@@ -1,0 +1,122 @@
+"""Clients that leave: what the application is told, and what is logged."""
+
+import asyncio
+import logging
+
+import pytest
+
+from corehttp.asgi import Message, Receive, Scope, Send
+from tests.fakes import Client, MakeParser, make_context
+from tests.protocols.apps import answer, respond
+
+GET = b"GET /a%20b?q HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Waiting:
+    """Reads until the client is gone, then sends."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.error: OSError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while not self.messages or self.messages[-1]["type"] != "http.disconnect":
+            self.messages.append(await receive())
+        try:
+            await respond(send, b"too late")
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [GET, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"],
+    ids=["whole request", "half a body"],
+)
+async def test_a_lost_connection_is_told_by_receive_and_raised_by_send_and_not_logged(
+    parser: MakeParser, raw: bytes, error_log: list[logging.LogRecord]
+) -> None:
+    app = Waiting()
+    context = make_context(app, parser)
+    client = Client(context)
+    await client.send(raw)
+    await client.lose(ConnectionResetError())
+    assert app.messages[-1] == {"type": "http.disconnect"}
+    assert isinstance(app.error, OSError)
+    assert client.received == b""
+    assert error_log == []
+    assert not context.running
+
+
+async def test_a_client_that_ended_its_side_is_told_by_receive_and_can_still_be_answered(parser: MakeParser) -> None:
+    app = Waiting()
+    client = Client(make_context(app, parser))
+    await client.send(GET)
+    await client.hang_up()
+    assert app.messages[-1] == {"type": "http.disconnect"}
+    assert app.error is None
+    assert client.received == answer(b"too late", connection=b"connection: close\r\n")
+
+
+@pytest.mark.parametrize("cause", [True, False], ids=["raise from", "raise while handling"])
+async def test_what_an_application_makes_of_a_lost_connection_is_not_logged(
+    parser: MakeParser, cause: bool, error_log: list[logging.LogRecord]
+) -> None:
+    gone = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await gone.wait()
+        try:
+            await respond(send, b"too late")
+        except OSError as error:
+            raise RuntimeError("wrapped") from (error if cause else None)
+
+    client = Client(make_context(app, parser))
+    await client.send(GET)
+    await client.lose()
+    gone.set()
+    await client.wait()
+    assert error_log == []
+
+
+async def test_an_applications_own_error_after_a_lost_connection_is_logged(
+    parser: MakeParser, error_log: list[logging.LogRecord]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise LookupError
+
+    client = Client(make_context(app, parser))
+    await client.send(GET)
+    await client.lose()
+    assert [record.getMessage() for record in error_log] == ["exception in the application: GET /a b"]
+
+
+async def test_a_sender_that_waits_for_a_client_goes_on_when_the_connection_is_lost(parser: MakeParser) -> None:
+    errors: list[OSError] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        except OSError as error:
+            errors.append(error)
+
+    context = make_context(app, parser)
+    client = Client(context)
+    client.connection.pause_writing()
+    await client.send(GET)
+    await client.lose()
+    assert len(errors) == 1
+    assert not context.running
+
+
+async def test_requests_not_begun_when_the_connection_is_lost_are_never_begun(parser: MakeParser) -> None:
+    app = Waiting()
+    client = Client(make_context(app, parser))
+    await client.send(GET + GET)
+    await client.lose()
+    assert [message["type"] for message in app.messages] == ["http.request", "http.disconnect"]

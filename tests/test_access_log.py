@@ -1,0 +1,221 @@
+"""The access log: both forms, its batches, and that it never makes a request wait."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+import pytest
+
+from corehttp import access_log
+from corehttp.access_log import AccessLog
+from corehttp.protocols.context import AccessRecord
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+RECORD: AccessRecord = (("192.0.2.1", 5000), "GET", b"/a%20b", b"q=1", "1.1", 200, 12, 0.0015)
+
+
+class Timers:
+    """Stands for a loop's call_later: the test decides when time is over."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> object:
+        self.calls.append((seconds, call))
+        return None
+
+
+class Output(NamedTuple):
+    """Standard output, as a file to be read from the start."""
+
+    read: Callable[[], str]
+
+
+@pytest.fixture
+def timers() -> Timers:
+    return Timers()
+
+
+@pytest.fixture
+def output(capfd: pytest.CaptureFixture[str]) -> Output:
+    return Output(lambda: capfd.readouterr().out)
+
+
+def written(log: AccessLog, output: Output, *records: AccessRecord) -> list[str]:
+    for record in records:
+        log.record(record)
+    log.close(timeout=10)
+    return output.read().splitlines()
+
+
+# Its lines.
+
+
+def test_a_text_line(timers: Timers, output: Output) -> None:
+    [line] = written(AccessLog("text", "worker 3", timers.call_later), output, RECORD)
+    assert re.fullmatch(TIME + re.escape(' [worker 3] 192.0.2.1:5000 "GET /a%20b?q=1 HTTP/1.1" 200 12 1.500 ms'), line)
+
+
+def test_a_text_line_without_query_and_client(timers: Timers, output: Output) -> None:
+    record: AccessRecord = (None, "POST", b"/", b"", "1.0", 404, 0, 2.0)
+    [line] = written(AccessLog("text", "worker 1", timers.call_later), output, record)
+    assert line.endswith(' [worker 1] - "POST / HTTP/1.0" 404 0 2000.000 ms')
+
+
+def test_a_json_line(timers: Timers, output: Output) -> None:
+    [line] = written(AccessLog("json", "worker 3", timers.call_later), output, RECORD)
+    entry = json.loads(line)
+    assert re.fullmatch(TIME, entry.pop("time"))
+    assert entry == {
+        "level": "info",
+        "worker": "worker 3",
+        "client": "192.0.2.1:5000",
+        "method": "GET",
+        "path": "/a%20b",
+        "query": "q=1",
+        "http": "1.1",
+        "status": 200,
+        "bytes": 12,
+        "duration": 0.0015,
+    }
+
+
+def test_a_json_line_survives_quotes_and_backslashes(timers: Timers, output: Output) -> None:
+    record: AccessRecord = (None, "GET", b'/"\\', b'"\\"', "1.1", 200, 0, 0.0)
+    [line] = written(AccessLog("json", 'a "worker"', timers.call_later), output, record)
+    entry = json.loads(line)
+    assert (entry["worker"], entry["path"], entry["query"], entry["client"]) == ('a "worker"', '/"\\', '"\\"', "-")
+
+
+# Its batches.
+
+
+def test_the_first_record_sets_one_timer_for_all_that_follow(timers: Timers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers.call_later)
+    for _ in range(5):
+        log.record(RECORD)
+    [(seconds, flush)] = timers.calls
+    assert seconds <= 0.5
+    flush()
+    assert len(written(log, output)) == 5
+
+
+def test_a_new_batch_sets_a_new_timer(timers: Timers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers.call_later)
+    for _ in range(3):
+        log.record(RECORD)
+        timers.calls[-1][1]()
+    assert len(timers.calls) == 3
+    assert len(written(log, output)) == 3
+
+
+def test_a_full_batch_does_not_wait_for_the_timer(timers: Timers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers.call_later)
+    for _ in range(3000):
+        log.record(RECORD)
+    assert len(timers.calls) == 3
+    for _, flush in timers.calls:
+        flush()  # what a full batch has written before is not written again
+    assert len(written(log, output)) == 3000
+
+
+def test_flushing_nothing_does_nothing(timers: Timers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers.call_later)
+    log.flush()
+    assert written(log, output) == []
+
+
+# A reader of standard output who is slow, or gone.
+
+
+class Pipe:
+    """Takes the place of standard output while the context is open; nobody reads it before `read_all`."""
+
+    def __enter__(self) -> Self:
+        self.reader, writer = os.pipe()
+        self._real = os.dup(1)
+        os.dup2(writer, 1)
+        os.close(writer)
+        self._received = bytearray()
+        self._thread = threading.Thread(target=self._read)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._restore()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        with contextlib.suppress(OSError):
+            os.close(self.reader)
+
+    def read_all(self) -> None:
+        """From now on somebody reads."""
+        self._thread.start()
+
+    def lines(self) -> int:
+        """How many have been read."""
+        return self._received.count(b"\n")
+
+    def _restore(self) -> None:
+        if self._real >= 0:
+            os.dup2(self._real, 1)
+            os.close(self._real)
+            self._real = -1
+
+    def _read(self) -> None:
+        while data := os.read(self.reader, 65536):
+            self._received += data
+
+
+def test_lines_for_a_slow_reader_are_dropped_and_counted_and_no_other_is_lost(
+    timers: Timers, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
+) -> None:
+    monkeypatch.setattr(access_log, "_PENDING_LIMIT", 200_000)
+    with Pipe() as pipe:
+        log = AccessLog("text", "worker 1", timers.call_later)
+        recorded = 20 * 1024  # much more than the pipe and the limit can hold
+        for _ in range(recorded):
+            log.record(RECORD)
+        pipe.read_all()
+        # What was dropped is told as soon as there is room again.
+        deadline = time.monotonic() + 10
+        while pipe.lines() + dropped(error_log) < recorded:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            log.record(RECORD)
+            log.flush()
+            recorded += 1
+        log.close(timeout=10)
+    assert dropped(error_log) > 0
+    assert pipe.lines() + dropped(error_log) == recorded
+
+
+def dropped(error_log: list[logging.LogRecord]) -> int:
+    """How many lines the log says it has dropped."""
+    return sum(int(number) for record in error_log for number in re.findall(r"(\d+) lines", record.getMessage()))
+
+
+def test_serving_goes_on_when_nobody_reads_standard_output_any_more(timers: Timers) -> None:
+    with Pipe() as pipe:
+        os.close(pipe.reader)
+        log = AccessLog("text", "worker 1", timers.call_later)
+        for _ in range(3):
+            log.record(RECORD)
+            log.flush()
+        log.close(timeout=10)
+
+
+def test_closing_does_not_wait_for_a_reader_for_ever(timers: Timers) -> None:
+    with Pipe() as pipe:
+        log = AccessLog("text", "worker 1", timers.call_later)
+        for _ in range(4 * 1024):
+            log.record(RECORD)
+        log.close(timeout=0.01)
+        pipe.read_all()
+        log.close(timeout=10)
+    assert pipe.lines() == 4 * 1024

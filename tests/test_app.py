@@ -1,0 +1,215 @@
+"""From a name to an application: what is found, and what is said about everything else."""
+
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corehttp.app import load
+from corehttp.errors import StartupError
+
+GOOD = """
+async def app(scope, receive, send): ...
+async def other(scope, receive, send): ...
+class Holder:
+    inner = staticmethod(app)
+holder = Holder()
+def make(): return app
+def make_badly(): raise LookupError("no settings")
+def make_nothing(): return None
+number = 5
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory whose modules are forgotten after the test."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def good(directory: Path) -> str:
+    (directory / "good_app.py").write_text(GOOD)
+    return str(directory)
+
+
+def fault(target: Any, **options: Any) -> StartupError:
+    with pytest.raises(StartupError) as caught:
+        load(target, **options)
+    return caught.value
+
+
+def name_of(app: object) -> object:
+    return getattr(app, "__name__", None)
+
+
+def test_a_module_and_an_attribute(good: str) -> None:
+    assert name_of(load("good_app:other", app_dir=good)) == "other"
+
+
+def test_a_module_alone_means_its_app(good: str) -> None:
+    assert name_of(load("good_app", app_dir=good)) == "app"
+
+
+def test_attributes_of_attributes(good: str) -> None:
+    assert name_of(load("good_app:holder.inner", app_dir=good)) == "app"
+
+
+def test_a_module_in_a_package(directory: Path) -> None:
+    (directory / "good_package").mkdir()
+    (directory / "good_package" / "web.py").write_text(GOOD)
+    assert name_of(load("good_package.web:app", app_dir=str(directory))) == "app"
+
+
+def test_the_current_directory_is_searched(good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(good)
+    assert name_of(load("good_app")) == "app"
+
+
+def test_a_factory_is_called(good: str) -> None:
+    assert name_of(load("good_app:make", factory=True, app_dir=good)) == "app"
+
+
+def test_an_object_is_taken_as_it_is() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    assert load(app) is app
+
+
+class Application:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def method(self, scope: Any, receive: Any, send: Any, extra: int = 0) -> None: ...
+
+    async def keyword_only(self, scope: Any, receive: Any, send: Any, *, extra: int = 0) -> None: ...
+
+
+async def takes_any(*arguments: Any) -> None: ...
+
+
+async def configured(settings: Any, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        Application(),
+        Application().method,
+        Application().keyword_only,
+        takes_any,
+        functools.partial(configured, {}),
+    ],
+)
+def test_every_kind_of_callable_with_three_arguments(app: Any) -> None:
+    assert load(app) is app
+
+
+@pytest.mark.parametrize("target", ["", ":app", "main:", "path/to.py", "main.py:create()", "main:app:x", "a..b", "1:2"])
+def test_a_name_that_is_none_is_told_how_to_write_one(target: str) -> None:
+    if target == "main:":  # an empty attribute means the default
+        target = "main-:"
+    assert str(fault(target)) == f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
+
+
+def test_an_unknown_module_is_told_where_it_was_looked_for(directory: Path) -> None:
+    error = fault("surely_missing:app", app_dir=str(directory))
+    assert str(error).startswith(f"there is no module 'surely_missing' in {directory} ")
+    assert "--app-dir" in str(error)
+    assert error.detail == ""
+
+
+def test_an_unknown_module_in_a_known_package_is_named_whole(directory: Path) -> None:
+    (directory / "known_package").mkdir()
+    assert "no module 'known_package.web'" in str(fault("known_package.web", app_dir=str(directory)))
+
+
+def test_a_module_that_imports_an_unknown_one_is_shown_with_its_own_traceback(directory: Path) -> None:
+    (directory / "importing.py").write_text("import surely_missing\n")
+    error = fault("importing", app_dir=str(directory))
+    assert str(error) == "the module 'importing' cannot be imported: No module named 'surely_missing'"
+    assert "importing.py" in error.detail
+    assert "importlib" not in error.detail
+    assert "corehttp" not in error.detail.replace(str(directory), "")
+
+
+def test_an_unknown_module_whose_name_begins_like_ours_is_not_ours(directory: Path) -> None:
+    (directory / "web.py").write_text("import web_missing\n")
+    assert "the module 'web' cannot be imported" in str(fault("web", app_dir=str(directory)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def app(:\n", "SyntaxError"),
+        ("raise ValueError('by design')\n", "ValueError('by design')"),
+        ("raise SystemExit(3)\n", "SystemExit(3)"),
+    ],
+)
+def test_a_module_that_fails_is_shown_with_its_traceback(directory: Path, text: str, words: str) -> None:
+    (directory / "failing.py").write_text(text)
+    error = fault("failing", app_dir=str(directory))
+    assert str(error).startswith("the module 'failing' cannot be imported: ")
+    assert words in str(error)
+    assert "failing.py" in error.detail
+
+
+def test_control_c_in_an_import_is_not_the_modules_fault(directory: Path) -> None:
+    (directory / "interrupted.py").write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load("interrupted", app_dir=str(directory))
+
+
+def test_a_missing_attribute_is_answered_with_what_there_is(good: str) -> None:
+    error = fault("good_app:application", app_dir=good)
+    assert str(error) == (
+        "the module 'good_app' has no attribute 'application'; it has app, other, make, make_badly, make_nothing"
+    )
+    assert "has no attribute 'holder.nothing'" in str(fault("good_app:holder.nothing", app_dir=good))
+
+
+def test_what_cannot_be_called_is_named(good: str) -> None:
+    message = "good_app:number is not an ASGI application: int objects cannot be called"
+    assert str(fault("good_app:number", app_dir=good)) == message
+
+
+def test_a_class_is_not_an_application(good: str) -> None:
+    message = "good_app:Holder is a class; name an instance, or a function that makes one with --factory"
+    assert str(fault("good_app:Holder", app_dir=good)) == message
+
+
+def no_arguments() -> None: ...
+def one_argument(scope: Any) -> None: ...
+def two_arguments(environ: Any, start_response: Any) -> None: ...
+def four_arguments(a: Any, b: Any, c: Any, d: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("app", "hint"),
+    [
+        (no_arguments, "it looks like a factory: use --factory"),
+        (one_argument, "it looks like an ASGI 2 application, which is not served"),
+        (two_arguments, "it looks like a WSGI application, which is not served"),
+        (four_arguments, "an ASGI application takes scope, receive and send"),
+    ],
+)
+def test_what_takes_other_arguments_is_told_what_it_looks_like(app: Any, hint: str) -> None:
+    assert str(fault(app)).endswith(f" is not an ASGI application: {hint}")
+
+
+def test_a_factory_that_raises_is_shown_with_its_traceback(good: str) -> None:
+    error = fault("good_app:make_badly", factory=True, app_dir=good)
+    assert str(error) == "the factory good_app:make_badly failed: LookupError('no settings')"
+    assert "good_app.py" in error.detail
+
+
+def test_a_factory_that_makes_no_application(good: str) -> None:
+    message = "good_app:make_nothing is not an ASGI application: NoneType objects cannot be called"
+    assert str(fault("good_app:make_nothing", factory=True, app_dir=good)) == message
+    assert "good_app:number is not a factory" in str(fault("good_app:number", factory=True, app_dir=good))

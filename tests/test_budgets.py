@@ -1,0 +1,110 @@
+"""What a request may cost, in counts that do not wobble: Python frames, memory that stays, modules imported at start.
+
+The budgets are what was counted when they were set. One that is exceeded needs a reason or a better design; one that
+is undercut is lowered.
+"""
+
+import asyncio
+import gc
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import corehttp
+from corehttp.asgi import ASGIApp
+from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.parser_httptools import HttptoolsParser
+from examples.hello import app as hello
+from tests.fakes import FakeTransport, make_context
+from tests.protocols.apps import echo
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = str(Path(corehttp.__file__).parent)
+EAGER = sys.version_info >= (3, 12)  # tasks start at once, without a turn of the loop
+
+GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
+GET_8 = (
+    b"GET /items?page=2 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+    b"Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\n"
+    b"Cookie: session=0123456789abcdef\r\nReferer: https://example.org/\r\nConnection: keep-alive\r\n\r\n"
+)
+POST = b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1024\r\n\r\n" + b"x" * 1024
+
+
+class Counted:
+    """A warm connection whose requests are counted."""
+
+    def __init__(self, app: ASGIApp, raw: bytes) -> None:
+        self.raw = raw
+        self.transport = FakeTransport()
+        self.connection = HTTP1Connection(make_context(app, HttptoolsParser))
+        self.transport.set_protocol(self.connection)
+        self.connection.connection_made(self.transport)
+
+    async def serve(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.transport.writes.clear()
+            self.connection.data_received(self.raw)
+            if not EAGER:
+                await asyncio.sleep(0)
+            assert len(self.transport.writes) == 1
+
+    async def frames(self) -> Counter[str]:
+        """The functions of corehttp that one request enters."""
+        await self.serve(50)
+        counted: Counter[str] = Counter()
+
+        def count(frame: FrameType, event: str, arg: object) -> None:
+            if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+                counted[frame.f_code.co_qualname] += 1
+
+        sys.setprofile(count)
+        try:
+            await self.serve()
+        finally:
+            sys.setprofile(None)
+        return counted
+
+
+@pytest.mark.parametrize(
+    ("app", "raw", "budget"),
+    [(hello, GET, 15), (hello, GET_8, 22), (echo, POST, 28)],
+    ids=["GET", "GET with 8 fields", "POST with a body"],
+)
+async def test_a_request_enters_no_more_functions_than_its_budget(app: ASGIApp, raw: bytes, budget: int) -> None:
+    counted = await Counted(app, raw).frames()
+    print(*[f"{times} {name}" for name, times in counted.items()], f"{counted.total()} of {budget}", sep="\n")  # noqa: T201
+    assert counted.total() <= budget
+
+
+@pytest.mark.parametrize(("app", "raw"), [(hello, GET_8), (echo, POST)], ids=["GET", "POST"])
+async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: bytes) -> None:
+    counted = Counted(app, raw)
+    await counted.serve(100)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    await counted.serve(1000)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 50
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        # asyncio brings subprocess along.
+        ("corehttp.worker", {"click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"}),
+        ("corehttp.protocols.parser_httptools", {"h11", "asyncio", "logging"}),
+        ("corehttp.server", {"asyncio", "uvloop", "click", "anyio", "email", "http.client", "multiprocessing", "ssl"}),
+        ("corehttp", {"asyncio", "uvloop", "click", "anyio", "dataclasses", "logging", "socket"}),
+    ],
+)
+def test_what_a_module_does_not_need_at_start_is_not_imported(module: str, unwanted: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(run.stdout.split())
+    assert module in imported
+    assert not imported & unwanted

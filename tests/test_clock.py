@@ -1,0 +1,111 @@
+"""The Date line, and the work of each tick."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from corehttp.clock import Clock, http_date
+
+
+@pytest.mark.parametrize(
+    ("wall", "date"),
+    [
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (784111777, "Sun, 06 Nov 1994 08:49:37 GMT"),  # the example of RFC 9110, 5.6.7
+        (784111777.999, "Sun, 06 Nov 1994 08:49:37 GMT"),
+        (951782400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        (1709251199, "Thu, 29 Feb 2024 23:59:59 GMT"),
+        (1709251200, "Fri, 01 Mar 2024 00:00:00 GMT"),
+        (1767225599, "Wed, 31 Dec 2025 23:59:59 GMT"),
+        (1767225600, "Thu, 01 Jan 2026 00:00:00 GMT"),
+        (4107542400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        (1775455145, "Mon, 06 Apr 2026 05:59:05 GMT"),
+    ],
+)
+def test_a_date_is_an_imf_fixdate(wall: float, date: str) -> None:
+    assert http_date(wall) == date
+
+
+def test_the_lines_follow_the_time() -> None:
+    clock = Clock(server=b"corehttp", fields=((b"x-a", b"b"), (b"x-c", b"d")))
+    clock.update(5.0, 784111777)
+    assert clock.now == 5.0
+    assert clock.lines == (b"server: corehttp\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-a: b\r\nx-c: d\r\n")
+    clock.update(6.0, 784111778)
+    assert clock.now == 6.0
+    assert clock.lines == (b"server: corehttp\r\ndate: Sun, 06 Nov 1994 08:49:38 GMT\r\nx-a: b\r\nx-c: d\r\n")
+
+
+@pytest.mark.parametrize(
+    ("date", "server", "lines"),
+    [
+        (False, False, b"server: s\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nx-a: b\r\n"),
+        (True, False, b"server: s\r\nx-a: b\r\n"),
+        (False, True, b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nx-a: b\r\n"),
+        (True, True, b"x-a: b\r\n"),
+    ],
+)
+def test_a_response_with_its_own_date_or_server_gets_the_other_lines(date: bool, server: bool, lines: bytes) -> None:
+    clock = Clock(server=b"s", fields=((b"x-a", b"b"),))
+    clock.update(0.0, 0.0)
+    assert clock.lines_without(date=date, server=server) == lines
+
+
+def test_date_and_server_can_be_left_out() -> None:
+    clock = Clock(date=False)
+    clock.update(0.0, 0.0)
+    assert clock.lines == b""
+
+
+class PlannedCalls:
+    """As much of an event loop as a clock uses: it keeps what is planned."""
+
+    def __init__(self) -> None:
+        self.plans: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> "Plan":
+        self.plans.append((delay, callback))
+        return Plan(self)
+
+    def pass_time(self) -> None:
+        """Do what is planned."""
+        planned, self.plans = self.plans, []
+        for _, callback in planned:
+            callback()
+
+
+class Plan:
+    """The one thing that is planned."""
+
+    def __init__(self, loop: PlannedCalls) -> None:
+        self._loop = loop
+
+    def cancel(self) -> None:
+        self._loop.plans.clear()
+
+
+def started(clock: Clock) -> PlannedCalls:
+    loop = PlannedCalls()
+    clock.start(cast(asyncio.AbstractEventLoop, loop))
+    return loop
+
+
+def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops() -> None:
+    clock = Clock()
+    ticks: list[float] = []
+    clock.each_tick(ticks.append)
+    clock.each_tick(ticks.append)
+    loop = started(clock)
+    assert ticks == [clock.now] * 2
+    loop.pass_time()
+    assert ticks[2:] == [clock.now] * 2
+    clock.stop()
+    assert loop.plans == []
+    assert len(ticks) == 4
+
+
+def test_the_next_tick_comes_right_after_the_next_full_second() -> None:
+    ((delay, _),) = started(Clock()).plans
+    assert 0.001 <= delay <= 1.001

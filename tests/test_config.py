@@ -1,0 +1,267 @@
+"""Every option through every source, which source wins, and what is said about a wrong value."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from corehttp.config import Config, Option, options
+from corehttp.errors import ConfigError
+from tests.options_table import table, with_table
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+class Sample(NamedTuple):
+    text: str  # as on the command line or in the environment
+    value: object  # as Config holds it
+    other: str  # another right value
+    wrong: object  # no value for it
+    allowed: str  # what the message says is
+
+
+SECONDS = Sample("2.5", 2.5, "3", "-1", "a number of seconds, 0 or more")
+ON = Sample("yes", True, "off", "perhaps", "true or false")
+OFF = Sample("no", False, "on", "perhaps", "true or false")
+ANY_TEXT = Sample("somewhere", "somewhere", "elsewhere", 5, "text")
+SAMPLES = {
+    "app": Sample("main:app", "main:app", "main:other", "", "some text"),
+    "factory": ON,
+    "app_dir": ANY_TEXT,
+    "host": ANY_TEXT,
+    "port": Sample("80", 80, "81", "65536", "a whole number from 0 to 65535"),
+    "uds": Sample("path", "path", "other", "", "some text"),
+    "fd": Sample("3", 3, "4", "-1", "a whole number from 0 to 1048575"),
+    "backlog": Sample("10", 10, "11", "0", "a whole number from 1 to 65535"),
+    "workers": Sample("auto/2", "auto/2", "3", "0", "a number from 1, auto"),
+    "socket": Sample("Shared", "shared", "reuseport", "own", "one of auto, reuseport, shared"),
+    "loop": Sample("uvloop", "uvloop", "asyncio", "gevent", "one of auto, uvloop, asyncio"),
+    "http": Sample("h11", "h11", "httptools", "h2", "one of auto, httptools, h11"),
+    "lifespan": Sample("off", "off", "on", "maybe", "one of auto, on, off"),
+    "root_path": ANY_TEXT,
+    "timeout_keep_alive": SECONDS,
+    "timeout_graceful_shutdown": SECONDS,
+    "timeout_lifespan_shutdown": SECONDS,
+    "crash_loop_timeout": SECONDS,
+    "supervise": OFF,
+    "log_level": Sample("DEBUG", "debug", "error", "loud", "one of critical, error, warning, info, debug"),
+    "access_log": OFF,
+    "log_format": Sample("json", "json", "text", "xml", "one of text, json"),
+    "header": Sample("X-One: 1", ((b"X-One", b"1"),), "x-two:2", "X One: 1", "NAME:VALUE"),
+    "server_header": OFF,
+    "date_header": OFF,
+}
+BY_NAME = {entry.name: entry for entry in options()}
+EACH = pytest.mark.parametrize("name", list(BY_NAME))
+Give = Callable[[Option, Any], Config]
+
+
+def by_keyword(entry: Option, value: Any) -> Config:
+    return Config(**{entry.name: value})
+
+
+def by_flag(entry: Option, value: Any) -> Config:
+    return Config.from_sources({entry.name: value}, {}, {})
+
+
+def by_environment(entry: Option, value: Any) -> Config:
+    return Config.from_sources({}, {entry.env: value}, {})
+
+
+def by_file(entry: Option, value: Any) -> Config:
+    return Config.from_sources({}, {}, {entry.name: value}, "corehttp.toml")
+
+
+def by_file_with_dashes(entry: Option, value: Any) -> Config:
+    return Config.from_sources({}, {}, {entry.name.replace("_", "-"): value}, "corehttp.toml")
+
+
+SOURCES = pytest.mark.parametrize("give", [by_keyword, by_flag, by_environment, by_file, by_file_with_dashes])
+
+
+def test_there_is_a_sample_for_each_option() -> None:
+    assert list(SAMPLES) == list(BY_NAME)
+
+
+@EACH
+@SOURCES
+def test_each_option_can_be_given_by_each_source(give: Give, name: str) -> None:
+    config = give(BY_NAME[name], SAMPLES[name].text)
+    assert getattr(config, name) == SAMPLES[name].value
+    others = {key: value for key, value in dataclasses.asdict(config).items() if key != name}
+    assert others == {key: value for key, value in dataclasses.asdict(Config()).items() if key != name}
+
+
+@EACH
+def test_a_value_of_its_own_type_is_taken(name: str) -> None:
+    assert getattr(by_keyword(BY_NAME[name], SAMPLES[name].value), name) == SAMPLES[name].value
+
+
+@EACH
+@SOURCES
+def test_a_wrong_value_is_named_with_its_source_and_what_is_allowed(give: Give, name: str) -> None:
+    sample = SAMPLES[name]
+    with pytest.raises(ConfigError) as caught:
+        give(BY_NAME[name], sample.wrong)
+    message = str(caught.value)
+    assert repr(sample.wrong) in message
+    assert f"it must be {sample.allowed}" in message
+    assert source_name(give, BY_NAME[name]) in message
+
+
+def source_name(give: Give, entry: Option) -> str:
+    if give is by_flag:
+        return "APP" if entry.name == "app" else entry.flag
+    if give is by_environment:
+        return entry.env
+    if give is by_keyword:
+        return entry.name
+    key = entry.name if give is by_file else entry.name.replace("_", "-")
+    return f"corehttp.toml: {key}"
+
+
+@EACH
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(name: str) -> None:
+    entry, sample = BY_NAME[name], SAMPLES[name]
+    wins = getattr(by_keyword(entry, sample.text), name)
+    for flags, env, file in (
+        ({name: sample.text}, {entry.env: sample.other}, {name: sample.other}),
+        ({}, {entry.env: sample.text}, {name: sample.other}),
+        ({}, {}, {name: sample.text}),
+    ):
+        assert getattr(Config.from_sources(flags, env, file), name) == wins
+
+
+def test_what_a_stronger_source_hides_is_not_read() -> None:
+    assert Config.from_sources({"port": "1"}, {"COREHTTP_PORT": "wrong"}, {"port": "wrong"}).port == 1
+
+
+def test_web_concurrency_is_weaker_than_our_own_name_and_stronger_than_the_file() -> None:
+    web = {"WEB_CONCURRENCY": "2"}
+    assert Config.from_sources({}, web, {"workers": 3}).workers == "2"
+    assert Config.from_sources({}, {**web, "COREHTTP_WORKERS": "4"}, {"workers": 3}).workers == "4"
+    assert Config.from_sources({"workers": "5"}, {**web, "COREHTTP_WORKERS": "4"}, {}).workers == "5"
+    with pytest.raises(ConfigError, match=r"^WEB_CONCURRENCY: 'x' is not valid"):
+        Config.from_sources({}, {"WEB_CONCURRENCY": "x"}, {})
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ({"worker": 2}, "pyproject.toml: 'worker' is not an option; did you mean 'workers'?"),
+        ({"loglevel": "info"}, "pyproject.toml: 'loglevel' is not an option; did you mean 'log-level'?"),
+        ({"zzz": 1}, "pyproject.toml: 'zzz' is not an option"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(file: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_sources({}, {}, file, "pyproject.toml")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("together", "message"),
+    [
+        ({"uds": "path", "fd": 3}, "uds and fd exclude each other"),
+        ({"uds": "path", "socket": "reuseport"}, "socket reuseport needs a host and port"),
+        ({"fd": 3, "socket": "reuseport"}, "socket reuseport needs a host and port"),
+        ({"supervise": False, "workers": 2}, "workers 2 need a supervisor"),
+        ({"supervise": False, "workers": "auto"}, "workers auto need a supervisor"),
+    ],
+)
+def test_what_cannot_go_together_is_an_error(together: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        Config(**together)
+
+
+@pytest.mark.parametrize("value", ["1", "9999", "auto", "AUTO", "auto-1", "auto-15", "auto/2", " 4 ", 4])
+def test_workers_that_are_understood(value: str | int) -> None:
+    assert Config(workers=value).workers == str(value).strip().lower()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "00", "01", "10000", "auto/0", "auto-", "auto+1", "2.0", "", True, 2.0, None]
+)
+def test_workers_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^workers: .* auto/2"):
+        Config(workers=value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e9", "five", True, None, b"1"])
+def test_seconds_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^timeout_keep_alive: "):
+        Config(timeout_keep_alive=value)
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "0x50", "eighty", None])
+def test_ports_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^port: "):
+        Config(port=value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "X-One: 1\nX-Two:2",
+        ["X-One: 1", "X-Two:2"],
+        ("X-One:1", "X-Two: 2 "),
+        [("X-One", "1"), ("X-Two", "2")],
+        [(b"X-One", b"1"), [b"X-Two", b"2"]],
+    ],
+)
+def test_headers_come_in_several_forms(given: Any) -> None:
+    assert Config(header=given).header == ((b"X-One", b"1"), (b"X-Two", b"2"))
+
+
+def test_a_header_may_have_a_colon_in_its_value() -> None:
+    assert Config(header=["link: <https://a.example>"]).header == ((b"link", b"<https://a.example>"),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [["a"], [": b"], [("a", "b\r\nc: d")], [("a", "\u20ac")], 5, [5], [("a",)]])
+def test_headers_that_are_not_understood(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^header: "):
+        Config(header=given)
+
+
+def test_an_application_object_is_taken_as_it_is() -> None:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    assert Config(app=app).app is app
+
+
+def test_a_config_survives_the_way_to_a_worker() -> None:
+    config = Config(app="main:app", workers="auto", header=((b"a", b"b"),), fd=5, factory=True)
+    assert Config(**dataclasses.asdict(config)) == config
+
+
+def test_an_option_that_does_not_exist_is_refused_by_python() -> None:
+    with pytest.raises(TypeError, match="no_such_option"):
+        Config(no_such_option=1)  # type: ignore[call-arg]
+
+
+def test_each_option_has_a_help_that_is_a_sentence() -> None:
+    assert [entry.name for entry in options() if not entry.help.endswith(".")] == []
+
+
+def test_the_table_names_every_option_once() -> None:
+    rows = table().splitlines()[2:]
+    assert count_of(rows, [f"| `{entry.flag}`" for entry in options() if entry.name != "app"]) == [1] * len(rows)
+
+
+def count_of(rows: Iterable[str], beginnings: Iterable[str]) -> list[int]:
+    return [sum(row.startswith(beginning) for row in rows) for beginning in beginnings]
+
+
+def test_the_table_is_put_between_the_marks_and_nowhere_else() -> None:
+    document = "before\n<!-- options -->\nold\n<!-- /options -->\nafter\n"
+    assert with_table(document) == f"before\n<!-- options -->\n{table()}\n<!-- /options -->\nafter\n"
+    assert with_table(with_table(document)) == with_table(document)
+    with pytest.raises(ValueError, match="needs the marks"):
+        with_table("no marks")
+
+
+def test_the_options_in_the_readme_are_up_to_date() -> None:
+    text = README.read_text()
+    assert with_table(text) == text, "run: python -m tests.options_table README.md"

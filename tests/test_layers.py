@@ -1,0 +1,95 @@
+"""Every module has its layer, and imports only point down (ARCHITECTURE.md, "Layers")."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "corehttp"
+
+LAYERS = (
+    # 0: the vocabulary
+    {"errors", "asgi", "version", "protocols", "protocols.stream", "supervisor"},
+    # 1: the pure core
+    {"config", "protocols.semantics", "protocols.wire", "protocols.http1_state", "supervisor.fleet", "supervisor.plan"},
+    # 2: the ASGI side
+    {"protocols.exchange", "lifespan", "app"},
+    # 3: I/O
+    {
+        "access_log",
+        "clock",
+        "cpus",
+        "listeners",
+        "logs",
+        "protocols.context",
+        "protocols.http1",
+        "protocols.parser_h11",
+        "protocols.parser_httptools",
+        "supervisor.channel",
+        "supervisor.loop",
+        "supervisor.processes",
+        "supervisor.signals",
+        "supervisor.slots",
+    },
+    # 4: assembly; "" is the package itself
+    {"worker", "embed", "server", "cli", "", "__main__"},
+)
+LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+# What the modules of a layer, and of those below it, do not import.
+IMPURE = {"asyncio", "os", "socket", "signal", "time", "logging", "threading", "subprocess", "select", "selectors"}
+FORBIDDEN = ({*IMPURE, "anyio"}, {*IMPURE, "anyio"}, {"socket", "select", "selectors", "anyio"}, {"anyio"}, set[str]())
+
+
+def modules() -> dict[str, Path]:
+    """Every module of corehttp by its name below the package."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imports(path: Path) -> Iterator[str]:
+    """What a module imports, in full, wherever the statement stands; those for the type checker too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module is not None
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in below if name.removeprefix("corehttp.") in LAYER]
+            yield from submodules
+            if len(submodules) < len(below):
+                yield node.module
+
+
+def own(path: Path) -> Iterator[str]:
+    """The modules of corehttp that a module imports."""
+    for name in imports(path):
+        if name.partition(".")[0] == "corehttp":
+            yield name.removeprefix("corehttp").removeprefix(".")
+
+
+def test_every_module_has_a_layer_and_every_name_is_a_module() -> None:
+    assert set(modules()) == set(LAYER)
+    assert sum(map(len, LAYERS)) == len(LAYER), "a module stands in two layers"
+
+
+@pytest.mark.parametrize("module", sorted(LAYER))
+def test_imports_point_down(module: str) -> None:
+    above = [name for name in own(modules()[module]) if LAYER[name] > LAYER[module]]
+    assert not above
+
+
+@pytest.mark.parametrize("module", sorted(LAYER))
+def test_a_layer_does_without_what_belongs_above_it(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports(modules()[module])}
+    assert not roots & FORBIDDEN[LAYER[module]]
+
+
+@pytest.mark.parametrize(("here", "there"), [("protocols", "supervisor"), ("supervisor", "protocols")])
+def test_protocols_and_supervisor_do_not_know_each_other(here: str, there: str) -> None:
+    for module, path in modules().items():
+        if module.partition(".")[0] == here:
+            assert not [name for name in own(path) if name.partition(".")[0] == there], module
