@@ -186,10 +186,10 @@ def test_lines_for_a_slow_reader_are_dropped_and_counted_and_no_other_is_lost(
         deadline = time.monotonic() + 10
         while pipe.lines() + dropped(error_log) < recorded:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
             log.record(RECORD)
             log.flush()
             recorded += 1
+            time.sleep(0.01)
         log.close(timeout=10)
     assert dropped(error_log) > 0
     assert pipe.lines() + dropped(error_log) == recorded

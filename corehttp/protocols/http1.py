@@ -231,9 +231,17 @@ class HTTP1Connection(asyncio.Protocol):
             "state": context.state.copy(),
         }
         started_at = context.clock.now if context.access is None else monotonic()
-        self._incoming = exchange = Exchange(scope, intent, self, context, started_at)
-        self._reading = _BODY
+        exchange = Exchange(scope, intent, self, context, started_at)
         self._queue.append(exchange)
+        self._target = b""
+        if intent.length:
+            self._incoming = exchange
+            self._reading = _BODY
+        else:
+            # The whole request is here: that saves on_message_complete most of its work.
+            self._reading = _IDLE
+            self._head_size = 0
+            self._final = not intent.persistent
 
     def on_body(self, piece: bytes) -> None:
         exchange = self._incoming
@@ -259,12 +267,9 @@ class HTTP1Connection(asyncio.Protocol):
             exchange.finish_body()
         self._incoming = None
         self._reading = _IDLE
-        self._target = b""
-        if self._headers:
-            self._headers = []
+        self._headers = []
         self._head_size = 0
-        if not exchange.persistent:
-            self._final = True
+        self._final = self._final or not exchange.persistent
 
     # What the exchange calls.
 

@@ -113,10 +113,10 @@ class ServerProcess:
     def processes(self) -> list[int]:
         """All that belongs to this server and has not ended, wherever it hangs in the tree of processes."""
         found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if os.getsid(process.pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process.pid)
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError, psutil.NoSuchProcess):
+                if os.getsid(pid) == self.pid and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                    found.append(pid)
         return found
 
     def signal(self, number: signal.Signals) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.server_process import APP, ServerProcess, refused, until
 pytestmark = pytest.mark.e2e
 
 CUT, FORCED = 5, 130
-SHORT = ("--timeout-graceful-shutdown", "1")
+SHORT = ("--timeout-graceful-shutdown", "0.3")
 SUPERVISED = pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
 
 
@@ -92,7 +92,7 @@ def test_requests_that_follow_each_other_on_a_connection_are_answered_until_one_
 def test_new_connections_are_refused_while_a_request_is_finished(start: Start, supervise: str) -> None:
     server = start(*APP, supervise)
     with RawConnection(server.port) as client:
-        client.ask("/stream?lines=20&seconds=0.1")
+        client.ask("/stream?lines=15&seconds=0.1")
         client.wait_for(b"line 0")
         server.signal(signal.SIGTERM)
         if supervise == "--supervise":
@@ -101,7 +101,7 @@ def test_new_connections_are_refused_while_a_request_is_finished(start: Start, s
         else:
             until(lambda: refused(server.port), "a refused connection")
         assert server.running
-        assert b"line 19" in client.rest()
+        assert b"line 14" in client.rest()
     assert server.wait() == 0
 
 
@@ -262,7 +262,7 @@ class Caller(threading.Thread):
 
 
 def stop_in_time(server: ServerProcess) -> int:
-    """Stop a server whose graceful time is 1 s; the bound is generous, yet below every longer limit of its own."""
+    """Stop a server whose graceful time is 0.3 s; the bound is generous, yet below every longer limit of its own."""
     began = time.monotonic()
     code = server.stop()
     assert time.monotonic() - began < 6
