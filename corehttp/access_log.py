@@ -1,6 +1,5 @@
 """The access log on standard output: collected per request, formatted and written in batches."""
 
-import json
 import logging
 import os
 import queue
@@ -8,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
+from json.encoder import encode_basestring_ascii as escape
 
 from corehttp.logs import local_timestamp
 from corehttp.protocols.context import AccessRecord
@@ -19,6 +20,9 @@ _BATCH = 1024  # lines
 _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output before lines are dropped
 
 
+Render = Callable[[str, list[AccessRecord]], str]  # the time and the records of a batch, to its lines
+
+
 class AccessLog:
     """Collects what happened per request; formats and writes it in batches, off the request path.
 
@@ -27,11 +31,14 @@ class AccessLog:
     """
 
     def __init__(self, form: str, who: str, call_later: Callable[[float, Callable[[], None]], object]) -> None:
-        self._render = _json_line(who) if form == "json" else _text_line(who, colour=sys.stdout.isatty())
+        make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
+        self._render = make_render(who)
         self._call_later = call_later
         self._records: list[AccessRecord] = []
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._pending = 0  # bytes
+        # In bytes; each is written by one thread only.
+        self._given = 0
+        self._taken = 0
         self._dropped = 0
         self._writer = threading.Thread(target=self._write, name="access log", daemon=True)
         self._writer.start()
@@ -50,16 +57,15 @@ class AccessLog:
         records, self._records = self._records, []
         if not records:
             return
-        if self._pending > _PENDING_LIMIT:
+        if self._given - self._taken > _PENDING_LIMIT:
             self._dropped += len(records)
             return
         if self._dropped:
             logger.warning("standard output takes the access log too slowly: %d lines dropped", self._dropped)
             self._dropped = 0
         stamp = local_timestamp(time.time())
-        render = self._render
-        chunk = "".join([render(stamp, entry) for entry in records]).encode()
-        self._pending += len(chunk)
+        chunk = self._render(stamp, records).encode()
+        self._given += len(chunk)
         self._chunks.put(chunk)
 
     def close(self, timeout: float = 1.0) -> None:
@@ -70,7 +76,7 @@ class AccessLog:
 
     def _write(self) -> None:
         while (chunk := self._chunks.get()) is not None:
-            self._pending -= len(chunk)
+            self._taken += len(chunk)
             while chunk:
                 try:
                     chunk = chunk[os.write(1, chunk) :]
@@ -78,45 +84,39 @@ class AccessLog:
                     break  # nobody reads standard output any more; serving goes on
 
 
-def _address(client: tuple[str, int] | None) -> str:
-    return f"{client[0]}:{client[1]}" if client is not None else "-"
+def _text_batch(who: str) -> Render:
+    """One format operation for a whole batch: half the time of formatting line by line."""
+
+    def render(stamp: str, records: list[AccessRecord]) -> str:
+        line = f'{stamp} [{who}] %s "%s %s HTTP/%s" %d %d %.3f ms\n'
+        return line * len(records) % tuple(chain.from_iterable(records))
+
+    return render
 
 
-def _text_line(who: str, *, colour: bool) -> Callable[[str, AccessRecord], str]:
-    template = "%s [" + who + '] %s "%s %s%s%s HTTP/%s" %s %d %.3f ms\n'
-    painted = {kind: f"\x1b[{code}m" for kind, code in ((2, "32"), (3, "36"), (4, "33"), (5, "31"))} if colour else {}
+def _coloured_batch(who: str) -> Render:
+    colours = {2: "32", 3: "36", 4: "33", 5: "31"}
 
-    def render(stamp: str, entry: AccessRecord) -> str:
-        client, method, path, query, version, status, size, seconds = entry
-        mark = "?" if query else ""
-        shown = f"{painted.get(status // 100, '')}{status}\x1b[0m" if painted else status
-        address = _address(client)
-        return template % (
-            stamp,
-            address,
-            method,
-            path.decode(),
-            mark,
-            query.decode(),
-            version,
-            shown,
-            size,
-            seconds * 1e3,
+    def render(stamp: str, records: list[AccessRecord]) -> str:
+        return "".join(
+            f'{stamp} [{who}] {client} "{method} {target} HTTP/{version}" '
+            f"\x1b[{colours.get(status // 100, '0')}m{status}\x1b[0m {size} {milliseconds:.3f} ms\n"
+            for client, method, target, version, status, size, milliseconds in records
         )
 
     return render
 
 
-def _json_line(who: str) -> Callable[[str, AccessRecord], str]:
-    escape = json.encoder.encode_basestring_ascii
-    head = ', "level": "info", "worker": ' + escape(who)
+def _json_batch(who: str) -> Render:
+    head = f', "level": "info", "worker": {escape(who)}'
 
-    def render(stamp: str, entry: AccessRecord) -> str:
-        client, method, path, query, version, status, size, seconds = entry
+    def line(stamp: str, record: AccessRecord) -> str:
+        client, method, target, version, status, size, milliseconds = record
+        path, _, query = target.partition("?")
         return (
-            f'{{"time": "{stamp}"{head}, "client": {escape(_address(client))}, "method": {escape(method)}, '
-            f'"path": {escape(path.decode())}, "query": {escape(query.decode())}, "http": "{version}", '
-            f'"status": {status}, "bytes": {size}, "duration": {seconds:.6f}}}\n'
+            f'{{"time": "{stamp}"{head}, "client": {escape(client)}, "method": {escape(method)}, '
+            f'"path": {escape(path)}, "query": {escape(query)}, "http": "{version}", '
+            f'"status": {status}, "bytes": {size}, "duration": {milliseconds / 1000:.6f}}}\n'
         )
 
-    return render
+    return lambda stamp, records: "".join([line(stamp, record) for record in records])

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corehttp.error")
 
-# client, method, raw path, query string, HTTP version, status, bytes of body, seconds
-AccessRecord = tuple[tuple[str, int] | None, str, bytes, bytes, str, int, int, float]
+# client address, method, target, HTTP version, status, bytes of body, milliseconds: as a log line shows them
+AccessRecord = tuple[str, str, str, str, int, int, float]
 
 
 class WorkerContext:

@@ -50,6 +50,7 @@ class HTTP1Connection(asyncio.Protocol):
     __slots__ = (
         "_advancing",
         "_client",
+        "_client_text",
         "_context",
         "_current",
         "_discarded",
@@ -82,6 +83,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._stage = _OPEN
         self._reading = _IDLE
         self._client: tuple[str, int] | None = None
+        self._client_text: str | None = None  # as the access log shows it
         self._server: tuple[str, int | None] | None = None
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -529,24 +531,21 @@ class HTTP1Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _record(self, exchange: Exchange) -> None:
+        """Note the exchange for the access log."""
         access = self._context.access
-        if access is not None:
-            scope = exchange.scope
-            begun = exchange.phase is _RESPONSE_BODY or exchange.phase is _RESPONSE_DONE
-            status, sent = (exchange.status, exchange.sent) if begun else (CLIENT_CLOSED, 0)
-            seconds = monotonic() - exchange.started_at
-            access(
-                (
-                    self._client,
-                    scope["method"],
-                    scope["raw_path"],
-                    scope["query_string"],
-                    scope["http_version"],
-                    status,
-                    sent,
-                    seconds,
-                )
-            )
+        if access is None:
+            return
+        client = self._client_text
+        if client is None:
+            client = self._client_text = f"{self._client[0]}:{self._client[1]}" if self._client else "-"
+        scope = exchange.scope
+        target = scope["raw_path"].decode()
+        if scope["query_string"]:
+            target = f"{target}?{scope['query_string'].decode()}"
+        begun = exchange.phase is _RESPONSE_DONE or exchange.phase is _RESPONSE_BODY
+        status, sent = (exchange.status, exchange.sent) if begun else (CLIENT_CLOSED, 0)
+        milliseconds = (monotonic() - exchange.started_at) * 1000
+        access((client, scope["method"], target, scope["http_version"], status, sent, milliseconds))
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

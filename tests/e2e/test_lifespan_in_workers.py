@@ -58,7 +58,7 @@ def test_auto_serves_an_application_that_raises_and_says_so(start: Start, tmp_pa
 
 def test_on_does_not_start_an_application_that_raises(start: Start, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(RAISES)
-    server = start("main", "--port", "0", "--workers", "4", "--lifespan", "on", ready=False)
+    server = start("main", "--port", "0", "--workers", "2", "--lifespan", "on", ready=False)
     assert server.wait() == STARTUP
     assert server.stderr.count("RuntimeError: no lifespan here") == 1
 
@@ -72,9 +72,8 @@ def test_a_startup_that_fails_ends_the_server_with_its_reason(start: Start, tmp_
     assert "Traceback" not in server.stderr
 
 
-@pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
-def test_a_shutdown_that_never_ends_is_given_up(start: Start, tmp_path: Path, supervise: str) -> None:
+def test_a_shutdown_that_never_ends_is_given_up(start: Start, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(NEVER_ENDS)
-    server = start("main", "--port", "0", supervise, "--timeout-lifespan-shutdown", "0.2")
+    server = start("main", "--port", "0", "--timeout-lifespan-shutdown", "0.2")
     assert server.stop() == 0
     assert "the application's shutdown took longer than 0.2 s" in server.stderr

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection
 from tests.e2e.server_process import APP, HERE, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
@@ -99,29 +100,19 @@ def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path, worke
 
 
 @pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
-def test_an_inherited_socket_stays_usable_after_the_end(start: Start, supervise: str) -> None:
+def test_an_inherited_socket_outlives_the_server_and_what_comes_in_then_waits_for_the_next(
+    start: Start, supervise: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as inherited:
-        port = inherited.getsockname()[1]
-        for _ in range(2):
-            server = start(*APP, supervise, "--fd", str(inherited.fileno()), pass_fds=[inherited.fileno()])
-            assert httpx.get(f"http://127.0.0.1:{port}/").text == "hello"
-            server.url = ""  # the port stays open: it is ours
-            assert server.stop() == 0
-        with socket.create_connection(("127.0.0.1", port)), inherited.accept()[0] as accepted:
-            assert accepted.fileno() > 0
-
-
-def test_what_comes_in_between_two_servers_on_an_inherited_socket_waits_for_the_second(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as inherited:
-        arguments = (*APP, "--fd", str(inherited.fileno()))
+        arguments = (*APP, supervise, "--fd", str(inherited.fileno()))
         first = start(*arguments, pass_fds=[inherited.fileno()])
-        first.url = ""
+        assert httpx.get(first.url).text == "hello"
+        first.url = ""  # it stays open: it is ours
         assert first.stop() == 0
-        with socket.create_connection(inherited.getsockname()) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nhost: local\r\nconnection: close\r\n\r\n")
+        with RawConnection(inherited.getsockname()[1]) as client:
+            client.ask("/")
             start(*arguments, pass_fds=[inherited.fileno()])
-            with client.makefile("rb") as answer:
-                assert answer.read().endswith(b"hello")
+            assert client.answer()[1] == b"hello"
 
 
 def test_a_factory_makes_the_application(start: Start) -> None:
