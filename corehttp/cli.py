@@ -67,7 +67,7 @@ def _parameter(entry: Option) -> click.Option:
         flag = f"{entry.flag}/--no-{entry.flag[2:]}"
         return click.Option([flag], default=None, help=entry.help + default)
     return click.Option(
-        [entry.flag], default=None, multiple=entry.kind.is_list, help=entry.help + default, metavar=entry.name.upper()
+        [entry.flag], default=None, multiple=entry.kind.is_list, help=entry.help + default, metavar=entry.value
     )
 
 

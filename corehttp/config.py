@@ -23,6 +23,7 @@ class Kind(NamedTuple):
     allowed: str
     is_switch: bool = False
     is_list: bool = False
+    choices: tuple[str, ...] = ()
 
 
 class Option(NamedTuple):
@@ -40,6 +41,11 @@ class Option(NamedTuple):
     @property
     def env(self) -> str:
         return "COREHTTP_" + self.name.upper()
+
+    @property
+    def value(self) -> str:
+        """What to write behind the flag."""
+        return "|".join(self.kind.choices) or self.name.upper()
 
 
 def _text(value: object) -> str:
@@ -89,7 +95,7 @@ def _choice(*choices: str) -> Kind:
             raise ValueError
         return value.lower()
 
-    return Kind(parse, "one of " + ", ".join(choices))
+    return Kind(parse, "one of " + ", ".join(choices), choices=choices)
 
 
 def _workers(value: object) -> str:

@@ -189,14 +189,18 @@ class Worker:
 
 
 def parser_factory(name: str) -> Callable[[RequestSink], RequestParser]:
-    """The parser that the option `http` names; imported only if used."""
-    if name == "h11":
-        from corehttp.protocols.parser_h11 import H11Parser
+    """The parser that the option `http` names; raises StartupError if it is not installed. Imports no other."""
+    if name != "h11":
+        try:
+            from corehttp.protocols.parser_httptools import HttptoolsParser
 
-        return H11Parser
-    from corehttp.protocols.parser_httptools import HttptoolsParser
+            return HttptoolsParser
+        except ImportError as error:
+            if name == "httptools":
+                raise StartupError("http httptools: the package httptools is not installed") from error
+    from corehttp.protocols.parser_h11 import H11Parser
 
-    return HttptoolsParser
+    return H11Parser
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

@@ -25,6 +25,8 @@ def with_table(document: str) -> str:
 
 def _row(entry: Option) -> str:
     flag = f"{entry.flag}`, `--no-{entry.flag[2:]}" if entry.kind.is_switch else entry.flag
+    if entry.kind.choices:
+        flag += " " + entry.value.replace("|", "\\|")
     text = entry.help.replace("|", "\\|")
     return f"| `{flag}` | `{entry.env}` | {_default(entry.default)} | {text} |"
 

@@ -210,7 +210,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture(scope="module")
 def stops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, float]]:
-    """Of all that hangs, the exit code after SIGTERM and how many seconds it took; side by side, as most of it waits."""
+    """Of all that hangs, the exit code after SIGTERM and the seconds it took; side by side, as most of it waits."""
 
     def stop(name: str) -> tuple[int, float]:
         hang, directory = HANGS[name], directories[name]
