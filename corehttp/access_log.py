@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import chain
 from json.encoder import encode_basestring_ascii as escape
 
-from corehttp.logs import local_timestamp
+from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.protocols.context import AccessRecord
 
 logger = logging.getLogger("corehttp.error")
@@ -20,7 +20,7 @@ _BATCH = 1024  # lines
 _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output before lines are dropped
 
 
-Render = Callable[[str, list[AccessRecord]], str]  # the time and the records of a batch, to its lines
+Render = Callable[[float, list[AccessRecord]], str]  # seconds since the epoch and the records of a batch, to its lines
 
 
 class AccessLog:
@@ -60,19 +60,22 @@ class AccessLog:
         if self._given - self._taken > _PENDING_LIMIT:
             self._dropped += len(records)
             return
-        if self._dropped:
-            logger.warning("standard output takes the access log too slowly: %d lines dropped", self._dropped)
-            self._dropped = 0
-        stamp = local_timestamp(time.time())
-        chunk = self._render(stamp, records).encode()
+        self._report_dropped()
+        chunk = self._render(time.time(), records).encode()
         self._given += len(chunk)
         self._chunks.put(chunk)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
         self.flush()
+        self._report_dropped()
         self._chunks.put(None)
         self._writer.join(timeout)
+
+    def _report_dropped(self) -> None:
+        if self._dropped:
+            logger.warning("standard output takes the access log too slowly: %d lines dropped", self._dropped)
+            self._dropped = 0
 
     def _write(self) -> None:
         while (chunk := self._chunks.get()) is not None:
@@ -87,8 +90,8 @@ class AccessLog:
 def _text_batch(who: str) -> Render:
     """One format operation for a whole batch: half the time of formatting line by line."""
 
-    def render(stamp: str, records: list[AccessRecord]) -> str:
-        line = f'{stamp} [{who}] %s "%s %s HTTP/%s" %d %d %.3f ms\n'
+    def render(wall: float, records: list[AccessRecord]) -> str:
+        line = f'{local_timestamp(wall)} [{who}] %s "%s %s HTTP/%s" %d %d %.3f ms\n'
         return line * len(records) % tuple(chain.from_iterable(records))
 
     return render
@@ -97,7 +100,8 @@ def _text_batch(who: str) -> Render:
 def _coloured_batch(who: str) -> Render:
     colours = {2: "32", 3: "36", 4: "33", 5: "31"}
 
-    def render(stamp: str, records: list[AccessRecord]) -> str:
+    def render(wall: float, records: list[AccessRecord]) -> str:
+        stamp = local_timestamp(wall)
         return "".join(
             f'{stamp} [{who}] {client} "{method} {target} HTTP/{version}" '
             f"\x1b[{colours.get(status // 100, '0')}m{status}\x1b[0m {size} {milliseconds:.3f} ms\n"
@@ -119,4 +123,8 @@ def _json_batch(who: str) -> Render:
             f'"status": {status}, "bytes": {size}, "duration": {milliseconds / 1000:.6f}}}\n'
         )
 
-    return lambda stamp, records: "".join([line(stamp, record) for record in records])
+    def render(wall: float, records: list[AccessRecord]) -> str:
+        stamp = utc_timestamp(wall)
+        return "".join([line(stamp, record) for record in records])
+
+    return render

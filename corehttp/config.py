@@ -194,7 +194,10 @@ class Config:
         file: Mapping[str, object],
         file_name: str = "the configuration file",
     ) -> Self:
-        """The configuration of a command: flags, then the environment, then the file, then the defaults."""
+        """The configuration of a command: flags, then the environment, then the file, then the defaults.
+
+        An empty variable counts as not set, except where empty text means something.
+        """
         known = {entry.name for entry in options()}
         for key in file:
             if key.replace("-", "_") not in known:
@@ -204,9 +207,9 @@ class Config:
         for entry in options():
             if entry.name in flags:
                 values[entry.name] = parse_value(entry, flags[entry.name], "APP" if entry.name == "app" else entry.flag)
-            elif entry.env in env:
+            elif env.get(entry.env) or (entry.kind is ANY_TEXT and entry.env in env):
                 values[entry.name] = parse_value(entry, env[entry.env], entry.env)
-            elif entry.name == "workers" and "WEB_CONCURRENCY" in env:
+            elif entry.name == "workers" and env.get("WEB_CONCURRENCY"):
                 values[entry.name] = parse_value(entry, env["WEB_CONCURRENCY"], "WEB_CONCURRENCY")
             elif entry.name in keys:
                 source = f"{file_name}: {keys[entry.name]}"

@@ -9,6 +9,7 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable
+from itertools import chain
 
 from corehttp.config import Config
 from corehttp.errors import StartupError
@@ -34,7 +35,17 @@ def bind(config: Config, slots: int, *, reuseport: bool) -> list[list[socket.soc
     for sock in first:
         # Only now: bound without it, the port is ours alone, and another server is refused even if it shares ports.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return [first] + [[_bind_beside(sock) for sock in first] for _ in range(slots - 1)]
+    bound = [first]
+    try:
+        while len(bound) < slots:
+            bound.append([])
+            for sock in first:
+                bound[-1].append(_bind_beside(sock))
+    except BaseException:
+        for sock in chain.from_iterable(bound):
+            sock.close()
+        raise
+    return bound
 
 
 def url(sock: socket.socket) -> str:
@@ -179,7 +190,7 @@ def _bind_unix(path: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise StartupError(f"uds {path} exists and is not a socket; choose another path")
-        if _answers(path):
+        if _is_taken(path):
             raise StartupError(f"uds {path} is in use by another server; stop it or choose another path")
         os.unlink(path)  # nobody listens: left behind by a server that was killed
     try:
@@ -190,18 +201,29 @@ def _bind_unix(path: str) -> socket.socket:
         raise StartupError(f"uds {path} cannot be bound: {error.strerror or error}") from error
 
 
-def _answers(path: str) -> bool:
+def _is_taken(path: str) -> bool:
+    """Whether a process has a socket on `path`, be it that it listens or is still about to."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     probe.setblocking(False)
     try:
         probe.connect(path)
     except BlockingIOError:
-        return True  # its queue is full, so somebody is there
+        return True  # its queue is full
     except OSError:
-        return False
+        return _is_bound(path)
     finally:
         probe.close()
     return True
+
+
+def _is_bound(path: str) -> bool:
+    """Whether the kernel knows a unix socket by this path (proc(5), /proc/net/unix); False where it does not tell."""
+    names = {path, os.path.abspath(path)}
+    try:
+        with open("/proc/net/unix", errors="surrogateescape") as table:
+            return any(line.rstrip("\n").split(" ")[-1] in names for line in table)
+    except OSError:
+        return False
 
 
 def _adopt(fd: int) -> socket.socket:

@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": local_timestamp(record.created),
+            "time": utc_timestamp(record.created),
             "level": record.levelname.lower(),
             "worker": self._who,
             "message": record.getMessage(),
@@ -57,3 +57,9 @@ def local_timestamp(wall: float) -> str:
     """`wall`, seconds since the epoch, in local time to the millisecond, as log lines show it."""
     year, month, day, hour, minute, second, _, _, _ = time.localtime(wall)
     return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{int(wall % 1 * 1000):03}"
+
+
+def utc_timestamp(wall: float) -> str:
+    """`wall`, seconds since the epoch, in UTC to the millisecond (RFC 3339), as machines like to read it."""
+    year, month, day, hour, minute, second, _, _, _ = time.gmtime(wall)
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{int(wall % 1 * 1000):03}Z"

@@ -158,7 +158,7 @@ class Worker:
         context = self._context
         now = time.monotonic()
         exchanges: set[Exchange] = set(context.running)
-        exchanges.update(c.current for c in context.connections if c.current is not None)
+        exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
         for exchange in exchanges:
             scope = exchange.scope
             age = now - exchange.started_at

@@ -17,6 +17,7 @@ from corehttp.access_log import AccessLog
 from corehttp.protocols.context import AccessRecord
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 RECORD: AccessRecord = ("192.0.2.1:5000", "GET", "/a%20b?q=1", "1.1", 200, 12, 1.5)
 
 
@@ -71,7 +72,7 @@ def test_a_text_line_without_query_and_client(timers: Timers, output: Output) ->
 def test_a_json_line(timers: Timers, output: Output) -> None:
     [line] = written(AccessLog("json", "worker 3", timers.call_later), output, RECORD)
     entry = json.loads(line)
-    assert re.fullmatch(TIME, entry.pop("time"))
+    assert re.fullmatch(UTC, entry.pop("time"))
     assert entry == {
         "level": "info",
         "worker": "worker 3",

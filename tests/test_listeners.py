@@ -279,6 +279,14 @@ def test_the_path_of_a_live_server_is_refused(opened: contextlib.ExitStack, tmp_
     assert path.exists()
 
 
+@LINUX
+def test_the_path_of_a_server_that_does_not_listen_yet_is_refused(opened: contextlib.ExitStack, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    bind(opened, uds=str(path))
+    assert "in use by another server" in refusal(opened, uds=str(path))
+    assert path.exists()
+
+
 def test_the_path_of_a_live_server_whose_queue_is_full_is_refused(opened: contextlib.ExitStack, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     live = opened.enter_context(socket.socket(socket.AF_UNIX))

@@ -10,6 +10,7 @@ import pytest
 from corehttp.logs import JsonFormatter, TextFormatter, set_up
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_an_exception_follows_its_line() -> None:
 
 def test_a_json_line_of_the_server() -> None:
     entry = json.loads(JsonFormatter("worker 2").format(record_of("line\nbreak %s", '"')))
-    assert re.fullmatch(TIME, entry.pop("time"))
+    assert re.fullmatch(UTC, entry.pop("time"))
     assert entry == {"level": "warning", "worker": "worker 2", "message": 'line\nbreak "'}
 
 

@@ -123,9 +123,9 @@ class HTTP1Connection(asyncio.Protocol):
         return self._incoming.unread if self._incoming is not None else 0
 
     @property
-    def current(self) -> Exchange | None:
-        """The exchange whose response is being written."""
-        return self._current
+    def unanswered(self) -> list[Exchange]:
+        """The requests that were read and have no whole response yet, in order."""
+        return [exchange for exchange in (self._current, *self._queue) if exchange is not None]
 
     # What the transport calls.
 
@@ -162,7 +162,7 @@ class HTTP1Connection(asyncio.Protocol):
         incoming = self._incoming
         if incoming is not None and incoming in self._queue:
             self._queue.remove(incoming)  # not begun, and the rest of it will never come
-        waiting = [exchange for exchange in (self._current, *self._queue) if exchange is not None]
+        waiting = self.unanswered
         if self._stage is not _OPEN or not waiting or incoming is self._current is not None:
             return False
         self._final = True

@@ -12,6 +12,7 @@ from tests.e2e.server_process import APP, until
 pytestmark = pytest.mark.e2e
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def test_text_lines_name_the_worker(start: Start) -> None:
@@ -35,7 +36,7 @@ def test_json_lines_have_all_fields_and_an_exception_has_its_traceback(start: St
 
     requests = [json.loads(line) for line in server.stdout.splitlines()]
     [entry] = [request for request in requests if request["status"] == 200]
-    assert re.fullmatch(TIME, entry["time"])
+    assert re.fullmatch(UTC, entry["time"])
     assert entry["level"] == "info"
     assert entry["worker"] in ("worker 1", "worker 2")
     assert re.fullmatch(r"127\.0\.0\.1:\d+", entry["client"])
