@@ -104,6 +104,9 @@ def test_a_value_of_its_own_type_is_taken(name: str) -> None:
 @SOURCES
 def test_a_wrong_value_is_named_with_its_source_and_what_is_allowed(give: Give, name: str) -> None:
     sample = SAMPLES[name]
+    if give is by_environment and sample.wrong == "":  # empty text is the only wrong text, and counts as not set here
+        assert give(BY_NAME[name], sample.wrong) == Config()
+        return
     with pytest.raises(ConfigError) as caught:
         give(BY_NAME[name], sample.wrong)
     message = str(caught.value)
