@@ -96,18 +96,20 @@ class Exchange:
         "sent",
         "started_at",
         "status",
+        "target",
         "unread",
         "waiters",
     )
 
+    started_at: float  # seconds, monotonic
+    target: str  # as it came, for the access log
     status: int  # from here on, once the response's head is on the wire
     sent: int  # bytes of the response's body
 
-    def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, keeper: Keeper, started_at: float) -> None:
+    def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, keeper: Keeper) -> None:
         self.scope = scope
         self.persistent = intent.persistent
         self.plain = intent.plain
-        self.started_at = started_at  # seconds, monotonic
         self.phase = _HEAD
         self.unread = length = intent.length  # bytes of the request's body that have not come in; -1 when chunked
         self.buffered = 0  # bytes of it that the application has not taken

@@ -38,8 +38,6 @@ _OPEN, _LINGERING, _CLOSED = Stage
 _SIZED, _CHUNKED, _UNTIL_CLOSE, _NONE = Framing
 _BODILESS = frozenset({204, 304})
 _SPACE = ord(" ")
-_SLASH = ord("/")
-_PERCENT = ord("%")
 _RESPONSE_HEAD, _RESPONSE_STARTED, _RESPONSE_BODY, _RESPONSE_DONE = Phase
 _COMING = Intake.COMING
 
@@ -214,8 +212,10 @@ class HTTP1Connection(asyncio.Protocol):
         fields = dict(headers)
         # Asking httptools for the version formats a string; without a Connection field its verdict says the same.
         version = "1.1" if b"connection" not in fields and parser.persists() else parser.version()
-        intent = judge(method, target, version, headers, fields)
-        path, _, query = (target if target[0] == _SLASH else origin_form(target)).partition(b"?")
+        text = target.decode("latin-1")
+        intent = judge(method, text, version, headers, fields)
+        raw_path, _, query = (target if text[0] == "/" else origin_form(target)).partition(b"?")
+        path = text if len(raw_path) == len(text) else raw_path.decode()
         root_path = context.root_path
         scope = {
             "type": "http",
@@ -223,8 +223,8 @@ class HTTP1Connection(asyncio.Protocol):
             "http_version": version,
             "method": method,
             "scheme": "http",
-            "path": root_path + (unquote(path) if path.count(_PERCENT) else path.decode()),
-            "raw_path": context.raw_root_path + path if root_path else path,
+            "path": root_path + (unquote(path) if "%" in path else path),
+            "raw_path": context.raw_root_path + raw_path if root_path else raw_path,
             "query_string": query,
             "root_path": root_path,
             "headers": headers,
@@ -232,8 +232,12 @@ class HTTP1Connection(asyncio.Protocol):
             "server": self._server,
             "state": context.state.copy(),
         }
-        started_at = context.clock.now if context.access is None else monotonic()
-        exchange = Exchange(scope, intent, self, context, started_at)
+        exchange = Exchange(scope, intent, self, context)
+        if context.access is None:
+            exchange.started_at = context.clock.now
+        else:
+            exchange.started_at = monotonic()
+            exchange.target = text
         self._queue.append(exchange)
         self._target = b""
         if intent.length:
@@ -539,13 +543,10 @@ class HTTP1Connection(asyncio.Protocol):
         if client is None:
             client = self._client_text = f"{self._client[0]}:{self._client[1]}" if self._client else "-"
         scope = exchange.scope
-        target = scope["raw_path"].decode()
-        if scope["query_string"]:
-            target = f"{target}?{scope['query_string'].decode()}"
         begun = exchange.phase is _RESPONSE_DONE or exchange.phase is _RESPONSE_BODY
         status, sent = (exchange.status, exchange.sent) if begun else (CLIENT_CLOSED, 0)
         milliseconds = (monotonic() - exchange.started_at) * 1000
-        access((client, scope["method"], target, scope["http_version"], status, sent, milliseconds))
+        access((client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds))
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

@@ -24,13 +24,10 @@ _PLAIN = Intent(persistent=True, plain=True)
 _KEEP = Intent(persistent=True, plain=False)
 _CLOSE = Intent(persistent=False, plain=False)
 
-# Fields that change what happens next; a head without them is a plain request.
-DECISIVE = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 SINGLETONS = (b"host", b"content-length", b"transfer-encoding", b"expect")
 MAX_CONTENT_LENGTH = 2**63 - 1
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_SLASH = ord("/")
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?").fullmatch
 # RFC 3986, 3.2.2 and 3.2.3: a name or IPv4 address, or a bracketed IPv6 address, and an optional port.
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
@@ -44,10 +41,11 @@ def is_token(text: bytes) -> bool:
 
 
 def judge(
-    method: str, target: bytes, version: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    method: str, target: str, version: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
 ) -> Intent:
-    """Decide what a request head asks for; field names are lower-case, values are stripped; `fields` is dict(headers).
+    """Decide what a request head asks for.
 
+    `target` is decoded as Latin-1; field names are lower-case, values are stripped; `fields` is dict(headers).
     Raises PeerError with 400, 417, 501 or 505 for a head that must not be served.
     """
     if len(fields) != len(headers):
@@ -66,17 +64,17 @@ def judge(
         raise PeerError(505, "only HTTP/1.0 and HTTP/1.1 are served")
     if host is not None and host not in _valid_hosts:
         _check_host(host)
-    # RFC 9112, 3.2: visible ASCII without a fragment. Three string methods take half the time of a regular expression;
+    # RFC 9112, 3.2: visible ASCII without a fragment. String methods take a third of the time of a regular expression;
     # a space needs no check, since it ends the target for every parser.
-    if target[0] != _SLASH or not target.isascii() or not target.decode().isprintable() or target.find(b"#") >= 0:
-        _check_unusual_target(method, target, host)
+    if target[0] != "/" or not target.isascii() or not target.isprintable() or "#" in target:
+        _check_unusual_target(method, target.encode("latin-1"), host)
     if method == "CONNECT":
         raise PeerError(501, "CONNECT is not served")
-    if DECISIVE.isdisjoint(fields):
-        if not persistent:
-            return _CLOSE
-        return _PLAIN if method != "HEAD" and version == "1.1" else _KEEP
-    return _judge_body(fields, version, persistent, method)
+    if b"content-length" in fields or b"transfer-encoding" in fields or b"expect" in fields:
+        return _judge_body(fields, version, persistent, method)
+    if not persistent:
+        return _CLOSE
+    return _PLAIN if method != "HEAD" and version == "1.1" else _KEEP
 
 
 def origin_form(target: bytes) -> bytes:

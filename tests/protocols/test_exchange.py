@@ -74,7 +74,7 @@ class Talk:
         self.keeper = FakeKeeper(self._run)
         intent = Intent(persistent=True, plain=False, length=length, expects_continue=expects_continue)
         scope: Scope = {"method": "GET", "path": "/"}
-        self.exchange = Exchange(scope, intent, self.stream, self.keeper, 0.0)
+        self.exchange = Exchange(scope, intent, self.stream, self.keeper)
         self.stream.exchange = self.exchange
         self._finish = asyncio.Event()
 

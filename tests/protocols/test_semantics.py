@@ -13,7 +13,7 @@ def judged(
     *fields: tuple[bytes, bytes], method: str = "GET", target: bytes = b"/", version: str = "1.1", host: bool = True
 ) -> Intent:
     headers = [HOST, *fields] if host else list(fields)
-    return judge(method, target, version, headers, dict(headers))
+    return judge(method, target.decode("latin-1"), version, headers, dict(headers))
 
 
 @pytest.mark.parametrize(
