@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from corehttp.asgi import ASGIApp, State
+from corehttp.asgi import HTTP_VERSIONS, ASGIApp, State, Unchecked
 from corehttp.clock import Clock
 from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.stream import RequestParser, RequestSink
@@ -31,9 +31,9 @@ class WorkerContext:
         "keep_alive",
         "loop",
         "make_parser",
-        "raw_root_path",
         "root_path",
         "running",
+        "scope",
         "start_task",
         "state",
     )
@@ -56,7 +56,22 @@ class WorkerContext:
         self.make_parser = make_parser
         self.keep_alive = keep_alive  # seconds
         self.root_path = root_path
-        self.raw_root_path = root_path.encode()
+        # What the scopes of all requests share, with every key in its place (ASGI HTTP specification 2.5).
+        self.scope: dict[str, Unchecked] = {
+            "type": "http",
+            "asgi": HTTP_VERSIONS,
+            "http_version": "1.1",
+            "method": "",
+            "scheme": "http",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "root_path": root_path,
+            "headers": [],
+            "client": None,
+            "server": None,
+            "state": {},
+        }
         self.access = access  # None: no access log
         self.state: State = {}
         self.draining = False

@@ -50,7 +50,6 @@ class Keeper(Protocol):
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
     running: "set[Exchange]"
-    start_task: "TaskStarter"
 
     def app_failed(self, exchange: "Exchange", fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
@@ -74,19 +73,19 @@ def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
 class Exchange:
     """One request, its body as it comes in, and its response.
 
-    The connection calls `start`, `feed`, `finish_body`, `hang_up`, `disconnect` and `cancel`; the application calls
-    `receive` and `send` (ASGI HTTP specification 2.5).
+    The connection calls `run`, `keep`, `feed`, `finish_body`, `hang_up`, `disconnect` and `cancel`; the application
+    calls `receive` and `send` (ASGI HTTP specification 2.5).
     """
 
     __slots__ = (
         "_body",
-        "_ended",
         "_head",
         "_keeper",
         "_peer",
         "_stream",
         "_task",
         "buffered",
+        "ended",
         "expects_continue",
         "intake",
         "persistent",
@@ -115,7 +114,7 @@ class Exchange:
         self.buffered = 0  # bytes of it that the application has not taken
         self.intake = _COMING if length else _WHOLE
         self.expects_continue = intent.expects_continue
-        self._ended = False
+        self.ended = False  # the application has returned
         self.waiters: list[asyncio.Future[None]] | None = None
         self._stream = stream
         self._keeper = keeper
@@ -127,24 +126,17 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self.scope['method']} {self.scope['path']}: {self.phase.value}, body {self.intake.value}>"
 
-    @property
-    def ended(self) -> bool:
-        """Whether the application has returned."""
-        return self._ended
-
-    def start(self) -> None:
-        """Run the application; it may have answered before this returns."""
-        task = self._keeper.start_task(self._run())
-        if not self._ended:
-            self._task = task
-            self._keeper.running.add(self)
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """The task that runs this exchange has not ended at once: it is kept alive and counted until it has."""
+        self._task = task
+        self._keeper.running.add(self)
 
     def feed(self, piece: bytes) -> bool:
         """A piece of the request's body; returns whether it is kept for the application."""
         self.expects_continue = False
         if self.unread > 0:
             self.unread -= len(piece)
-        if self.phase is _DONE or self._ended or self._peer is _GONE:
+        if self.phase is _DONE or self.ended or self._peer is _GONE:
             return False
         self.buffered += len(piece)
         if self._body is None:
@@ -226,7 +218,8 @@ class Exchange:
         if stream.congested:
             await stream.writable()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Run the application to its end; whatever it does, the request is answered or cut."""
         try:
             returned = await self._keeper.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if returned is not None:
@@ -243,7 +236,7 @@ class Exchange:
         finally:
             if self.phase is not _DONE:
                 self._make_up()
-            self._ended = True
+            self.ended = True
             if self._task is not None:
                 self._task = None
                 self._keeper.running.discard(self)

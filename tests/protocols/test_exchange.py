@@ -81,6 +81,12 @@ class Talk:
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._finish.wait()
 
+    def start(self) -> None:
+        """As the connection does it."""
+        task = self.keeper.start_task(self.exchange.run())
+        if not self.exchange.ended:
+            self.exchange.keep(task)
+
     async def finish(self) -> None:
         self._finish.set()
         await turn()
@@ -236,7 +242,7 @@ async def test_send_waits_until_a_congested_stream_is_writable() -> None:
 
 async def test_a_running_application_is_known_to_its_keeper_until_it_returns() -> None:
     talk = Talk()
-    talk.exchange.start()
+    talk.start()
     await turn()
     assert talk.keeper.running == {talk.exchange}
     assert not talk.exchange.ended
@@ -247,7 +253,7 @@ async def test_a_running_application_is_known_to_its_keeper_until_it_returns() -
 
 async def test_an_application_that_returns_without_a_response_is_answered_for() -> None:
     talk = Talk()
-    talk.exchange.start()
+    talk.start()
     await talk.finish()
     assert talk.stream.calls == [("respond", 500, b"Internal Server Error", False)]
     assert talk.keeper.faults == ["the application returned without completing its response"]
@@ -255,7 +261,7 @@ async def test_an_application_that_returns_without_a_response_is_answered_for() 
 
 async def test_a_cancelled_application_is_answered_for_but_is_no_fault() -> None:
     talk = Talk()
-    talk.exchange.start()
+    talk.start()
     await turn()
     talk.exchange.cancel()
     await turn()
@@ -266,7 +272,7 @@ async def test_a_cancelled_application_is_answered_for_but_is_no_fault() -> None
 
 async def test_a_response_left_half_done_is_cut() -> None:
     talk = Talk()
-    talk.exchange.start()
+    talk.start()
     await talk.exchange.send(START)
     await talk.exchange.send(MORE)
     await talk.finish()
@@ -275,7 +281,7 @@ async def test_a_response_left_half_done_is_cut() -> None:
 
 async def test_nothing_is_sent_for_a_client_that_is_gone() -> None:
     talk = Talk()
-    talk.exchange.start()
+    talk.start()
     await turn()
     talk.exchange.disconnect()
     await talk.finish()
