@@ -63,7 +63,8 @@ def uvicorns() -> Connect | None:
         config.load()
         state = ServerState()
         state.default_headers = [(b"server", b"uvicorn"), (b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")]
-        return HttpToolsProtocol(config, state, {}, asyncio.get_running_loop())
+        protocol: asyncio.Protocol = HttpToolsProtocol(config, state, {}, asyncio.get_running_loop())
+        return protocol
 
     return connect
 
