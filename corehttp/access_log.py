@@ -16,7 +16,7 @@ from corehttp.protocols.context import AccessRecord
 logger = logging.getLogger("corehttp.error")
 
 _FLUSH_AFTER = 0.1  # seconds that an access line waits for company
-_BATCH = 1024  # lines
+_BATCH = 128  # lines
 _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output before lines are dropped
 
 
