@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import chain
-from json.encoder import encode_basestring_ascii as escape
 
 from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.protocols.context import AccessRecord
@@ -112,6 +111,8 @@ def _coloured_batch(who: str) -> Render:
 
 
 def _json_batch(who: str) -> Render:
+    from json.encoder import encode_basestring_ascii as escape  # here, since the text log does not need it
+
     head = f', "level": "info", "worker": {escape(who)}'
 
     def line(stamp: str, record: AccessRecord) -> str:

@@ -4,7 +4,6 @@ Pure: reads no file, no environment, no clock. `Config.from_sources` takes what 
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -242,5 +241,7 @@ def parse_value(entry: Option, value: object, source: str) -> object:
 
 
 def _suggest(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key.replace("-", "_"), known, 1)
+    from difflib import get_close_matches  # here, since only a mistake needs it
+
+    close = get_close_matches(key.replace("-", "_"), known, 1)
     return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""
