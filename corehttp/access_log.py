@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import stat
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from corehttp.protocols.context import AccessRecord
 logger = logging.getLogger("corehttp.error")
 
 _FLUSH_AFTER = 0.1  # seconds that an access line waits for company
-_BATCH = 128  # lines
+_BATCH = 512  # lines
 _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output before lines are dropped
 
 
@@ -25,8 +26,9 @@ Render = Callable[[float, list[AccessRecord]], str]  # seconds since the epoch a
 class AccessLog:
     """Collects what happened per request; formats and writes it in batches, off the request path.
 
-    A request pays one list append. Formatting happens on the event loop, at most a tenth of a second later; the write
-    in a thread, so that a reader who is slow to take our lines cannot block a request.
+    A request pays one list append. Formatting happens on the event loop, at most a tenth of a second later. A regular
+    file is written there too; a pipe or a terminal in a thread, so that a reader who is slow to take our lines cannot
+    block a request.
     """
 
     def __init__(self, form: str, who: str, call_later: Callable[[float, Callable[[], None]], object]) -> None:
@@ -39,8 +41,10 @@ class AccessLog:
         self._given = 0
         self._taken = 0
         self._dropped = 0
-        self._writer = threading.Thread(target=self._write, name="access log", daemon=True)
-        self._writer.start()
+        self._writer: threading.Thread | None = None
+        if not _is_regular_file(1):
+            self._writer = threading.Thread(target=self._write, name="access log", daemon=True)
+            self._writer.start()
 
     def record(self, entry: AccessRecord) -> None:
         """Note a request that has ended."""
@@ -61,15 +65,19 @@ class AccessLog:
             return
         self._report_dropped()
         chunk = self._render(time.time(), records).encode()
-        self._given += len(chunk)
-        self._chunks.put(chunk)
+        if self._writer is None:
+            _write_all(chunk)
+        else:
+            self._given += len(chunk)
+            self._chunks.put(chunk)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
         self.flush()
         self._report_dropped()
-        self._chunks.put(None)
-        self._writer.join(timeout)
+        if self._writer is not None:
+            self._chunks.put(None)
+            self._writer.join(timeout)
 
     def _report_dropped(self) -> None:
         if self._dropped:
@@ -79,11 +87,22 @@ class AccessLog:
     def _write(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             self._taken += len(chunk)
-            while chunk:
-                try:
-                    chunk = chunk[os.write(1, chunk) :]
-                except OSError:
-                    break  # nobody reads standard output any more; serving goes on
+            _write_all(chunk)
+
+
+def _is_regular_file(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:  # closed
+        return False
+
+
+def _write_all(chunk: bytes) -> None:
+    while chunk:
+        try:
+            chunk = chunk[os.write(1, chunk) :]
+        except OSError:
+            return  # nobody reads standard output any more, or the disk is full; serving goes on
 
 
 def _text_batch(who: str) -> Render:
