@@ -15,8 +15,7 @@ from corehttp.protocols.context import AccessRecord
 
 logger = logging.getLogger("corehttp.error")
 
-_FLUSH_AFTER = 0.1  # seconds that an access line waits for company
-_BATCH = 512  # lines
+_FLUSH_AFTER = 0.05  # seconds that an access line waits for company
 _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output before lines are dropped
 
 
@@ -26,16 +25,17 @@ Render = Callable[[float, list[AccessRecord]], str]  # seconds since the epoch a
 class AccessLog:
     """Collects what happened per request; formats and writes it in batches, off the request path.
 
-    A request pays one list append. Formatting happens on the event loop, at most a tenth of a second later. A regular
-    file is written there too; a pipe or a terminal in a thread, so that a reader who is slow to take our lines cannot
-    block a request.
+    A request pays for one tuple: `records.append(...)`, then `arm()` unless `armed`. Formatting happens on the event
+    loop, at most a twentieth of a second later. A regular file is written there too; a pipe or a terminal in a thread,
+    so that a reader who is slow to take our lines cannot block a request.
     """
 
     def __init__(self, form: str, who: str, call_later: Callable[[float, Callable[[], None]], object]) -> None:
         make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
         self._render = make_render(who)
         self._call_later = call_later
-        self._records: list[AccessRecord] = []
+        self.records: list[AccessRecord] = []  # what is noted and not yet formatted
+        self.armed = False  # a flush is to come
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # In bytes; each is written by one thread only.
         self._given = 0
@@ -46,18 +46,15 @@ class AccessLog:
             self._writer = threading.Thread(target=self._write, name="access log", daemon=True)
             self._writer.start()
 
-    def record(self, entry: AccessRecord) -> None:
-        """Note a request that has ended."""
-        records = self._records
-        records.append(entry)
-        if len(records) == 1:
-            self._call_later(_FLUSH_AFTER, self.flush)
-        elif len(records) >= _BATCH:
-            self.flush()
+    def arm(self) -> None:
+        """Have what is noted flushed soon."""
+        self.armed = True
+        self._call_later(_FLUSH_AFTER, self.flush)
 
     def flush(self) -> None:
         """Format what was noted and give it to the writer."""
-        records, self._records = self._records, []
+        self.armed = False
+        records, self.records = self.records, []
         if not records:
             return
         if self._given - self._taken > _PENDING_LIMIT:

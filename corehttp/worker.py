@@ -67,7 +67,7 @@ class Worker:
             parser_factory(config.http),
             keep_alive=config.timeout_keep_alive,
             root_path=config.root_path,
-            access=self._access.record if self._access is not None else None,
+            access=self._access,
         )
         self._lifespan = Lifespan(self._app, config.lifespan, context.state)
         try:

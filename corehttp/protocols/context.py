@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from corehttp.asgi import HTTP_VERSIONS, ASGIApp, State, Unchecked
 from corehttp.clock import Clock
@@ -17,6 +17,17 @@ logger = logging.getLogger("corehttp.error")
 
 # client address, method, target, HTTP version, status, bytes of body, milliseconds: as a log line shows them
 AccessRecord = tuple[str, str, str, str, int, int, float]
+
+
+class AccessSink(Protocol):
+    """Where requests that have ended are noted."""
+
+    records: list[AccessRecord]
+    armed: bool  # it will look at `records` by itself
+
+    def arm(self) -> None:
+        """There are new `records`."""
+        ...
 
 
 class WorkerContext:
@@ -47,7 +58,7 @@ class WorkerContext:
         *,
         keep_alive: float,
         root_path: str = "",
-        access: Callable[[AccessRecord], None] | None = None,
+        access: AccessSink | None = None,
     ) -> None:
         self.app = app
         self.loop = loop

@@ -545,10 +545,17 @@ class HTTP1Connection(asyncio.Protocol):
         if client is None:
             client = self._client_text = f"{self._client[0]}:{self._client[1]}" if self._client else "-"
         scope = exchange.scope
-        begun = exchange.phase is _RESPONSE_DONE or exchange.phase is _RESPONSE_BODY
-        status, sent = (exchange.status, exchange.sent) if begun else (CLIENT_CLOSED, 0)
+        phase = exchange.phase
+        if phase is _RESPONSE_DONE or phase is _RESPONSE_BODY:
+            status, sent = exchange.status, exchange.sent
+        else:
+            status, sent = CLIENT_CLOSED, 0
         milliseconds = (monotonic() - exchange.started_at) * 1000
-        access((client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds))
+        access.records.append(
+            (client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds)
+        )
+        if not access.armed:
+            access.arm()
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

@@ -226,7 +226,7 @@ async def test_the_access_record_holds_the_status_and_the_size_of_the_body(
     parser: MakeParser, raw: bytes, messages: list[Message], status: int, size: int
 ) -> None:
     records: list[AccessRecord] = []
-    client = Client(make_context(Sender(*messages), parser, access=records.append))
+    client = Client(make_context(Sender(*messages), parser, records=records))
     await client.send(raw)
     (record,) = records
     assert record[:6] == ("192.0.2.1:50000", raw[:4].strip().decode(), "/", "1.1", status, size)
@@ -242,7 +242,7 @@ async def test_the_access_record_of_a_client_that_left_has_status_499(parser: Ma
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    client = Client(make_context(wait, parser, access=records.append))
+    client = Client(make_context(wait, parser, records=records))
     await client.send(GET)
     await client.lose()
     assert [record[4:6] for record in records] == [(499, 0)]
@@ -250,6 +250,6 @@ async def test_the_access_record_of_a_client_that_left_has_status_499(parser: Ma
 
 async def test_a_request_is_recorded_when_its_response_is_out(parser: MakeParser) -> None:
     records: list[AccessRecord] = []
-    client = Client(make_context(hello, parser, access=records.append))
+    client = Client(make_context(hello, parser, records=records))
     await client.send(b"GET /a%20b?c HTTP/1.1\r\nHost: a\r\n\r\n")
     assert [record[1:6] for record in records] == [("GET", "/a%20b?c", "1.1", 200, 5)]
