@@ -17,7 +17,7 @@ from corehttp.protocols import wire
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.http1_state import Framing, Next, Reading, Stage, after_response
-from corehttp.protocols.semantics import judge, origin_form
+from corehttp.protocols.semantics import HEAD_LIMIT, judge, origin_form
 from corehttp.protocols.stream import RequestParser
 from corehttp.protocols.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
 
@@ -25,7 +25,6 @@ logger = logging.getLogger("corehttp.error")
 
 NEVER = float("inf")
 LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
-HEAD_LIMIT = 65536  # bytes of a request's head
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
 DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
 PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
@@ -37,7 +36,7 @@ _OPEN, _LINGERING, _CLOSED = Stage
 _SIZED, _CHUNKED, _UNTIL_CLOSE, _NONE = Framing
 _BODILESS = frozenset({204, 304})
 _SPACE = ord(" ")
-_RESPONSE_HEAD, _RESPONSE_STARTED, _RESPONSE_BODY, _RESPONSE_DONE = Phase
+_RESPONSE_BODY, _RESPONSE_DONE = Phase.BODY, Phase.DONE
 _COMING = Intake.COMING
 
 

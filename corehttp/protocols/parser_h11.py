@@ -3,9 +3,8 @@
 import h11
 
 from corehttp.errors import PeerError
+from corehttp.protocols.semantics import HEAD_LIMIT
 from corehttp.protocols.stream import RequestSink
-
-HEAD_LIMIT = 65536  # bytes
 
 
 class H11Parser:

@@ -26,6 +26,7 @@ _CLOSE = Intent(persistent=False, plain=False)
 
 SINGLETONS = (b"host", b"content-length", b"transfer-encoding", b"expect")
 MAX_CONTENT_LENGTH = 2**63 - 1
+HEAD_LIMIT = 65536  # bytes of a request's head
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?").fullmatch

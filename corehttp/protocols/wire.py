@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 from corehttp.errors import AppError
+from corehttp.protocols.semantics import is_token
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -18,7 +19,6 @@ CLOSES = 1  # the application asked for `Connection: close`
 OWN_DATE = 2
 OWN_SERVER = 4
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _UNSAFE = re.compile(rb"[\r\n\0]").search
 # Fields that mean something to the server itself; all others are passed on as they are.
 _SPECIAL = frozenset(
@@ -96,7 +96,7 @@ def check_field(name: bytes, value: bytes) -> None:
 
 def _field_line(name: bytes, value: bytes) -> bytes:
     """A field as its line in a head; raises AppError unless it can stand there (RFC 9110, 5.1 and 5.5)."""
-    if type(name) is not bytes or _TOKEN(name) is None:
+    if type(name) is not bytes or not is_token(name):
         raise AppError(f"a response field's name must be a token (RFC 9110, 5.6.2) in bytes, not {name!r}")
     if type(value) is not bytes or _UNSAFE(value) is not None:
         raise AppError(
