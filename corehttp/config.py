@@ -71,6 +71,31 @@ def _whole(low: int, high: int) -> Kind:
     return Kind(parse, f"a whole number from {low} to {high}")
 
 
+def _size(low: int) -> Kind:
+    """A number of bytes, also with K, M or G (powers of 1024); 0 where it is allowed beside `low` and more."""
+
+    def parse(value: object) -> int:
+        text = str(value).strip().upper() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        parts = re.fullmatch(r"([0-9]{1,15})([KMG]?)B?", text)
+        if parts is None:
+            raise ValueError
+        size = int(parts[1]) * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}[parts[2]]
+        if size < low:
+            raise ValueError
+        return size
+
+    return Kind(parse, f"a number of bytes from {low}, as in 65536, 64K or 10M")
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    """Paths; in the environment one per line."""
+    if isinstance(value, str):
+        value = value.splitlines()
+    if not isinstance(value, list | tuple) or not all(isinstance(path, str) and path[:1] == "/" for path in value):
+        raise ValueError
+    return tuple(value)
+
+
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError
@@ -138,6 +163,7 @@ SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
 SWITCH = Kind(_switch, "true or false", is_switch=True)
 WORKERS = Kind(_workers, "a number from 1, auto, auto-1 (fewer than auto) or auto/2 (a part of auto)")
 FIELDS = Kind(_fields, "NAME:VALUE, NAME a token (RFC 9110, 5.6.2), VALUE without line breaks", is_list=True)
+PATHS = Kind(_paths, "a path that begins with /", is_list=True)
 LOG_LEVEL = _choice("critical", "error", "warning", "info", "debug")
 
 
@@ -165,6 +191,27 @@ class Config:
     lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
     root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
+    timeout_request_header: float = option(15.0, SECONDS, "Seconds for a whole request head, else 408; 0: no limit.")
+    timeout_request_body: float = option(
+        60.0, SECONDS, "Seconds a request's body may stall, or be below 240 bytes/s, else 408; 0: no limit."
+    )
+    timeout_write_stall: float = option(
+        60.0, SECONDS, "Seconds a client may take none of its response, or below 240 bytes/s; 0: no limit."
+    )
+    timeout_request: float = option(
+        0.0, SECONDS, "Seconds for a whole request, then it is cancelled, 504; 0: no limit."
+    )
+    limit_request_line: int = option(8192, _size(64), "Bytes of a request line, else 414.")
+    limit_request_fields: int = option(100, _whole(1, 32768), "Header fields of a request, else 431.")
+    limit_request_head: int = option(65536, _size(64), "Bytes of a request's line and fields, else 431.")
+    limit_request_body: int = option(0, _size(0), "Bytes of a request's body, else 413; 0: no limit.")
+    limit_concurrency: int = option(0, _whole(0, 1048575), "Requests that run at once in a worker; 0: no limit.")
+    limit_queue: int = option(0, _whole(0, 1048575), "Requests that may wait for their turn in a worker, else 503.")
+    limit_queue_timeout: float = option(2.0, SECONDS, "Seconds a request may wait in that queue, else 503.")
+    limit_exempt: tuple[str, ...] = option(
+        (), PATHS, "Path whose requests run at once whatever the limits; repeatable."
+    )
+    cancel_on_disconnect: bool = option(False, SWITCH, "Cancel the application when its client is gone.")
     timeout_graceful_shutdown: float = option(30.0, SECONDS, "Seconds that requests in flight may take at a stop.")
     timeout_lifespan_shutdown: float = option(10.0, SECONDS, "Seconds the application's lifespan shutdown may take.")
     crash_loop_timeout: float = option(

@@ -21,9 +21,11 @@ from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.lifespan import Lifespan
 from corehttp.logs import set_up
+from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.supervisor import channel as messages
 from corehttp.supervisor.channel import Channel
@@ -65,10 +67,20 @@ class Worker:
             loop,
             clock,
             parser_factory(config.http),
-            keep_alive=config.timeout_keep_alive,
+            limits=limits(config),
             root_path=config.root_path,
             access=self._access,
+            cancel_on_disconnect=config.cancel_on_disconnect,
         )
+        if config.limit_concurrency:
+            context.admission = Admission(
+                context.running,
+                loop,
+                limit=config.limit_concurrency,
+                queue=config.limit_queue,
+                queue_timeout=config.limit_queue_timeout,
+                exempt=config.limit_exempt,
+            )
         self._lifespan = Lifespan(self._app, config.lifespan, context.state)
         try:
             await self._lifespan.startup()
@@ -188,7 +200,22 @@ class Worker:
             self._access.close()
 
 
-def parser_factory(name: str) -> Callable[[RequestSink], RequestParser]:
+def limits(config: Config) -> Limits:
+    """What the options say of a client's sizes and times, where 0 means that there is no limit."""
+    return Limits(
+        request_line=config.limit_request_line,
+        request_fields=config.limit_request_fields,
+        request_head=config.limit_request_head,
+        request_body=config.limit_request_body or NEVER,
+        keep_alive=config.timeout_keep_alive,
+        request_header=config.timeout_request_header or NEVER,
+        request_body_stall=config.timeout_request_body or NEVER,
+        write_stall=config.timeout_write_stall or NEVER,
+        request=config.timeout_request or NEVER,
+    )
+
+
+def parser_factory(name: str) -> Callable[[RequestSink, Limits], RequestParser]:
     """The parser that the option `http` names; raises StartupError if it is not installed. Imports no other."""
     if name != "h11":
         try:

@@ -7,9 +7,10 @@ from corehttp.asgi import ASGIApp
 from corehttp.clock import Clock
 from corehttp.protocols.context import AccessRecord, WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
 
-MakeParser = Callable[[RequestSink], RequestParser]
+MakeParser = Callable[[RequestSink, Limits], RequestParser]
 
 NOW = 1000.0  # seconds, monotonic
 WALL = 784111777.0  # the moment of RFC 9110's own example of a date
@@ -17,6 +18,7 @@ DATE = b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
 SERVER = b"server: corehttp\r\n"
 LINES = SERVER + DATE  # what every response carries
 KEEP_ALIVE = 5.0  # seconds
+LIMITS = Limits(keep_alive=KEEP_ALIVE)
 TURNS = 10  # of the event loop: more than any exchange needs for what it can do without its client
 
 
@@ -43,6 +45,7 @@ class FakeTransport(asyncio.Transport):
         self.calls: list[str] = []  # in order, but for write
         self.buffered = 0  # bytes that the peer has not taken
         self.reading = True
+        self.full = False  # the peer takes nothing: the protocol is told at its next write
         self._half_closes = half_closes
         self._protocol: asyncio.BaseProtocol | None = None
         self._held: list[bytes] = []  # came in while reading was paused
@@ -54,6 +57,9 @@ class FakeTransport(asyncio.Transport):
             raise RuntimeError("write() after write_eof()")
         if not self.is_closing():
             self.writes.append(bytes(data))
+            if self.full:
+                self.full = False
+                self.get_protocol().pause_writing()
 
     def close(self) -> None:
         self.calls.append("close")
@@ -183,6 +189,8 @@ def make_context(
     *,
     root_path: str = "",
     records: list[AccessRecord] | None = None,
+    limits: Limits = LIMITS,
+    cancel_on_disconnect: bool = False,
 ) -> WorkerContext:
     """A worker's context in the running loop, at the fixed time."""
     return WorkerContext(
@@ -190,9 +198,10 @@ def make_context(
         asyncio.get_running_loop(),
         fixed_clock(),
         make_parser,
-        keep_alive=KEEP_ALIVE,
+        limits=limits,
         root_path=root_path,
         access=None if records is None else RecordingSink(records),
+        cancel_on_disconnect=cancel_on_disconnect,
     )
 
 

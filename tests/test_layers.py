@@ -12,9 +12,20 @@ LAYERS = (
     # 0: the vocabulary
     {"errors", "asgi", "version", "protocols", "protocols.stream", "supervisor"},
     # 1: the pure core
-    {"config", "protocols.semantics", "protocols.wire", "protocols.http1_state", "supervisor.fleet", "supervisor.plan"},
+    {
+        "config",
+        "protocols.chunked",
+        "protocols.framing",
+        "protocols.head",
+        "protocols.http1_state",
+        "protocols.limits",
+        "protocols.semantics",
+        "protocols.wire",
+        "supervisor.fleet",
+        "supervisor.plan",
+    },
     # 2: the ASGI side
-    {"protocols.exchange", "lifespan", "app"},
+    {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
     # 3: I/O
     {
         "access_log",
@@ -23,6 +34,8 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.files",
+        "protocols.half_closed",
         "protocols.http1",
         "protocols.parser_h11",
         "protocols.parser_httptools",

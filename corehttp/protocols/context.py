@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from corehttp.asgi import HTTP_VERSIONS, ASGIApp, State, Unchecked
 from corehttp.clock import Clock
+from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
 
 if TYPE_CHECKING:
@@ -17,6 +19,15 @@ logger = logging.getLogger("corehttp.error")
 
 # client address, method, target, HTTP version, status, bytes of body, milliseconds: as a log line shows them
 AccessRecord = tuple[str, str, str, str, int, int, float]
+
+
+# ASGI specification, Extensions.
+EXTENSIONS = (
+    "http.response.pathsend",
+    "http.response.zerocopysend",
+    "http.response.early_hint",
+    "http.response.trailers",
+)
 
 
 class AccessSink(Protocol):
@@ -35,13 +46,19 @@ class WorkerContext:
 
     __slots__ = (
         "access",
+        "admission",
         "app",
+        "cancel_on_disconnect",
         "clock",
         "connections",
         "draining",
+        "extensions",
         "keep_alive",
+        "limits",
         "loop",
         "make_parser",
+        "plain_head",
+        "request_timeout",
         "root_path",
         "running",
         "scope",
@@ -54,18 +71,24 @@ class WorkerContext:
         app: ASGIApp,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        make_parser: Callable[[RequestSink], RequestParser],
+        make_parser: Callable[[RequestSink, Limits], RequestParser],
         *,
-        keep_alive: float,
+        limits: Limits,
         root_path: str = "",
         access: AccessSink | None = None,
+        cancel_on_disconnect: bool = False,
     ) -> None:
         self.app = app
         self.loop = loop
         self.start_task = task_starter(loop)
         self.clock = clock
         self.make_parser = make_parser
-        self.keep_alive = keep_alive  # seconds
+        self.limits = limits
+        # Those of the limits that are looked at per request.
+        self.keep_alive = limits.keep_alive
+        self.request_timeout = limits.request
+        self.plain_head = min(limits.request_line, limits.request_head)  # a head of so many bytes breaks neither
+        self.cancel_on_disconnect = cancel_on_disconnect
         self.root_path = root_path
         # What the scopes of all requests share, with every key in its place (ASGI HTTP specification 2.5).
         self.scope: dict[str, Unchecked] = {
@@ -82,12 +105,21 @@ class WorkerContext:
             "client": None,
             "server": None,
             "state": {},
+            "extensions": {},
         }
+        self.extensions: dict[str, dict[str, Unchecked]] = {name: {} for name in EXTENSIONS}
         self.access = access  # None: no access log
+        self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
         self.draining = False
         self.connections: set[HTTP1Connection] = set()
         self.running: set[Exchange] = set()
+
+    def ended(self, exchange: Exchange) -> None:
+        """An exchange that ran for a while has ended."""
+        self.running.discard(exchange)
+        if self.admission is not None:
+            self.admission.release()
 
     def app_failed(self, exchange: Exchange, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""

@@ -1,6 +1,7 @@
 """One request and its response as ASGI sees them: run the application, receive(), send(). No wire bytes, no socket."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from enum import Enum
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
 
@@ -19,6 +21,7 @@ class Phase(Enum):
     HEAD = "head"  # nothing was sent
     STARTED = "started"  # the application has sent `http.response.start`; it waits for the first body message
     BODY = "body"  # the head is on the wire
+    TRAILERS = "trailers"  # the body is too; the application has announced trailers
     DONE = "done"  # the whole response is
 
 
@@ -30,18 +33,19 @@ class Intake(Enum):
     TOLD = "told"  # the application has had its last `http.request`
 
 
-class Peer(Enum):
-    """Whether the client is still there."""
-
-    PRESENT = "present"
-    HUNG_UP = "hung up"  # it has ended its side; it may still read a response
-    GONE = "gone"  # nothing can reach it any more
-
+CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
-_HEAD, _STARTED, _BODY, _DONE = Phase
+_HEAD, _STARTED, _BODY, _TRAILERS, _DONE = Phase
 _COMING, _WHOLE, _TOLD = Intake
-_PRESENT, _HUNG_UP, _GONE = Peer
+
+_EXPECTED = {
+    _HEAD: "the message 'http.response.start'",
+    _STARTED: "the message 'http.response.body'",
+    _BODY: "the message 'http.response.body'",
+    _TRAILERS: "the message 'http.response.trailers'",
+    _DONE: "no message after the end of the response",
+}
 
 
 class Keeper(Protocol):
@@ -50,6 +54,10 @@ class Keeper(Protocol):
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
     running: "set[Exchange]"
+
+    def ended(self, exchange: "Exchange") -> None:
+        """An exchange that was kept has ended."""
+        ...
 
     def app_failed(self, exchange: "Exchange", fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
@@ -73,17 +81,18 @@ def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
 class Exchange:
     """One request, its body as it comes in, and its response.
 
-    The connection calls `run`, `keep`, `feed`, `finish_body`, `hang_up`, `disconnect` and `cancel`; the application
+    The connection calls `run`, `keep`, `feed`, `finish_body`, `disconnect` and `cancel`; the application
     calls `receive` and `send` (ASGI HTTP specification 2.5).
     """
 
     __slots__ = (
         "_body",
+        "_gone",
         "_head",
         "_keeper",
-        "_peer",
         "_stream",
         "_task",
+        "_trailers",
         "buffered",
         "ended",
         "expects_continue",
@@ -102,8 +111,6 @@ class Exchange:
 
     started_at: float  # seconds, monotonic
     target: str  # as it came, for the access log
-    status: int  # from here on, once the response's head is on the wire
-    sent: int  # bytes of the response's body
 
     def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, keeper: Keeper) -> None:
         self.scope = scope
@@ -115,13 +122,17 @@ class Exchange:
         self.intake = _COMING if length else _WHOLE
         self.expects_continue = intent.expects_continue
         self.ended = False  # the application has returned
+        # What the access log shows: of the response, once its head is on the wire.
+        self.status = CLIENT_CLOSED
+        self.sent = 0  # bytes of the response's body
         self.waiters: list[asyncio.Future[None]] | None = None
         self._stream = stream
         self._keeper = keeper
-        self._peer = _PRESENT
+        self._gone = False  # the client is
         self._head: Message | None = None
         self._body: list[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._trailers: list[tuple[bytes, bytes]] | None = None  # announced: they come after the body
 
     def __repr__(self) -> str:
         return f"<Exchange {self.scope['method']} {self.scope['path']}: {self.phase.value}, body {self.intake.value}>"
@@ -136,14 +147,15 @@ class Exchange:
         self.expects_continue = False
         if self.unread > 0:
             self.unread -= len(piece)
-        if self.phase is _DONE or self.ended or self._peer is _GONE:
+        if self.phase is _DONE or self.ended or self._gone:
             return False
         self.buffered += len(piece)
         if self._body is None:
             self._body = [piece]
         else:
             self._body.append(piece)
-        self.wake()
+        if self.waiters is not None:
+            self.wake()
         return True
 
     def finish_body(self) -> None:
@@ -151,16 +163,12 @@ class Exchange:
         if self.intake is _COMING:
             self.intake = _WHOLE
             self.expects_continue = False
-            self.wake()
-
-    def hang_up(self) -> None:
-        """The client has ended its side after a whole request: `receive()` says so, a response can still be sent."""
-        self._peer = _HUNG_UP
-        self.wake()
+            if self.waiters is not None:
+                self.wake()
 
     def disconnect(self) -> None:
         """The connection is lost: `receive()` says so, `send()` raises."""
-        self._peer = _GONE
+        self._gone = True
         self.intake = _TOLD
         self._body = None
         self.wake()
@@ -178,7 +186,7 @@ class Exchange:
             if self.intake is _WHOLE:
                 self.intake = _TOLD
                 return {"type": "http.request", "body": b"", "more_body": False}
-            if self._peer is not _PRESENT or self.phase is _DONE:
+            if self._gone or self.phase is _DONE:
                 return {"type": "http.disconnect"}
             if self.expects_continue:
                 self.expects_continue = False
@@ -189,32 +197,36 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """The ASGI `send`; raises AppError for a wrong message, an OSError for a lost client."""
         phase = self.phase
-        if self._peer is _GONE:
+        if self._gone:
             raise ClientDisconnectedError("the client has disconnected")
-        kind = message["type"]
-        if phase is _HEAD:
-            if kind != "http.response.start":
-                raise AppError(f"expected the message 'http.response.start', got {kind!r}")
+        try:
+            kind = message["type"]
+        except (KeyError, TypeError) as error:
+            raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
+        if phase is _HEAD and kind == "http.response.start":
             if "status" not in message:
                 raise AppError("'http.response.start' needs the field 'status'")
+            if len(message) > 3 and message.get("trailers"):
+                self._trailers = []
             self._head = message
             self.phase = _STARTED
             return
-        if kind != "http.response.body" or phase is _DONE:
-            wanted = (
-                "no message after the end of the response" if phase is _DONE else "the message 'http.response.body'"
-            )
-            raise AppError(f"expected {wanted}, got {kind!r}")
+        if kind != "http.response.body" or (phase is not _STARTED and phase is not _BODY):
+            await self._send_other(kind, message)
+            return
         body = message.get("body", b"")
         if type(body) is not bytes:
             body = _as_bytes(body)
+        more = message.get("more_body", False)
         stream = self._stream
         head = self._head
         if head is not None:
-            stream.respond(head["status"], head.get("headers", ()), body, message.get("more_body", False))
+            stream.respond(head["status"], head.get("headers", ()), body, more or self._trailers is not None)
             self._head = None
         else:
-            stream.write_body(body, message.get("more_body", False))
+            stream.write_body(body, more or self._trailers is not None)
+        if self._trailers is not None and not more:
+            self.phase = _TRAILERS
         if stream.congested:
             await stream.writable()
 
@@ -224,14 +236,14 @@ class Exchange:
             returned = await self._keeper.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if returned is not None:
                 self._keeper.app_failed(self, f"the application must return None, not {returned!r}")
-            if self.phase is not _DONE and self._peer is not _GONE:
+            if self.phase is not _DONE and not self._gone:
                 self._keeper.app_failed(self, "the application returned without completing its response")
         except asyncio.CancelledError:
             pass
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if self._peer is not _GONE or not _stems_from_disconnect(error):
+            if not self._gone or not _stems_from_disconnect(error):
                 self._keeper.app_failed(self, error)
         finally:
             if self.phase is not _DONE:
@@ -239,14 +251,50 @@ class Exchange:
             self.ended = True
             if self._task is not None:
                 self._task = None
-                self._keeper.running.discard(self)
+                self._keeper.ended(self)
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """What few applications send: the extensions, and messages out of order (ASGI specification, Extensions)."""
+        phase = self.phase
+        stream = self._stream
+        if kind == "http.response.early_hint" and phase is _HEAD:
+            stream.send_early_hints(field(message, "links"))
+        elif kind == "http.response.trailers" and phase is _TRAILERS and self._trailers is not None:
+            self._trailers += pairs(message.get("headers", ()))
+            if not message.get("more_trailers", False):
+                stream.write_trailers(self._trailers)
+        elif kind == "http.response.pathsend" and phase is _STARTED:
+            with opened(field(message, "path")) as (file, size):
+                await self._send_file(file, 0, size, more=False, declare=True)
+        elif kind == "http.response.zerocopysend" and (phase is _STARTED or phase is _BODY):
+            position, limit = message.get("offset"), message.get("count")
+            file, offset, count = measured(field(message, "file"), position, limit)
+            await self._send_file(file, offset, count, more=message.get("more_body", False), declare=False)
+            if position is None:
+                os.lseek(file, offset + count, os.SEEK_SET)
+        else:
+            raise AppError(f"expected {_EXPECTED[phase]}, got {kind!r}")
+
+    async def _send_file(self, file: int, offset: int, count: int, *, more: bool, declare: bool) -> None:
+        """Send a part of a file as a piece of the body; `declare` its size where the application has not."""
+        stream = self._stream
+        head = self._head
+        if head is not None:
+            headers = pairs(head.get("headers", ()))
+            if declare and not any(name.lower() == b"content-length" for name, _ in headers):
+                headers.append((b"content-length", b"%d" % count))
+            stream.respond(head["status"], headers, b"", True)
+            self._head = None
+        await stream.send_file(file, offset, count, more or self._trailers is not None)
+        if self._trailers is not None and not more:
+            self.phase = _TRAILERS
 
     def _make_up(self) -> None:
         """The application is through without a whole response: answer with 500, or cut the one it began."""
         self._body = self._head = None
-        if self._peer is _GONE:
+        if self._gone:
             return
-        if self.phase is _BODY:
+        if self.phase is _BODY or self.phase is _TRAILERS:
             self._stream.abort()
         else:
             fields = [(b"content-type", b"text/plain; charset=utf-8")]

@@ -7,8 +7,9 @@ class Reading(Enum):
     """How far the request that is being read has come."""
 
     IDLE = "idle"  # between requests
-    HEAD = "head"  # some bytes of a head are there
+    HEAD = "head"  # bytes of the next request are there
     BODY = "body"  # the head is whole, the body is not
+    ENDED = "ended"  # the last request is read: whatever comes is not one
 
 
 class Stage(Enum):
@@ -17,15 +18,6 @@ class Stage(Enum):
     OPEN = "open"
     LINGERING = "lingering"  # our last byte is out; what still comes in is thrown away (RFC 9112, 9.6)
     CLOSED = "closed"
-
-
-class Framing(Enum):
-    """How the client sees the end of a response's body (RFC 9112, 6.3)."""
-
-    SIZED = "sized"
-    CHUNKED = "chunked"
-    UNTIL_CLOSE = "until close"
-    NONE = "none"  # HEAD, 204, 304
 
 
 class Next(Enum):

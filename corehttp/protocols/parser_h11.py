@@ -3,67 +3,36 @@
 import h11
 
 from corehttp.errors import PeerError
-from corehttp.protocols.semantics import HEAD_LIMIT
+from corehttp.protocols.head import HeadScan
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestSink
 
 
 class H11Parser:
-    """Calls the sink as httptools does; only h11's reading half is used."""
+    """Calls the sink as httptools does; h11 takes more than we do, so a scan goes first."""
 
-    __slots__ = ("_connection", "_method", "_sink", "_version")
+    __slots__ = ("_limits", "_sink")
 
-    def __init__(self, sink: RequestSink) -> None:
+    def __init__(self, sink: RequestSink, limits: Limits) -> None:
         self._sink = sink
-        self._method = b""
-        self._version = ""
-        self._connection = h11.Connection(h11.SERVER, HEAD_LIMIT)
-
-    def method(self) -> bytes:
-        return self._method
-
-    def persists(self) -> bool:
-        return self._version == "1.1"
-
-    def upgrading(self) -> bool:
-        return False
-
-    def version(self) -> str:
-        return self._version
+        self._limits = limits
 
     def feed(self, data: bytes) -> None:
-        connection = self._connection
+        HeadScan(self._limits).scan(data)
+        connection = h11.Connection(h11.SERVER, len(data))
         connection.receive_data(data)
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                return
-            if isinstance(event, h11.Request):
-                self._report_head(event)
-            elif isinstance(event, h11.Data):
-                self._sink.on_body(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                self._sink.on_message_complete()
-                if self._sink.final:
-                    return
-                # We write responses ourselves, so h11 cannot go to its next cycle: a new one takes over.
-                rest, _ = connection.trailing_data
-                self._connection = connection = h11.Connection(h11.SERVER, HEAD_LIMIT)
-                if not rest:  # h11 takes empty bytes for the end of the stream
-                    return
-                connection.receive_data(rest)
-            else:
-                return
-
-    def recover(self, data: bytes, error: Exception) -> PeerError | None:
-        if isinstance(error, h11.RemoteProtocolError):
-            return PeerError(error.error_status_hint, f"the request cannot be parsed: {error}")
-        raise error
-
-    def _report_head(self, request: h11.Request) -> None:
+        request = connection.next_event()
+        if not isinstance(request, h11.Request):
+            raise PeerError(400, "the request cannot be parsed")
         sink = self._sink
-        self._method = request.method
-        self._version = request.http_version.decode()
-        sink.on_url(request.target)
         for name, value in request.headers:
             sink.on_header(name, value)
         sink.on_headers_complete()
+
+    def skip(self, data: bytes) -> None:
+        pass
+
+    def refuses(self, error: Exception) -> bool:
+        if isinstance(error, PeerError | h11.RemoteProtocolError):
+            return True
+        raise error

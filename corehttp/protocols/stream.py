@@ -3,68 +3,42 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from corehttp.errors import PeerError
+Fields = Iterable[tuple[bytes, bytes]]
 
 
 class RequestSink(Protocol):
-    """What a parser reports, in order. The names are httptools', so that it can call a sink directly.
+    """What a parser reports of a head's fields, in order; the request line is for the sink to read.
 
-    A callback may raise `PeerError`; the parser stops there and `feed` raises it.
+    The names are httptools', so that it can call a sink directly. A callback may raise `PeerError`, which stops the
+    parser.
     """
-
-    @property
-    def final(self) -> bool:
-        """Whether the request reported last is the connection's last: nothing after it is to be parsed."""
-        ...
-
-    @property
-    def body_length(self) -> int:
-        """Bytes to come of the body of the request whose head was reported last; -1 when chunked."""
-        ...
-
-    def on_url(self, piece: bytes) -> None: ...
 
     def on_header(self, name: bytes, value: bytes) -> None: ...
 
     def on_headers_complete(self) -> None: ...
 
-    def on_body(self, piece: bytes) -> None: ...
-
-    def on_message_complete(self) -> None: ...
-
 
 class RequestParser(Protocol):
-    """Turns bytes into calls of a RequestSink.
+    """Turns the bytes of one whole head after the other into calls of a RequestSink.
 
-    `feed` may be the parser's own C function, which saves a frame per request; what it raises goes to `recover`,
-    after which `feed` has to be looked up afresh.
+    After a head that announces a chunked body, or that asks for another protocol, a new parser has to take over.
+    `feed` may be the parser's own C function, which saves a frame per request.
     """
 
     def feed(self, data: bytes) -> None:
-        """Parse `data`; raises anything."""
+        """Parse a whole head; raises anything, which goes to `refuses`."""
         ...
 
-    def recover(self, data: bytes, error: Exception) -> PeerError | None:
-        """After `feed(data)` raised `error`: go on, or answer why the request cannot be understood.
+    def refuses(self, error: Exception) -> bool:
+        """Whether `error`, which `feed` has raised, means that the head must not be served.
 
-        Answered, not raised: a traceback would tie the connection into a cycle.
+        False for one that asks for a protocol we do not speak: it was reported whole (RFC 9110, 7.8). Raises an error
+        that is not about the head.
         """
         ...
 
-    def upgrading(self) -> bool:
-        """In `on_message_complete`: the message asks for another protocol, and its body was not reported yet."""
-        ...
-
-    def method(self) -> bytes:
-        """The request's method; valid from `on_headers_complete` on."""
-        ...
-
-    def persists(self) -> bool:
-        """For a request without a Connection field: True means that its version is exactly 1.1."""
-        ...
-
-    def version(self) -> str:
-        """The request's HTTP version, as in "1.1"; valid from `on_headers_complete` on."""
+    def skip(self, data: bytes) -> None:
+        """A piece of a body of declared length passes by."""
         ...
 
 
@@ -73,7 +47,7 @@ class ResponseStream(Protocol):
 
     congested: bool  # the peer takes less than is written: wait for `writable()`
 
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
+    def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
         """Send the head and the first piece of the body; raises `AppError` before a byte is written."""
         ...
 
@@ -81,8 +55,20 @@ class ResponseStream(Protocol):
         """Send a further piece of the body; raises `AppError` if it breaks the declared length."""
         ...
 
+    async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
+        """Send `count` bytes of a file as a further piece of the body; raises as `write_body` does, and OSError."""
+        ...
+
+    def write_trailers(self, trailers: Fields) -> None:
+        """End the response with trailer fields, where its framing has a place for them; raises `AppError`."""
+        ...
+
     def send_continue(self) -> None:
         """Answer `Expect: 100-continue` (RFC 9110, 10.1.1)."""
+        ...
+
+    def send_early_hints(self, links: Iterable[bytes]) -> None:
+        """Send Link fields ahead of the response, where the client can take them (RFC 8297); raises `AppError`."""
         ...
 
     def consumed(self) -> None:

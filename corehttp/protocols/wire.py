@@ -19,6 +19,13 @@ CLOSES = 1  # the application asked for `Connection: close`
 OWN_DATE = 2
 OWN_SERVER = 4
 
+# Fields for framing, routing, authentication, request control or what the content is.
+NOT_TRAILERS = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range content-type cookie "
+    b"expect host keep-alive max-forwards proxy-authenticate proxy-authorization proxy-connection range set-cookie te "
+    b"trailer transfer-encoding upgrade www-authenticate".split()
+)
+
 _UNSAFE = re.compile(rb"[\r\n\0]").search
 # Fields that mean something to the server itself; all others are passed on as they are.
 _SPECIAL = frozenset(
@@ -80,6 +87,25 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
 def chunk(body: bytes) -> bytes:
     """`body`, which is not empty, as one chunk (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def early_hints(links: Iterable[bytes]) -> bytes:
+    """A 103 (Early Hints) with Link fields (RFC 8297); raises AppError."""
+    try:
+        lines = [_field_line(b"link", link) for link in links]
+    except TypeError as error:
+        raise AppError(f"the field 'links' of 'http.response.early_hint' must be a list of bytes: {error}") from error
+    return b"".join((b"HTTP/1.1 103 Early Hints\r\n", *lines, b"\r\n"))
+
+
+def trailer_lines(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Trailer fields as their lines; raises AppError for one that must not be a trailer (RFC 9110, 6.5.1)."""
+    lines = []
+    for name, value in trailers:
+        lines.append(_field_line(name, value))
+        if name.lower() in NOT_TRAILERS:
+            raise AppError(f"the field {name.decode()!r} must not be a trailer (RFC 9110, 6.5.1)")
+    return b"".join(lines)
 
 
 def refusal(status: int, reason: str, date_and_server: bytes) -> bytes:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from tests.fakes import NOW, Client, MakeParser, make_context
+from tests.fakes import LIMITS, NOW, Client, MakeParser, make_context
 from tests.protocols.apps import Recorder, answer, echo, hello, respond
 from tests.protocols.cuts import serve_every_cut
 
@@ -193,7 +193,7 @@ async def test_an_unread_chunked_body_beyond_the_bound_closes_the_connection(par
 async def test_discarding_has_a_deadline(parser: MakeParser) -> None:
     client = Client(make_context(hello, parser))
     await client.send(post(200 * KIB), bytes(KIB))
-    assert client.connection.deadline == NOW + 5
+    assert client.connection.deadline == NOW + LIMITS.request_body_stall
 
 
 async def test_an_unread_body_behind_connection_close_is_lingered_for(parser: MakeParser) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from tests.fakes import Client, MakeParser, make_context
-from tests.protocols.apps import answer, respond
+from tests.protocols.apps import respond
 
 GET = b"GET /a%20b?q HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -47,16 +47,6 @@ async def test_a_lost_connection_is_told_by_receive_and_raised_by_send_and_not_l
     assert client.received == b""
     assert error_log == []
     assert not context.running
-
-
-async def test_a_client_that_ended_its_side_is_told_by_receive_and_can_still_be_answered(parser: MakeParser) -> None:
-    app = Waiting()
-    client = Client(make_context(app, parser))
-    await client.send(GET)
-    await client.hang_up()
-    assert app.messages[-1] == {"type": "http.disconnect"}
-    assert app.error is None
-    assert client.received == answer(b"too late", connection=b"connection: close\r\n")
 
 
 @pytest.mark.parametrize("cause", [True, False], ids=["raise from", "raise while handling"])
@@ -107,7 +97,7 @@ async def test_a_sender_that_waits_for_a_client_goes_on_when_the_connection_is_l
 
     context = make_context(app, parser)
     client = Client(context)
-    client.connection.pause_writing()
+    client.transport.full = True
     await client.send(GET)
     await client.lose()
     assert len(errors) == 1

@@ -179,7 +179,7 @@ async def test_send_waits_while_the_client_does_not_read(parser: MakeParser) -> 
             sent.append(piece)
 
     client = Client(make_context(app, parser))
-    client.connection.pause_writing()
+    client.transport.full = True
     await client.send(GET)
     assert client.received == OK + b"content-length: 3\r\n" + LINES + b"\r\na"
     assert sent == []
@@ -202,7 +202,7 @@ async def test_a_cancelled_sender_does_not_cancel_the_others(parser: MakeParser)
         await send(body(piece, more=True))
 
     client = Client(make_context(app, parser))
-    client.connection.pause_writing()
+    client.transport.full = True
     await client.send(GET)
     senders[0].cancel()
     await client.wait()

@@ -108,7 +108,7 @@ def test_continue_is_expected_only_by_http_1_1_and_with_a_body(
         (501, [(b"transfer-encoding", b"gzip")]),
         (501, [(b"transfer-encoding", b"gzip, chunked")]),
         (501, [(b"transfer-encoding", b"chunked;x=y")]),
-        (501, [(b"transfer-encoding", b"")]),
+        (400, [(b"transfer-encoding", b"")]),
         (417, [(b"expect", b"x")]),
         (417, [(b"expect", b"")]),
         *[

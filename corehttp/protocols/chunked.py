@@ -1,0 +1,126 @@
+"""The chunked transfer coding of a request's body, however it is cut (RFC 9112, 7.1). Pure."""
+
+import re
+from enum import Enum
+
+from corehttp.errors import PeerError
+from corehttp.protocols.head import check_field_of_many, too_large
+from corehttp.protocols.limits import Limits
+
+LINE_LIMIT = 1024  # bytes of the line before a chunk: its size and extensions
+EXTENSIONS_LIMIT = 16384  # bytes of all extensions of a body
+MAX_SIZE = 2**63 - 1
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).fullmatch
+
+
+class Part(Enum):
+    """What comes next."""
+
+    SIZE = "size"
+    DATA = "data"
+    DATA_END = "the line break after the data"
+    TRAILER = "trailer"
+    END = "end"
+
+
+_SIZE, _DATA, _DATA_END, _TRAILER, _END = Part
+
+
+class ChunkedBody:
+    """Decodes a body; trailers are checked and dropped, since ASGI has no place for them."""
+
+    __slots__ = ("_extensions", "_left", "_limits", "_line", "_part", "_total", "_trailers", "_trailers_size")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._part = _SIZE
+        self._line = bytearray()  # the line that is being read
+        self._left = 0  # bytes of the chunk still to come
+        self._total = 0
+        self._extensions = 0  # bytes
+        self._trailers = 0
+        self._trailers_size = 0  # bytes
+
+    @property
+    def whole(self) -> bool:
+        """Whether the end of the body has come."""
+        return self._part is _END
+
+    def feed(self, data: bytes | bytearray, at: int) -> tuple[bytes, int]:
+        """Decode `data` from `at` on, to the end of the body at most; returns the content and where it stopped.
+
+        Raises PeerError with 400, 413 or 431.
+        """
+        pieces: list[bytes | bytearray] = []
+        size = len(data)
+        while at < size and self._part is not _END:
+            if self._part is _DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._part = _DATA_END
+                continue
+            end = data.find(b"\n", at) + 1
+            self._line += data[at : end or size]
+            at = end or size
+            self._check_length()
+            if end:
+                line = bytes(self._line)
+                self._line.clear()
+                self._take(line)
+        return b"".join(pieces), at
+
+    def _check_length(self) -> None:
+        """Raises PeerError for a line that can only become a wrong one, whole or not."""
+        line = self._line
+        match self._part:
+            case Part.SIZE:
+                if len(line) > LINE_LIMIT + 2:
+                    raise PeerError(400, f"the line before a chunk must not be longer than {LINE_LIMIT} bytes")
+            case Part.DATA_END:
+                if not b"\r\n".startswith(line):
+                    raise PeerError(400, "a chunk's data must be as long as its size says, and end in CR LF")
+            case Part.TRAILER:
+                if self._trailers_size + len(line) > self._limits.request_head:
+                    raise too_large(self._limits)
+            case Part.DATA | Part.END:
+                pass
+
+    def _take(self, line: bytes) -> None:
+        match self._part:
+            case Part.SIZE:
+                self._take_size(line)
+            case Part.DATA_END:
+                self._part = _SIZE
+            case Part.TRAILER:
+                self._trailers += 1
+                self._trailers_size += len(line)
+                check_field_of_many(line, self._trailers, self._trailers_size, self._limits)
+                if line == b"\r\n":
+                    self._part = _END
+            case Part.DATA | Part.END:
+                pass
+
+    def _take_size(self, line: bytes) -> None:
+        match = _SIZE_LINE(line)
+        if match is None or int(match[1], 16) > MAX_SIZE:
+            raise PeerError(400, "a chunk must begin with its size in hexadecimal digits, and CR LF")
+        self._extensions += len(match[2])
+        if self._extensions > EXTENSIONS_LIMIT:
+            raise PeerError(400, f"the chunk extensions of a body must not exceed {EXTENSIONS_LIMIT} bytes")
+        self._left = int(match[1], 16)
+        self._total += self._left
+        if self._total > self._limits.request_body:
+            raise body_too_large(self._limits)
+        self._part = _DATA if self._left else _TRAILER
+
+
+def body_too_large(limits: Limits) -> PeerError:
+    """Why a request with a larger body is not served (RFC 9110, 15.5.14)."""
+    return PeerError(413, f"the body of a request must not be larger than {limits.request_body} bytes")

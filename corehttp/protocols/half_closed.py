@@ -1,0 +1,56 @@
+"""A client that has closed its side of a connection: is it still there to read the response?
+
+A FIN alone does not say: `shutdown(SHUT_WR)` sends one, and so does a client that is gone. Its kernel tells them
+apart: data for a socket that nobody has any more is answered with a reset (RFC 9293, 3.10.7.1).
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+KEEPALIVE = 15  # seconds between two probes of the kernel (tcp(7)), where we have nothing harmless to send
+_CLOSED = 7  # TCP_CLOSE, the first byte of struct tcp_info (linux/tcp.h)
+
+
+class Watch:
+    """Watches one connection of which the client has closed its side."""
+
+    __slots__ = ("_probed", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._probed = False
+
+    def probe(self, harmless: bytes) -> None:
+        """Make a client that is gone show it: once, and then leave it to the kernel."""
+        if self._probed:
+            return
+        self._probed = True
+        if harmless:
+            self._transport.write(harmless)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError, AttributeError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE)
+
+    def is_gone(self) -> bool:
+        """Whether the client has reset the connection. An event loop does not tell: it has stopped reading."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        with contextlib.suppress(OSError, AttributeError):
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return True
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED)
+        return False
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Make the close of a TCP connection a reset (socket(7), SO_LINGER)."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
