@@ -37,6 +37,8 @@ LAYERS = (
         "protocols.files",
         "protocols.half_closed",
         "protocols.http1",
+        "protocols.http1_reading",
+        "protocols.http1_writing",
         "protocols.parser_h11",
         "protocols.parser_httptools",
         "supervisor.channel",

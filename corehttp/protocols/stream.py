@@ -45,6 +45,8 @@ class RequestParser(Protocol):
 class ResponseStream(Protocol):
     """Where an exchange sends its response: one HTTP/1.1 connection's turn, or later one HTTP/2 stream."""
 
+    __slots__ = ()  # so that who inherits from it can have slots of its own
+
     congested: bool  # the peer takes less than is written: wait for `writable()`
 
     def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:

@@ -158,6 +158,4 @@ async def test_a_refusal_is_logged_as_one_warning_with_the_client_and_the_reason
     await client.send(BAD + BAD)
     (record,) = error_log
     assert record.levelname == "WARNING"
-    assert record.getMessage() == (
-        "refused a request from ('192.0.2.1', 50000): the Host field is not a valid host (400)"
-    )
+    assert record.getMessage() == ("refused a request from 192.0.2.1:50000: the Host field is not a valid host (400)")

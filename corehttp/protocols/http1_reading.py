@@ -1,0 +1,370 @@
+"""What comes in over an HTTP/1.1 connection: bytes are cut into heads and bodies, and become exchanges in a queue.
+
+Heads go whole to the parser, whose callbacks only record; bodies are framed here.
+"""
+
+import asyncio
+from time import monotonic
+from urllib.parse import unquote
+
+from corehttp.errors import PeerError
+from corehttp.protocols.chunked import ChunkedBody, body_too_large
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.exchange import Exchange, Intake, Phase
+from corehttp.protocols.head import HeadScan, diagnose, other_version
+from corehttp.protocols.http1_state import Reading
+from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.semantics import judge, origin_form
+from corehttp.protocols.stream import RequestParser, ResponseStream
+
+BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
+DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
+PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
+EMPTY_LINES_LIMIT = 8  # before a request (RFC 9112, 2.2)
+
+# Bound once: a name in the module costs less per request than an attribute of the class.
+_IDLE, _HEAD, _BODY, _ENDED = Reading
+_SPACE = ord(" ")
+_CR = ord("\r")
+_EMPTY_LINE = b"\r\n"
+_END_OF_HEAD = b"\r\n\r\n"
+_COMING = Intake.COMING
+_RESPONSE_DONE = Phase.DONE
+
+
+class RequestReading(asyncio.Protocol, ResponseStream):
+    """The reading half of a connection: the parser's sink."""
+
+    __slots__ = (
+        "_blank",
+        "_chunks",
+        "_client",
+        "_context",
+        "_current",
+        "_discarded",
+        "_feed",
+        "_head",
+        "_headers",
+        "_held",
+        "_incoming",
+        "_intake",
+        "_parser",
+        "_paused",
+        "_queue",
+        "_reading",
+        "_scan",
+        "_server",
+        "_spent",
+        "_transport",
+        "deadline",
+    )
+
+    _transport: asyncio.Transport
+    _parser: RequestParser
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int | None] | None = None
+        self._reading = _IDLE
+        self._head = b""  # that the parser is given
+        self._spent = False  # the parser cannot go on after this request
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._blank = 0  # bytes of empty lines before the next request
+        self._held = bytearray()  # bytes of heads that are not parsed yet
+        self._scan: HeadScan | None = None  # of the one that is not whole
+        self._incoming: Exchange | None = None  # whose body is being read
+        self._chunks: ChunkedBody | None = None  # unless it has a length
+        self._intake: Pace | None = None  # of the body that is being read, or the head's time
+        self._discarded = 0  # bytes of a request's body thrown away after its response
+        self._paused = False  # reading
+        self._queue: list[Exchange] = []  # parsed, not begun
+        self._current: Exchange | None = None  # whose response is being written
+        self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
+
+    def _client_name(self) -> str:
+        """The client as log lines show it."""
+        return f"{self._client[0]}:{self._client[1]}" if self._client else "-"
+
+    # What the other half and the connection's life do.
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Parse no more; say so when the responses before it are out."""
+        raise NotImplementedError
+
+    def _close(self, *, linger: bool) -> None:
+        """End the connection from our side."""
+        raise NotImplementedError
+
+    def _set_deadline(self) -> None:
+        """Something is timed that was not before."""
+        raise NotImplementedError
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        # Most often it is one whole head.
+        if (
+            self._reading is _IDLE
+            and 0 < data.find(_END_OF_HEAD) == len(data) - 4
+            and data[0] > _SPACE
+            and not self._blank
+        ):
+            self._read_head(data)
+        else:
+            self._read(data)
+        if self._current is None:
+            self._advance()
+        elif self._queue or self._held:
+            self._pace()
+
+    def _advance(self) -> None:
+        """Begin what was read."""
+        raise NotImplementedError
+
+    # What the parser calls: only to record.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if value and value[-1] <= _SPACE:
+            value = value.rstrip(b" \t")
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        context = self._context
+        head = self._head
+        headers = self._headers
+        self._headers = []
+        # The parser is lenient about spaces and versions. A wrong number of them raises; `diagnose` says what is wrong.
+        method_, target, version_ = head[: head.find(b"\r\n")].split(b" ")
+        method = method_.decode("latin-1")
+        text = target.decode("latin-1")
+        version = "1.1" if version_ == b"HTTP/1.1" else other_version(version_)
+        if len(headers) > context.limits.request_fields:
+            raise PeerError(431, f"a request must not have more than {context.limits.request_fields} fields")
+        fields = dict(headers)
+        intent = judge(method, text, version, headers, fields)
+        raw_path, _, query = (target if text[0] == "/" else origin_form(target)).partition(b"?")
+        path = text if len(raw_path) == len(text) else raw_path.decode()
+        # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.
+        scope = context.scope.copy()
+        if context.root_path:
+            scope["path"] = context.root_path + (unquote(path) if "%" in path else path)
+            scope["raw_path"] = context.root_path.encode() + raw_path
+        else:
+            scope["path"] = unquote(path) if "%" in path else path
+            scope["raw_path"] = raw_path
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["method"] = method
+        scope["query_string"] = query
+        scope["headers"] = headers
+        scope["client"] = self._client
+        scope["server"] = self._server
+        scope["state"] = context.state.copy()
+        scope["extensions"] = context.extensions.copy()
+        exchange = Exchange(scope, intent, self, context)
+        if context.access is None:
+            exchange.started_at = context.clock.now
+        else:
+            exchange.started_at = monotonic()
+            exchange.target = text
+        if intent.length:
+            self._expect_body(exchange)
+        else:
+            self._reading = _IDLE if intent.persistent else _ENDED
+        self._queue.append(exchange)
+
+    # How bytes are cut.
+
+    def _read(self, data: bytes) -> None:
+        """Take in whatever has come: heads, bodies, parts of both."""
+        held = self._held
+        source: bytes | bytearray = data
+        searched = 0
+        if held:
+            searched = max(0, len(held) - 3) if self._scan is not None else 0
+            held += data
+            source = held
+        at = 0
+        size = len(source)
+        while at < size:
+            reading = self._reading
+            if reading is _BODY:
+                at = self._read_body(source, at)
+            elif reading is _ENDED:
+                at = size
+            elif len(self._queue) >= PIPELINE_LIMIT:
+                break
+            else:
+                if self._blank or source[at] == _CR:
+                    at = self._skip_empty_lines(source, at)
+                    if at == size or self._reading is _ENDED:
+                        break
+                end = source.find(_END_OF_HEAD, searched or at) + 4
+                if end < 4:
+                    break
+                self._scan = self._intake = None
+                self._blank = 0
+                self._read_head(bytes(source[at:end]))
+                at = end
+            searched = 0
+        if at < len(source) or source is held:
+            self._hold(source, at)
+
+    def _hold(self, source: bytes | bytearray, at: int) -> None:
+        """Keep what cannot be parsed yet: a part of a head, or requests behind many others."""
+        held = self._held
+        if source is held:
+            del held[:at]
+        elif at < len(source):
+            held += source[at:]
+        if self._reading is _ENDED:
+            held.clear()
+        elif held:
+            self._reading = _HEAD
+            if len(self._queue) < PIPELINE_LIMIT:
+                self._scan_part(held)
+
+    def _scan_part(self, held: bytearray) -> None:
+        """Refuse at once what cannot become the head of a request."""
+        if self._scan is None:
+            self._scan = HeadScan(self._context.limits)
+            if self._current is None and not self._queue:
+                self._time_head()
+        try:
+            self._scan.scan(held)
+        except PeerError as error:
+            self._refuse(error.status, str(error))
+
+    def _skip_empty_lines(self, source: bytes | bytearray, at: int) -> int:
+        """A client may send some before a request (RFC 9112, 2.2); answers where they end."""
+        while at < len(source) and source[at] == _EMPTY_LINE[self._blank % 2]:
+            at += 1
+            self._blank += 1
+        if self._blank > EMPTY_LINES_LIMIT * len(_EMPTY_LINE):
+            self._refuse(400, f"more than {EMPTY_LINES_LIMIT} empty lines come before a request")
+        elif self._blank % 2 and at < len(source):
+            self._refuse(400, "a line must end in CR LF")
+        return at
+
+    def _read_head(self, head: bytes) -> None:
+        """Have a whole head parsed; whatever is wrong with it, it is refused."""
+        self._head = head
+        self._reading = _HEAD
+        try:
+            if len(head) > self._context.plain_head:
+                HeadScan(self._context.limits).scan(head)
+            self._feed(head)
+        except Exception as error:
+            self._parse_failed(head, error)
+        else:
+            if self._reading is _HEAD:
+                self._parse_failed(head, PeerError(400, "the request cannot be parsed"))
+
+    def _parse_failed(self, head: bytes, error: Exception) -> None:
+        if not isinstance(error, PeerError) and not self._parser.refuses(error):
+            self._spent = True
+            if self._reading is not _BODY:
+                self._renew_parser()
+            return
+        error.__traceback__ = None
+        fault = diagnose(head, self._context.limits)
+        self._refuse(fault.status, str(fault))
+
+    def _renew_parser(self) -> None:
+        self._parser = parser = self._context.make_parser(self, self._context.limits)
+        self._feed = parser.feed
+        self._spent = False
+
+    def _expect_body(self, exchange: Exchange) -> None:
+        limits = self._context.limits
+        if exchange.unread > limits.request_body:
+            raise body_too_large(limits)
+        self._incoming = exchange
+        self._reading = _BODY
+        self._spent = exchange.unread < 0
+        self._chunks = ChunkedBody(limits) if self._spent else None
+
+    def _read_body(self, source: bytes | bytearray, at: int) -> int:
+        """Take in what there is of a request's body; answers where it ends."""
+        exchange = self._incoming
+        assert exchange is not None, "somebody's body is being read"
+        chunks = self._chunks
+        if chunks is None:
+            piece = bytes(source[at : at + exchange.unread])
+            end = at + len(piece)
+            if not self._spent:
+                self._parser.skip(piece)
+        else:
+            try:
+                piece, end = chunks.feed(source, at)
+            except PeerError as error:
+                self._refuse(error.status, str(error))
+                return len(source)
+        if piece:
+            if not exchange.feed(piece):
+                self._discard(exchange, len(piece))
+            elif exchange.buffered > BODY_HIGH_WATER:
+                self._pause_reading()
+        if exchange.unread == 0 if chunks is None else chunks.whole:
+            self._finish_body(exchange)
+        elif self._intake is None:
+            self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
+            self._set_deadline()
+        else:
+            self._intake.moved(end - at, self._context.clock.now)
+        return end
+
+    def _discard(self, exchange: Exchange, size: int) -> None:
+        """A piece of a body that nobody wants: within a bound, to keep the connection."""
+        self._discarded += size
+        if self._discarded > DISCARD_LIMIT:
+            exchange.persistent = False
+            if exchange is not self._current:
+                self._end_reading()
+                self._close(linger=True)
+
+    def _finish_body(self, exchange: Exchange) -> None:
+        if self._reading is _ENDED:
+            return
+        if exchange.intake is _COMING:
+            exchange.finish_body()
+        if self._spent:
+            self._renew_parser()
+        self._incoming = self._chunks = self._intake = None
+        self._reading = _IDLE if exchange.persistent else _ENDED
+
+    def _end_reading(self) -> None:
+        """Whatever else comes is not a request."""
+        self._reading = _ENDED
+        self._held.clear()
+        self._scan = self._intake = None
+
+    def _pace(self) -> None:
+        """Read no faster than requests are answered and their bodies are taken."""
+        incoming = self._incoming
+        unread = 0 if incoming is None or incoming.phase is _RESPONSE_DONE else incoming.buffered
+        unparsed = self._held and self._scan is None
+        if unparsed or len(self._queue) > PIPELINE_LIMIT or unread > BODY_HIGH_WATER:
+            self._pause_reading()
+        else:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._intake is not None:
+                self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _time_head(self) -> None:
+        """A part of a head is there, and nothing before it is in progress: the rest must come in time."""
+        now = self._context.clock.now
+        self._intake = Pace(self._context.limits.request_header, now)
+        self.deadline = self._intake.due

@@ -1,0 +1,210 @@
+"""What goes out over an HTTP/1.1 connection: the exchange's stream."""
+
+import asyncio
+from collections.abc import Iterable
+from time import monotonic
+
+from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols import wire
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.exchange import Exchange, Intake, Phase
+from corehttp.protocols.files import Transfer, untaken
+from corehttp.protocols.framing import BODILESS, Framing, OutgoingBody, frame
+from corehttp.protocols.half_closed import reset_on_close
+from corehttp.protocols.http1_reading import RequestReading
+from corehttp.protocols.limits import Pace
+from corehttp.protocols.stream import Fields
+from corehttp.protocols.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
+
+LOOK_AGAIN = 1.0  # seconds until a client that takes nothing, or that has closed its side, is looked at again
+
+# Bound once: a name in the module costs less per request than an attribute of the class.
+_RESPONSE_BODY = Phase.BODY
+_COMING = Intake.COMING
+
+
+class ResponseWriting(RequestReading):
+    """The writing half of a connection, for one response at a time."""
+
+    __slots__ = (
+        "_client_text",
+        "_drained",
+        "_file",
+        "_file_sent",
+        "_outgoing",
+        "_outlet",
+        "_unsent",
+        "congested",
+    )
+
+    _outgoing: OutgoingBody  # of a response that is not written at once
+
+    def __init__(self, context: WorkerContext) -> None:
+        super().__init__(context)
+        self._client_text: str | None = None  # as the access log shows it
+        self._drained: asyncio.Future[None] | None = None
+        self._file: Transfer | None = None  # that is going out
+        self._file_sent = 0  # bytes of it when the client was looked at last
+        self._outlet: Pace | None = None  # of what the client does not take
+        self._unsent = 0  # bytes of that
+        self.congested = False
+
+    def _complete(self, exchange: Exchange) -> None:
+        """The whole response is written."""
+        raise NotImplementedError
+
+    def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        context = self._context
+        pieces, length, flags = response_head(status, headers)
+        size = len(body)
+        if size == length and not (more or flags or context.draining) and exchange.plain and status not in BODILESS:
+            # Most responses: a whole body of declared length, on a connection that goes on.
+            pieces += (context.clock.lines, b"\r\n", body)
+        else:
+            size = self._respond_otherwise(exchange, pieces, status, body, more, (length, flags))
+        # One write: the transport sends at once when nothing waits, so two writes would be two system calls.
+        self._transport.write(b"".join(pieces))
+        exchange.status = status
+        exchange.sent = size
+        if more:
+            exchange.phase = _RESPONSE_BODY
+        else:
+            self._complete(exchange)
+
+    def _respond_otherwise(
+        self, exchange: Exchange, pieces: list[bytes], status: int, body: bytes, more: bool, declared: tuple[int, int]
+    ) -> int:
+        """Complete `pieces`, the head of a response that is not quite usual; answers the size of the body sent."""
+        length, flags = declared
+        scope = exchange.scope
+        context = self._context
+        # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
+        last = context.draining and not self._queue and not self._held
+        if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
+            exchange.persistent = False
+        framing = b""
+        encoded = body
+        bodiless = status in BODILESS or scope["method"] == "HEAD"
+        if more or length >= 0 or bodiless:
+            self._outgoing, framing = frame(bodiless, status, scope["http_version"], length)
+            if self._outgoing.framing is Framing.UNTIL_CLOSE:
+                exchange.persistent = False
+            if status == 204:  # RFC 9110, 8.6: it must not declare a length
+                pieces[:] = [line for line in pieces if not line.lower().startswith(b"content-length:")]
+            encoded = self._outgoing.encode(body, more)
+        else:
+            framing = b"content-length: %d\r\n" % len(body)
+        lines = context.clock.lines
+        if flags & (OWN_DATE | OWN_SERVER):
+            lines = context.clock.lines_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
+        connection = b""
+        if not exchange.persistent:
+            connection = wire.CONNECTION_CLOSE
+        elif scope["http_version"] != "1.1":
+            connection = wire.CONNECTION_KEEP_ALIVE
+        pieces += (lines, framing, connection, b"\r\n", encoded)
+        return 0 if bodiless else len(body)
+
+    def write_body(self, body: bytes, more: bool) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        data = self._outgoing.encode(body, more)
+        if data:
+            self._transport.write(data)
+        exchange.sent += len(body) if self._outgoing.framing is not Framing.NONE else 0
+        if not more:
+            self._complete(exchange)
+
+    async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        before, after = self._outgoing.around(count, more)
+        if self._outgoing.framing is not Framing.NONE and count:
+            if before:
+                self._transport.write(before)
+            self._file = transfer = Transfer(self._transport, self._context.loop, self.writable)
+            self._file_sent = 0
+            self._watch_outlet()
+            try:
+                sent = await transfer.send(file, offset, count)
+            finally:
+                self._file = None
+            if exchange is not self._current:
+                raise ClientDisconnectedError("the client has disconnected")
+            if not self.congested:
+                self._outlet = None
+            exchange.sent += sent
+            if sent < count:
+                raise AppError(f"the file ended {count - sent} bytes before what was to be sent of it")
+        if after:
+            self._transport.write(after)
+        if not more:
+            self._complete(exchange)
+
+    def write_trailers(self, trailers: Fields) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        data = self._outgoing.end(wire.trailer_lines(trailers))
+        if data:
+            self._transport.write(data)
+        self._complete(exchange)
+
+    def send_continue(self) -> None:
+        self._transport.write(wire.CONTINUE)
+
+    def send_early_hints(self, links: Iterable[bytes]) -> None:
+        exchange = self._current
+        assert exchange is not None, "only the current exchange responds"
+        hints = wire.early_hints(links)
+        if exchange.scope["http_version"] == "1.1":
+            self._transport.write(hints)
+
+    async def writable(self) -> None:
+        if self.congested:
+            if self._drained is None:
+                self._drained = self._context.loop.create_future()
+            # Shielded: a sender that is cancelled must not cancel the others that wait.
+            await asyncio.shield(self._drained)
+
+    def abort(self) -> None:
+        if self._outgoing.framing is Framing.UNTIL_CLOSE:
+            # Here the end of the connection is the end of the body: only a reset tells the client of the loss.
+            reset_on_close(self._transport)
+            self._transport.abort()
+        else:
+            self._close(linger=False)
+
+    def _record(self, exchange: Exchange) -> None:
+        """Note the exchange for the access log."""
+        access = self._context.access
+        if access is None:
+            return
+        client = self._client_text
+        if client is None:
+            client = self._client_text = self._client_name()
+        scope = exchange.scope
+        milliseconds = (monotonic() - exchange.started_at) * 1000
+        status, sent = exchange.status, exchange.sent
+        access.records.append(
+            (client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds)
+        )
+        if not access.armed:
+            access.arm()
+
+    def _watch_outlet(self) -> None:
+        self._outlet = Pace(self._context.limits.write_stall, self._context.clock.now)
+        self._unsent = untaken(self._transport)
+        self.deadline = min(self.deadline, self._context.clock.now + LOOK_AGAIN)
+
+    def _stalled(self, outlet: Pace, now: float) -> bool:
+        """Whether the client takes too little of what is written."""
+        moved = self._unsent
+        self._unsent = untaken(self._transport)
+        moved -= self._unsent
+        if self._file is not None:
+            moved += self._file.sent - self._file_sent
+            self._file_sent = self._file.sent
+        outlet.moved(max(0, moved), now)
+        return outlet.due <= now
