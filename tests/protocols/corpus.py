@@ -71,6 +71,7 @@ def after_answer(case: Case, received: bytes) -> bytes:
     if case.continues:
         received = received.removeprefix(CONTINUE)
     if not case.accepted:
+        assert received.startswith(b"HTTP/1.1 %d " % case.status)
         assert received == refusal_like(received, case.status)
         return b""
     expected = _answer(case)
