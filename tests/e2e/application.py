@@ -31,7 +31,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         case "/stream":
             await stream(send, int(query["lines"]), seconds)
         case "/echo":
-            await respond(send, await body(receive))
+            await respond(send, (await body(receive)).decode())
         case "/who":
             await respond(send, json.dumps(who(scope)))
         case "/exit":
@@ -48,6 +48,18 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await asyncio.to_thread(time.sleep, 1000)
         case _:
             await respond(send, "hello")
+
+
+async def witness(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells all that it got of a request, as JSON; bytes are shown as Latin-1."""
+    told = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode("latin-1"),
+        "fields": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
+        "body": (await body(receive)).decode("latin-1"),
+    }
+    await respond(send, json.dumps(told))
 
 
 def factory() -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -89,14 +101,14 @@ async def stream(send: Send, lines: int, seconds: float) -> None:
     await send({"type": "http.response.body"})
 
 
-async def body(receive: Receive) -> str:
+async def body(receive: Receive) -> bytes:
     pieces = []
     more = True
     while more:
         message = await receive()
-        pieces.append(message["body"])
-        more = message["more_body"]
-    return b"".join(pieces).decode()
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)  # there is none in `http.disconnect`
+    return b"".join(pieces)
 
 
 async def respond(send: Send, text: str) -> None:

@@ -1,10 +1,14 @@
 """One input in every cut: the outcome must always be the same."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from corehttp.asgi import ASGIApp, Scope
-from tests.fakes import Client, MakeParser, every_cut, make_context
+from tests.fakes import TURNS, Client, MakeParser, every_cut, make_context
 from tests.protocols.apps import Recorder
+
+BETWEEN = 2  # turns of the event loop from one piece to the next: enough for an application that waits for it
 
 
 @dataclass(frozen=True)
@@ -13,23 +17,65 @@ class Outcome:
 
     received: bytes
     closed: bool
+    lingers: bool = field(compare=False)  # what still comes to the closed connection is read (RFC 9112, 9.6)
     scopes: list[Scope]
     messages: list[list[bytes | str]]
 
 
 async def serve_every_cut(raw: bytes, parser: MakeParser, app: ASGIApp, *, root_path: str = "") -> Outcome:
     """Serve `raw` once per cut, each time over a new connection, and assert that the outcome is the same."""
-    first: Outcome | None = None
-    for pieces in every_cut(raw):
+    cuts = list(every_cut(raw))
+    outcomes = await serve_side_by_side(cuts, parser, app, root_path=root_path)
+    for pieces, outcome in zip(cuts, outcomes, strict=True):
+        assert outcome == outcomes[0], f"another outcome for the pieces {pieces}"
+    return outcomes[0]
+
+
+async def serve_side_by_side(
+    cuts: Iterable[list[bytes]], parser: MakeParser, app: ASGIApp, *, root_path: str = ""
+) -> list[Outcome]:
+    """Serve each list of pieces over a connection and in a context of its own, and assert that nothing stays.
+
+    All connections get their first piece, then all get their second one, so that the event loop turns as often as it
+    would for one of them.
+    """
+    recorders, contexts, clients, coming = [], [], [], []
+    for pieces in cuts:
         recorder = Recorder(app)
         context = make_context(recorder, parser, root_path=root_path)
         client = Client(context)
-        await client.send(*pieces)
-        outcome = Outcome(client.received, client.closed, recorder.scopes, recorder.messages)
-        await client.lose()
+        recorders.append(recorder)
+        contexts.append(context)
+        clients.append(client)
+        coming.append((client, iter(pieces)))
+    while coming:
+        coming = [(client, pieces) for client, pieces in coming if _deliver_next(client, pieces)]
+        await _wait([client for client, _ in coming], BETWEEN)
+    await _wait(clients, TURNS)
+    outcomes = []
+    for client, recorder in zip(clients, recorders, strict=True):
+        lingers = "write_eof" in client.transport.calls and "close" not in client.transport.calls
+        outcomes.append(Outcome(client.received, client.closed, lingers, recorder.scopes, recorder.messages))
+    for client in clients:
+        client.transport.lose()
+    await _wait([], TURNS)
+    for context in contexts:
         assert not context.connections
         assert not context.running
-        first = first or outcome
-        assert outcome == first, f"another outcome for the pieces {pieces}"
-    assert first is not None
-    return first
+    return outcomes
+
+
+def _deliver_next(client: Client, pieces: Iterable[bytes]) -> bool:
+    """Deliver the next piece, if there is one."""
+    for piece in pieces:
+        client.transport.deliver(piece)
+        return True
+    return False
+
+
+async def _wait(clients: list[Client], turns: int) -> None:
+    """Let the server do what it can in so many turns of the event loop."""
+    for _ in range(turns):
+        for client in clients:
+            client.transport.deliver_held()
+        await asyncio.sleep(0)
