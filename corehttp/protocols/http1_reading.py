@@ -8,10 +8,10 @@ from time import monotonic
 from urllib.parse import unquote
 
 from corehttp.errors import PeerError
-from corehttp.protocols.chunked import ChunkedBody, body_too_large
+from corehttp.protocols.chunked import ChunkedBody
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange, Intake, Phase
-from corehttp.protocols.head import HeadScan, diagnose, other_version
+from corehttp.protocols.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1_state import Reading
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.semantics import judge, origin_form
@@ -134,8 +134,11 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         head = self._head
         headers = self._headers
         self._headers = []
-        # The parser is lenient about spaces and versions. A wrong number of them raises; `diagnose` says what is wrong.
-        method_, target, version_ = head[: head.find(b"\r\n")].split(b" ")
+        try:
+            method_, target, version_ = head[: head.find(b"\r\n")].split(b" ")
+        except ValueError:
+            # The parser is lenient about spaces; what is wrong, `diagnose` finds.
+            raise PeerError(400, "the request line is not exact") from None
         method = method_.decode("latin-1")
         text = target.decode("latin-1")
         version = "1.1" if version_ == b"HTTP/1.1" else other_version(version_)
