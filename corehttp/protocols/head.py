@@ -104,8 +104,8 @@ def split_head(head: bytes) -> tuple[str, str, str, Headers]:
     return *split_request_line(first + b"\r\n"), headers
 
 
-def diagnose(head: bytes, limits: Limits) -> PeerError:
-    """Why a whole head that a parser refuses must not be served."""
+def diagnose(head: bytes, limits: Limits) -> PeerError | None:
+    """Why a whole head that a parser refuses must not be served; None if nothing is wrong with it."""
     try:
         HeadScan(limits).scan(head)
         method, target, version, headers = split_head(head)
@@ -114,7 +114,7 @@ def diagnose(head: bytes, limits: Limits) -> PeerError:
             return body_too_large(limits)
     except PeerError as error:
         return error.with_traceback(None)
-    return PeerError(400, "the request cannot be parsed")
+    return None
 
 
 def _fault_of_field(line: bytes) -> str:

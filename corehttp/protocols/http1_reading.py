@@ -43,6 +43,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_current",
         "_discarded",
         "_feed",
+        "_fresh",
         "_head",
         "_headers",
         "_held",
@@ -69,6 +70,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._reading = _IDLE
         self._head = b""  # that the parser is given
         self._spent = False  # the parser cannot go on after this request
+        self._fresh = False  # it has seen nothing before the head that it is given
         self._headers: list[tuple[bytes, bytes]] = []
         self._blank = 0  # bytes of empty lines before the next request
         self._held = bytearray()  # bytes of heads that are not parsed yet
@@ -262,17 +264,31 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             self._parse_failed(head, error)
         else:
             if self._reading is _HEAD:
-                self._parse_failed(head, PeerError(400, "the request cannot be parsed"))
+                self._parse_failed(head, PeerError(400, "the parser reports nothing"))
 
     def _parse_failed(self, head: bytes, error: Exception) -> None:
-        if not isinstance(error, PeerError) and not self._parser.refuses(error):
+        """The parser has stopped: at a fault of the head, or though there is none by our own judgement."""
+        if not isinstance(error, PeerError):
+            self._parser.check(error)
+        error.__traceback__ = None
+        if self._reading is not _HEAD:
+            # The head was reported whole. What the parser makes of the body, or of an upgrade that we do not know, is
+            # not our matter (RFC 9110, 7.8).
             self._spent = True
             if self._reading is not _BODY:
                 self._renew_parser()
             return
-        error.__traceback__ = None
+        self._headers = []
         fault = diagnose(head, self._context.limits)
-        self._refuse(fault.status, str(fault))
+        if fault is None and not self._fresh:
+            # It stumbles over what came before: llhttp takes `Proxy-Connection: close` for the end, say.
+            self._renew_parser()
+            self._fresh = True
+            self._read_head(head)
+            self._fresh = False
+        else:
+            fault = fault or PeerError(400, "the request cannot be parsed")
+            self._refuse(fault.status, str(fault))
 
     def _renew_parser(self) -> None:
         self._parser = parser = self._context.make_parser(self, self._context.limits)

@@ -3,7 +3,7 @@
 import h11
 
 from corehttp.errors import PeerError
-from corehttp.protocols.head import HeadScan
+from corehttp.protocols.head import HeadScan, split_head
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestSink
 
@@ -25,14 +25,13 @@ class H11Parser:
         if not isinstance(request, h11.Request):
             raise PeerError(400, "the request cannot be parsed")
         sink = self._sink
-        for name, value in request.headers:
+        for name, value in split_head(data)[3]:  # h11's own are changed: of equal lengths it makes one
             sink.on_header(name, value)
         sink.on_headers_complete()
 
     def skip(self, data: bytes) -> None:
         pass
 
-    def refuses(self, error: Exception) -> bool:
-        if isinstance(error, PeerError | h11.RemoteProtocolError):
-            return True
-        raise error
+    def check(self, error: Exception) -> None:
+        if not isinstance(error, h11.RemoteProtocolError):
+            raise error

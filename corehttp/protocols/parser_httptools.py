@@ -10,7 +10,7 @@ from corehttp.protocols.stream import RequestSink
 class HttptoolsParser:
     """Calls the sink straight from C; nothing of ours runs per callback but the sink.
 
-    llhttp takes no head that `protocols.head` would refuse, but for what `on_headers_complete` has to check: the
+    llhttp reports no head that `protocols.head` would refuse, but for what `on_headers_complete` has to check: the
     request line's spaces and version, and the limits.
     """
 
@@ -19,13 +19,9 @@ class HttptoolsParser:
     def __init__(self, sink: RequestSink, limits: Limits) -> None:
         self.feed = self.skip = httptools.HttpRequestParser(sink).feed_data
 
-    def refuses(self, error: Exception) -> bool:
-        if isinstance(error, httptools.HttpParserUpgrade):
-            return False
+    def check(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserCallbackError):
-            if isinstance(error.__context__, PeerError):
-                return True
+            if not isinstance(error.__context__, PeerError):
+                raise error
+        elif not isinstance(error, httptools.HttpParserError | httptools.HttpParserUpgrade):
             raise error
-        if isinstance(error, httptools.HttpParserError):
-            return True
-        raise error

@@ -66,7 +66,8 @@ def judge(
     )
     if unusual:
         judge_line(method, target, version)
-    if len(fields) != len(headers):
+    repeated = len(fields) != len(headers)
+    if repeated:
         _refuse_repeated(headers)
     host = fields.get(b"host")
     if host is None:
@@ -76,7 +77,8 @@ def judge(
         _check_host(host)
     if version == "1.1":
         connection = fields.get(b"connection")
-        persistent = connection is None or connection == b"keep-alive" or b"close" not in _connection_options(headers)
+        plainly_kept = connection is None or (connection == b"keep-alive" and not repeated)
+        persistent = plainly_kept or b"close" not in _connection_options(headers)
     else:
         options = _connection_options(headers)
         persistent = b"keep-alive" in options and b"close" not in options

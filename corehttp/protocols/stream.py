@@ -21,20 +21,16 @@ class RequestSink(Protocol):
 class RequestParser(Protocol):
     """Turns the bytes of one whole head after the other into calls of a RequestSink.
 
-    After a head that announces a chunked body, or that asks for another protocol, a new parser has to take over.
+    After a head that announces a chunked body, or for which `feed` raises, a new parser has to take over.
     `feed` may be the parser's own C function, which saves a frame per request.
     """
 
     def feed(self, data: bytes) -> None:
-        """Parse a whole head; raises anything, which goes to `refuses`."""
+        """Parse a whole head; raises anything, which goes to `check`."""
         ...
 
-    def refuses(self, error: Exception) -> bool:
-        """Whether `error`, which `feed` has raised, means that the head must not be served.
-
-        False for one that asks for a protocol we do not speak: it was reported whole (RFC 9110, 7.8). Raises an error
-        that is not about the head.
-        """
+    def check(self, error: Exception) -> None:
+        """Raises `error`, which `feed` has raised, again unless it is about the head, or about what is to follow it."""
         ...
 
     def skip(self, data: bytes) -> None:
