@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from corehttp.asgi import ASGIApp, Scope
-from tests.fakes import Client, MakeParser, every_cut, make_context
+from corehttp.protocols.limits import Limits
+from tests.fakes import LIMITS, Client, MakeParser, every_cut, make_context
 from tests.protocols.apps import Recorder
 
 
@@ -17,12 +18,14 @@ class Outcome:
     messages: list[list[bytes | str]]
 
 
-async def serve_every_cut(raw: bytes, parser: MakeParser, app: ASGIApp, *, root_path: str = "") -> Outcome:
+async def serve_every_cut(
+    raw: bytes, parser: MakeParser, app: ASGIApp, *, root_path: str = "", limits: Limits = LIMITS
+) -> Outcome:
     """Serve `raw` once per cut, each time over a new connection, and assert that the outcome is the same."""
     first: Outcome | None = None
     for pieces in every_cut(raw):
         recorder = Recorder(app)
-        context = make_context(recorder, parser, root_path=root_path)
+        context = make_context(recorder, parser, root_path=root_path, limits=limits)
         client = Client(context)
         await client.send(*pieces)
         outcome = Outcome(client.received, client.closed, recorder.scopes, recorder.messages)

@@ -3,7 +3,7 @@
 import pytest
 
 from corehttp.errors import PeerError
-from corehttp.protocols.chunked import EXTENSIONS_LIMIT, LINE_LIMIT, ChunkedBody, body_too_large
+from corehttp.protocols.chunked import EXTENSIONS_LIMIT, LINE_LIMIT, ChunkedBody
 from corehttp.protocols.limits import Limits
 from tests.fakes import every_cut
 
@@ -150,8 +150,6 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger() -> None:
     too_large = (413, "the body of a request must not be larger than 5 bytes")
     assert refusal(b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n", limits) == too_large
     assert refusal(b"6\r\n", limits) == too_large  # before a byte of it
-    error = body_too_large(limits)
-    assert (error.status, str(error)) == too_large
 
 
 @pytest.mark.parametrize(

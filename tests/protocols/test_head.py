@@ -252,3 +252,10 @@ def test_a_diagnosis_names_what_is_wrong_with_a_head(head: bytes, status: int, t
     assert fault.status == status
     assert text in str(fault)
     assert fault.__traceback__ is None  # it would hold what was parsed
+
+
+def test_a_diagnosis_knows_the_limit_of_a_body() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
+    fault = diagnose(head, Limits(request_body=5))
+    assert (fault.status, str(fault)) == (413, "the body of a request must not be larger than 5 bytes")
+    assert diagnose(head, Limits(request_body=6)).status == 400
