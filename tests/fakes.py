@@ -205,6 +205,16 @@ def make_context(
     )
 
 
+async def pass_time(context: WorkerContext, seconds: int) -> None:
+    """Let so many seconds pass, one by one; what is late is looked at as a worker's ticker does it."""
+    for _ in range(seconds):
+        context.clock.update(context.clock.now + 1, WALL)
+        for connection in [c for c in context.connections if c.deadline <= context.clock.now]:
+            connection.expire()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+
 def every_cut(data: bytes) -> Iterator[list[bytes]]:
     """`data` whole, byte by byte, and in two pieces for each place where it can be cut."""
     yield [data]

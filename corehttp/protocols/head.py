@@ -50,10 +50,11 @@ class HeadScan:
         self._seen = len(head)
 
     def _check_start(self, line: bytes) -> None:
-        limit = self._limits.request_line
-        if _NOT_VISIBLE(line, 0, limit + 1):
+        limit, end = self._limits.request_line, self._limits.request_head
+        # What is beyond the limit of the whole head, or of the line, comes after that fault.
+        if _NOT_VISIBLE(line, 0, min(limit + 1, end)):
             raise PeerError(400, "the request line must be visible ASCII characters, and end in CR LF")
-        if len(line) > limit:
+        if limit < min(len(line), end):
             raise PeerError(414, f"the request line must not be longer than {limit} bytes")
 
 

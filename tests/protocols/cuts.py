@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from corehttp.asgi import ASGIApp, Scope
-from tests.fakes import TURNS, Client, MakeParser, every_cut, make_context
+from corehttp.protocols.limits import Limits
+from tests.fakes import LIMITS, TURNS, Client, MakeParser, every_cut, make_context
 from tests.protocols.apps import Recorder
 
 BETWEEN = 2  # turns of the event loop from one piece to the next: enough for an application that waits for it
@@ -22,17 +23,19 @@ class Outcome:
     messages: list[list[bytes | str]]
 
 
-async def serve_every_cut(raw: bytes, parser: MakeParser, app: ASGIApp, *, root_path: str = "") -> Outcome:
+async def serve_every_cut(
+    raw: bytes, parser: MakeParser, app: ASGIApp, *, root_path: str = "", limits: Limits = LIMITS
+) -> Outcome:
     """Serve `raw` once per cut, each time over a new connection, and assert that the outcome is the same."""
     cuts = list(every_cut(raw))
-    outcomes = await serve_side_by_side(cuts, parser, app, root_path=root_path)
+    outcomes = await serve_side_by_side(cuts, parser, app, root_path=root_path, limits=limits)
     for pieces, outcome in zip(cuts, outcomes, strict=True):
         assert outcome == outcomes[0], f"another outcome for the pieces {pieces}"
     return outcomes[0]
 
 
 async def serve_side_by_side(
-    cuts: Iterable[list[bytes]], parser: MakeParser, app: ASGIApp, *, root_path: str = ""
+    cuts: Iterable[list[bytes]], parser: MakeParser, app: ASGIApp, *, root_path: str = "", limits: Limits = LIMITS
 ) -> list[Outcome]:
     """Serve each list of pieces over a connection and in a context of its own, and assert that nothing stays.
 
@@ -42,7 +45,7 @@ async def serve_side_by_side(
     recorders, contexts, clients, coming = [], [], [], []
     for pieces in cuts:
         recorder = Recorder(app)
-        context = make_context(recorder, parser, root_path=root_path)
+        context = make_context(recorder, parser, root_path=root_path, limits=limits)
         client = Client(context)
         recorders.append(recorder)
         contexts.append(context)

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from corehttp.errors import AppError
 from corehttp.protocols.wire import (
     CLOSES,
+    NOT_TRAILERS,
     OWN_DATE,
     OWN_SERVER,
     check_field,
     chunk,
+    early_hints,
     refusal,
     response_head,
     status_line,
+    trailer_lines,
 )
 
 OURS = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"}  # fields that are never passed on
@@ -117,6 +120,56 @@ def test_any_number_of_different_fields_is_rendered_rightly() -> None:
 
 def test_a_chunk_is_its_size_in_hexadecimal_and_its_data() -> None:
     assert chunk(b"a" * 26) == b"1a\r\n" + b"a" * 26 + b"\r\n"
+
+
+def test_early_hints_are_a_head_of_links() -> None:
+    assert early_hints([b"</a.css>; rel=preload", b"</b>"]) == (
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nlink: </b>\r\n\r\n"
+    )
+    assert early_hints(()) == b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("links", "text"),
+    [
+        ([b"a\r\nb: c"], "the value of the response field 'link'"),
+        ([b"a\0"], "the value of the response field 'link'"),
+        (["a"], "the value of the response field 'link'"),
+        ([None], "the value of the response field 'link'"),
+        (b"abc", "the value of the response field 'link'"),
+        (None, "the field 'links' of 'http.response.early_hint' must be a list of bytes"),
+        (1, "the field 'links' of 'http.response.early_hint' must be a list of bytes"),
+    ],
+)
+def test_wrong_links_are_the_applications_error(links: list[bytes], text: str) -> None:
+    with pytest.raises(AppError, match=text):
+        early_hints(links)
+
+
+def test_trailers_are_lines() -> None:
+    assert trailer_lines([(b"X-Sum", b"1"), (b"etag", b'"a"')]) == b'X-Sum: 1\r\netag: "a"\r\n'
+    assert trailer_lines([]) == b""
+
+
+@pytest.mark.parametrize("name", sorted(NOT_TRAILERS))
+def test_a_field_that_must_be_in_the_head_is_no_trailer(name: bytes) -> None:
+    for written in (name, name.title()):
+        with pytest.raises(AppError, match=f"the field '{written.decode()}' must not be a trailer"):
+            trailer_lines([(b"x", b"y"), (written, b"1")])
+
+
+@pytest.mark.parametrize(
+    ("trailers", "text"),
+    [
+        ([(b"a b", b"c")], "name must be a token"),
+        ([("a", b"c")], "name must be a token"),
+        ([(b"a", b"b\r\nc: d")], "value of the response field 'a'"),
+        ([(b"a", None)], "value of the response field 'a'"),
+    ],
+)
+def test_a_wrong_trailer_is_the_applications_error(trailers: list[tuple[bytes, bytes]], text: str) -> None:
+    with pytest.raises(AppError, match=text):
+        trailer_lines(trailers)
 
 
 def test_a_refusal_is_a_whole_response() -> None:
