@@ -4,7 +4,7 @@ import re
 from enum import Enum
 
 from corehttp.errors import PeerError
-from corehttp.protocols.head import check_field_of_many, too_large
+from corehttp.protocols.head import body_too_large, check_field_of_many, too_large
 from corehttp.protocols.limits import Limits
 
 LINE_LIMIT = 1024  # bytes of the line before a chunk: its size and extensions
@@ -119,8 +119,3 @@ class ChunkedBody:
         if self._total > self._limits.request_body:
             raise body_too_large(self._limits)
         self._part = _DATA if self._left else _TRAILER
-
-
-def body_too_large(limits: Limits) -> PeerError:
-    """Why a request with a larger body is not served (RFC 9110, 15.5.14)."""
-    return PeerError(413, f"the body of a request must not be larger than {limits.request_body} bytes")

@@ -91,6 +91,11 @@ def too_large(limits: Limits) -> PeerError:
     return PeerError(431, f"the fields of a request must not be larger than {limits.request_head} bytes")
 
 
+def body_too_large(limits: Limits) -> PeerError:
+    """Why a request with a larger body is not served (RFC 9110, 15.5.14)."""
+    return PeerError(413, f"the body of a request must not be larger than {limits.request_body} bytes")
+
+
 def split_head(head: bytes) -> tuple[str, str, str, Headers]:
     """Method, target, version and fields of a whole head that a scan has found no fault in."""
     first, *lines, _, _ = head.split(b"\r\n")
@@ -104,7 +109,9 @@ def diagnose(head: bytes, limits: Limits) -> PeerError:
     try:
         HeadScan(limits).scan(head)
         method, target, version, headers = split_head(head)
-        judge(method, target, version, headers, dict(headers))
+        intent = judge(method, target, version, headers, dict(headers))
+        if intent.length > limits.request_body:
+            return body_too_large(limits)
     except PeerError as error:
         return error.with_traceback(None)
     return PeerError(400, "the request cannot be parsed")

@@ -14,12 +14,12 @@ from urllib.parse import unquote
 from corehttp.errors import AppError, ClientDisconnectedError, PeerError
 from corehttp.protocols import half_closed, wire
 from corehttp.protocols.admission import Verdict
-from corehttp.protocols.chunked import ChunkedBody, body_too_large
+from corehttp.protocols.chunked import ChunkedBody
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.files import Transfer, untaken
 from corehttp.protocols.framing import BODILESS, Framing, OutgoingBody, frame
-from corehttp.protocols.head import HeadScan, diagnose, other_version
+from corehttp.protocols.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.semantics import judge, origin_form
