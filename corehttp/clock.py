@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 TICK = 1.0  # seconds
+WOBBLE = 0.05  # seconds that a tick may come early or late: what is due so soon after it is due
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -17,9 +18,10 @@ def http_date(wall: float) -> str:
 
 
 class Clock:
-    """The time as of the last tick, and the header lines that every response carries.
+    """The time, one tick exact, and the header lines that every response carries.
 
-    Reading an attribute is all that a request pays; the ticker does the rest.
+    Reading an attribute is all that a request pays; the ticker does the rest. Between two ticks `now` is when the next
+    one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
     """
 
     __slots__ = ("_date", "_fixed", "_loop", "_server", "_timer", "_work", "date", "lines", "now", "server")
@@ -73,9 +75,10 @@ class Clock:
         loop = self._loop
         if loop is None:
             return
-        wall = time.time()
-        self.update(time.monotonic(), wall)
+        now, wall = time.monotonic(), time.time()
+        self.update(now + WOBBLE, wall)
         for work in self._work:
             work(self.now)
+        self.now = now + TICK
         # Wake just after the wall clock's next full second, so that the Date line is never late.
         self._timer = loop.call_later(TICK - wall % TICK + 0.001, self._tick)

@@ -173,7 +173,7 @@ class Worker:
         exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
         for exchange in exchanges:
             scope = exchange.scope
-            age = now - exchange.started_at
+            age = max(0.0, now - exchange.started_at)
             logger.warning(
                 "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
             )
