@@ -79,6 +79,7 @@ class Clock:
         self.update(now + WOBBLE, wall)
         for work in self._work:
             work(self.now)
-        self.now = now + TICK
         # Wake just after the wall clock's next full second, so that the Date line is never late.
-        self._timer = loop.call_later(TICK - wall % TICK + 0.001, self._tick)
+        pause = TICK - wall % TICK + 0.001
+        self._timer = loop.call_later(pause, self._tick)
+        self.now = now + pause

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Self
 
@@ -16,12 +17,29 @@ def connections(count: int, port: int) -> Iterator[list["RawConnection"]]:
 
 
 class RawConnection:
-    """One connection to a server on 127.0.0.1. A reset raises ConnectionResetError."""
+    """One connection to a server: a port of 127.0.0.1, or the path of a unix socket.
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    A reset raises ConnectionResetError. `receive_buffer` is how many bytes the kernel keeps for us, about.
+    """
+
+    def __init__(self, server: int | str, receive_buffer: int | None = None) -> None:
+        address, family = (
+            (server, socket.AF_UNIX) if isinstance(server, str) else (("127.0.0.1", server), socket.AF_INET)
+        )
+        self.socket = socket.socket(family)
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(address)
+        if family == socket.AF_INET:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
+
+    @property
+    def port(self) -> int:
+        """Our own."""
+        port: int = self.socket.getsockname()[1]
+        return port
 
     def __enter__(self) -> Self:
         return self
@@ -31,8 +49,7 @@ class RawConnection:
 
     def ask(self, path: str, *fields: str) -> None:
         """Send a GET request."""
-        lines = [f"GET {path} HTTP/1.1", "host: 127.0.0.1", *fields, "", ""]
-        self.socket.sendall("\r\n".join(lines).encode())
+        self.send(f"GET {path} HTTP/1.1", "host: 127.0.0.1", *fields, "")
 
     def answer(self) -> tuple[bytes, bytes]:
         """Head and body of the next response, which must be whole and have a Content-Length; EOFError if it is not."""
@@ -47,9 +64,18 @@ class RawConnection:
         self.ask(path)
         return self.answer()
 
+    def send(self, *lines: str) -> None:
+        """Send these lines."""
+        self.socket.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
     def wait_for(self, text: bytes) -> None:
         """Until the server has sent `text`, which stays to be read."""
         self._until(text)
+
+    def reset(self) -> None:
+        """End the connection with a reset (socket(7), SO_LINGER)."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     def rest(self) -> bytes:
         """All that comes until the server ends the connection."""
