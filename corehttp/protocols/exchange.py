@@ -315,7 +315,13 @@ class Exchange:
         if self.waiters is None:
             self.waiters = []
         self.waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # Whoever only asks whether the client is still there cancels each time.
+            if self.waiters is not None and waiter in self.waiters:
+                self.waiters.remove(waiter)
+            raise
 
     def wake(self) -> None:
         """Something changed that `receive()` may be waiting for."""

@@ -1,16 +1,18 @@
 """A client that has closed its side of a connection: is it still there to read the response?
 
 A FIN alone does not say: `shutdown(SHUT_WR)` sends one, and so does a client that is gone. Its kernel tells them
-apart: data for a socket that nobody has any more is answered with a reset (RFC 9293, 3.10.7.1).
+apart: data for a socket that nobody has any more is answered with a reset (RFC 9293, 3.10.7.1). A unix socket shows it
+by itself.
 """
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
+import sys
 
 KEEPALIVE = 15  # seconds between two probes of the kernel (tcp(7)), where we have nothing harmless to send
-_CLOSED = 7  # TCP_CLOSE, the first byte of struct tcp_info (linux/tcp.h)
 
 
 class Watch:
@@ -37,15 +39,16 @@ class Watch:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE)
 
     def is_gone(self) -> bool:
-        """Whether the client has reset the connection. An event loop does not tell: it has stopped reading."""
+        """Whether the client has closed or reset all of it. An event loop does not tell: it has stopped reading."""
         sock = self._transport.get_extra_info("socket")
         if sock is None:
             return False
-        with contextlib.suppress(OSError, AttributeError):
-            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                return True
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _CLOSED)
+        with contextlib.suppress(OSError, ValueError):
+            if sys.platform != "linux":  # elsewhere poll(2) may say the same of one half
+                return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            ends = select.poll()
+            ends.register(sock.fileno(), 0)  # to be told of errors and of the end of both halves
+            return bool(ends.poll(0))
         return False
 
 

@@ -84,10 +84,12 @@ class HTTP1Connection(ResponseWriting):
         waiting = self.unanswered
         if self._stage is not _OPEN or not waiting or incoming is self._current is not None:
             return False
+        self._half_closed = half_closed.Watch(self._transport)
+        if self._half_closed.is_gone():
+            return False
         self._end_reading()
         if self._refusal is None:
             waiting[-1].persistent = waiting[-1].plain = False
-        self._half_closed = half_closed.Watch(self._transport)
         self.deadline = min(self.deadline, self._context.clock.now + LOOK_AGAIN)
         return True
 

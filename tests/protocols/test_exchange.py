@@ -157,6 +157,17 @@ async def test_all_who_wait_for_the_client_are_told_that_it_is_gone() -> None:
     assert [await waiting[0], await waiting[2]] == [DISCONNECT] * 2
 
 
+async def test_who_only_asks_whether_the_client_is_gone_leaves_nothing_behind() -> None:
+    talk = Talk()
+    await talk.exchange.receive()
+    for _ in range(3):
+        asking = asyncio.ensure_future(talk.exchange.receive())
+        await turn()
+        asking.cancel()
+        await turn()
+    assert talk.exchange.waiters == []
+
+
 async def test_a_lost_connection_takes_the_unread_body_with_it() -> None:
     talk = Talk(length=4)
     talk.exchange.feed(b"ab")
