@@ -15,7 +15,7 @@ from corehttp.protocols.framing import Framing
 from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
-from corehttp.protocols.limits import NEVER
+from corehttp.protocols.limits import NEVER, Pace
 
 logger = logging.getLogger("corehttp.error")
 
@@ -190,7 +190,7 @@ class HTTP1Connection(ResponseWriting):
                         continue
             self._current = exchange = queue.pop(0)
             self.deadline = self._request_due = context.clock.now + context.request_timeout
-            if self._reading is _BODY:
+            if self._reading is not _IDLE:
                 self._set_deadline()
             task = context.start_task(exchange.run())
             if not exchange.ended:
@@ -336,6 +336,9 @@ class HTTP1Connection(ResponseWriting):
             self.deadline = self._context.clock.now + LINGER
             return
         due = self._request_due if self._current is not None else self._keep_until if self.idle else NEVER
+        incoming = self._incoming
+        if self._intake is None and incoming is not None and not incoming.expects_continue:
+            self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
         if self._intake is not None and not self._paused:
             due = min(due, self._intake.due)
         if self._outlet is not None or (self._half_closed is not None and self._current is not None):
