@@ -123,6 +123,8 @@ class HTTP1Connection(ResponseWriting):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self.idle:  # only now, since the client had the last response still to take
+            self.deadline = self._keep_until = self._context.clock.now + self._context.keep_alive
         if self._current is None and (self._queue or self._held or self._refusal is not None):
             self._context.loop.call_soon(self._advance)
 
@@ -143,6 +145,8 @@ class HTTP1Connection(ResponseWriting):
         elif self._stage is _LINGERING:
             if not self._transport.get_write_buffer_size():
                 self._transport.abort()
+            elif self._outlet is None:
+                self._watch_outlet()
         elif self._intake is not None and self._intake.due <= now and not self._paused:
             self._refuse(408, f"{'a body' if self._reading is _BODY else 'the head of a request'} came in too slowly")
             self._answer_refusal()
@@ -152,7 +156,7 @@ class HTTP1Connection(ResponseWriting):
             self._transport.abort()
         elif self._half_closed is not None and current is not None:
             self._half_closed.probe(self._harmless_bytes(current))
-        elif self.idle and self._keep_until <= now:
+        elif self.idle and self._keep_until <= now and not self.congested:
             self._close(linger=False)
             return
         self._set_deadline()
@@ -321,7 +325,7 @@ class HTTP1Connection(ResponseWriting):
         self.deadline = self._context.clock.now + LINGER
         self._resume_reading()
         transport = self._transport
-        if transport.get_write_buffer_size():
+        if transport.get_write_buffer_size() and self._outlet is None:
             self._watch_outlet()
         if linger and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
