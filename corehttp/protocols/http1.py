@@ -211,16 +211,15 @@ class HTTP1Connection(ResponseWriting):
 
     def turn_away(self, status: int, reason: str, retry_after: int) -> None:
         """Answer the request whose turn it is without the application."""
-        exchange = self._queue.pop(0)
-        self._current = exchange
+        self._current = exchange = self._queue.pop(0)
         exchange.ended = True
+        self._answer(status, reason, (b"retry-after", b"%d" % retry_after))
+
+    def _answer(self, status: int, reason: str, *fields: tuple[bytes, bytes]) -> None:
+        """Answer the current request without the application."""
         body = (reason + "\n").encode()
-        fields = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % retry_after),
-        ]
-        self.respond(status, fields, body, False)
+        own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        self.respond(status, [*own, *fields], body, False)
 
     def _answer_refusal(self) -> None:
         if self._refusal is not None and self._current is None and not self._queue and self._stage is _OPEN:
@@ -309,13 +308,14 @@ class HTTP1Connection(ResponseWriting):
             self._client_name(),
             seconds,
         )
-        self._end_reading()
         self._queue.clear()
-        self._incoming = None
-        self._refusal = (504, f"the request took longer than {seconds:g} s")
-        self._give_up(exchange)
+        if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
+            exchange.disconnect()
+            exchange.persistent = exchange.plain = False
+            self._answer(504, f"the request took longer than {seconds:g} s")
+        else:
+            self._give_up(exchange)
         exchange.cancel()
-        self._answer_refusal()
 
     def _close(self, *, linger: bool) -> None:
         if self._stage is not _OPEN:
