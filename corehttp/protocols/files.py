@@ -53,9 +53,8 @@ def untaken(transport: asyncio.Transport) -> int:
 
     A client takes nothing while both this and the number of bytes written stand still. The latter alone may do so with
     a client that reads steadily: a socket takes more when a third of its buffer is free, and that may be a megabyte.
+    A transport that is closing still sends what it has. Not to be called once its connection is lost.
     """
-    if transport.is_closing():
-        return 0
     size = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     if sock is not None and sys.platform == "linux":

@@ -15,7 +15,7 @@ from corehttp.protocols.framing import Framing
 from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
-from corehttp.protocols.limits import NEVER
+from corehttp.protocols.limits import NEVER, Pace
 
 logger = logging.getLogger("corehttp.error")
 
@@ -125,6 +125,8 @@ class HTTP1Connection(ResponseWriting):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self.idle:  # only now, since the client had the last response still to take
+            self.deadline = self._keep_until = self._context.clock.now + self._context.keep_alive
         if self._current is None and (self._queue or self._held or self._refusal is not None):
             self._context.loop.call_soon(self._advance)
 
@@ -145,6 +147,8 @@ class HTTP1Connection(ResponseWriting):
         elif self._stage is _LINGERING:
             if not self._transport.get_write_buffer_size():
                 self._transport.abort()
+            elif self._outlet is None:
+                self._watch_outlet()
         elif self._intake is not None and self._intake.due <= now and not self._paused:
             self._refuse(408, f"{'a body' if self._reading is _BODY else 'the head of a request'} came in too slowly")
             self._answer_refusal()
@@ -154,7 +158,7 @@ class HTTP1Connection(ResponseWriting):
             self._transport.abort()
         elif self._half_closed is not None and current is not None:
             self._half_closed.probe(self._harmless_bytes(current))
-        elif self.idle and self._keep_until <= now:
+        elif self.idle and self._keep_until <= now and not self.congested:
             self._close(linger=False)
             return
         self._set_deadline()
@@ -192,7 +196,7 @@ class HTTP1Connection(ResponseWriting):
                         continue
             self._current = exchange = queue.pop(0)
             self.deadline = self._request_due = context.clock.now + context.request_timeout
-            if self._reading is _BODY:
+            if self._reading is not _IDLE:
                 self._set_deadline()
             task = context.start_task(exchange.run())
             if not exchange.ended:
@@ -209,16 +213,15 @@ class HTTP1Connection(ResponseWriting):
 
     def turn_away(self, status: int, reason: str, retry_after: int) -> None:
         """Answer the request whose turn it is without the application."""
-        exchange = self._queue.pop(0)
-        self._current = exchange
+        self._current = exchange = self._queue.pop(0)
         exchange.ended = True
+        self._answer(status, reason, (b"retry-after", b"%d" % retry_after))
+
+    def _answer(self, status: int, reason: str, *fields: tuple[bytes, bytes]) -> None:
+        """Answer the current request without the application."""
         body = (reason + "\n").encode()
-        fields = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"retry-after", b"%d" % retry_after),
-        ]
-        self.respond(status, fields, body, False)
+        own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        self.respond(status, [*own, *fields], body, False)
 
     def _answer_refusal(self) -> None:
         if self._refusal is not None and self._current is None and not self._queue and self._stage is _OPEN:
@@ -307,13 +310,14 @@ class HTTP1Connection(ResponseWriting):
             self._client_name(),
             seconds,
         )
-        self._end_reading()
         self._queue.clear()
-        self._incoming = None
-        self._refusal = (504, f"the request took longer than {seconds:g} s")
-        self._give_up(exchange)
+        if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
+            exchange.disconnect()
+            exchange.persistent = exchange.plain = False
+            self._answer(504, f"the request took longer than {seconds:g} s")
+        else:
+            self._give_up(exchange)
         exchange.cancel()
-        self._answer_refusal()
 
     def _close(self, *, linger: bool) -> None:
         if self._stage is not _OPEN:
@@ -323,7 +327,7 @@ class HTTP1Connection(ResponseWriting):
         self.deadline = self._context.clock.now + LINGER
         self._resume_reading()
         transport = self._transport
-        if transport.get_write_buffer_size():
+        if transport.get_write_buffer_size() and self._outlet is None:
             self._watch_outlet()
         if linger and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
@@ -338,6 +342,9 @@ class HTTP1Connection(ResponseWriting):
             self.deadline = self._context.clock.now + LINGER
             return
         due = self._request_due if self._current is not None else self._keep_until if self.idle else NEVER
+        incoming = self._incoming
+        if self._intake is None and incoming is not None and not incoming.expects_continue:
+            self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
         if self._intake is not None and not self._paused:
             due = min(due, self._intake.due)
         if self._outlet is not None or (self._half_closed is not None and self._current is not None):

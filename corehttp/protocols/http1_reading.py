@@ -328,7 +328,6 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         if exchange.unread == 0 if chunks is None else chunks.whole:
             self._finish_body(exchange)
         elif self._intake is None:
-            self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
             self._set_deadline()
         else:
             self._intake.moved(end - at, self._context.clock.now)
@@ -368,6 +367,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             self._pause_reading()
         else:
             self._resume_reading()
+        if incoming is not None and self._intake is None:
+            self._set_deadline()
 
     def _pause_reading(self) -> None:
         if not self._paused:
@@ -377,13 +378,13 @@ class RequestReading(asyncio.Protocol, ResponseStream):
     def _resume_reading(self) -> None:
         if self._paused:
             self._paused = False
-            if self._intake is not None:
-                self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
+            if self._reading is _BODY:
+                self._intake = None  # the client has its whole time again
+            self._set_deadline()
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
     def _time_head(self) -> None:
         """A part of a head is there, and nothing before it is in progress: the rest must come in time."""
-        now = self._context.clock.now
-        self._intake = Pace(self._context.limits.request_header, now)
-        self.deadline = self._intake.due
+        self._intake = Pace(self._context.limits.request_header, self._context.clock.now)
+        self._set_deadline()

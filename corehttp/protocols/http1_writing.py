@@ -153,6 +153,7 @@ class ResponseWriting(RequestReading):
 
     def send_continue(self) -> None:
         self._transport.write(wire.CONTINUE)
+        self._set_deadline()  # from now on the body is awaited
 
     def send_early_hints(self, links: Iterable[bytes]) -> None:
         exchange = self._current
