@@ -8,7 +8,7 @@ from corehttp.asgi import ASGIApp, Scope
 from tests.fakes import TURNS, Client, MakeParser, every_cut, make_context
 from tests.protocols.apps import Recorder
 
-BETWEEN = 2  # turns of the event loop from one piece to the next: enough for an application that waits for it
+BETWEEN = 1  # turns of the event loop from one piece to the next: an application that waits for it goes on
 
 
 @dataclass(frozen=True)
