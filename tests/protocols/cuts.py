@@ -9,7 +9,7 @@ from corehttp.protocols.limits import Limits
 from tests.fakes import LIMITS, TURNS, Client, MakeParser, every_cut, make_context
 from tests.protocols.apps import Recorder
 
-BETWEEN = 2  # turns of the event loop from one piece to the next: enough for an application that waits for it
+BETWEEN = 1  # turns of the event loop from one piece to the next: an application that waits for it goes on
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tests.protocols.cuts import Outcome, serve_side_by_side
 CASES = read_cases()
 ACCEPTED = [case for case in CASES if case.accepted]
 # For pairs. The files come one after the other, so this takes some from almost each.
-SAMPLE = ACCEPTED[::12] + [case for case in CASES if not case.accepted][::45]
+SAMPLE = ACCEPTED[::17] + [case for case in CASES if not case.accepted][::60]
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 # One event loop for all: making its own would cost a test about as much as what it does.
