@@ -319,8 +319,9 @@ class Exchange:
             await waiter
         except asyncio.CancelledError:
             # Whoever only asks whether the client is still there cancels each time.
-            if self.waiters is not None and waiter in self.waiters:
-                self.waiters.remove(waiter)
+            waiters: list[asyncio.Future[None]] = self.waiters or []
+            if waiter in waiters:
+                waiters.remove(waiter)
             raise
 
     def wake(self) -> None:
