@@ -183,6 +183,32 @@ class RecordingSink:
         self.armed = True
 
 
+class FakeTimers:
+    """The part of an event loop that keeps time; it passes when the test says so."""
+
+    def __init__(self) -> None:
+        self._now = NOW
+        self.waiting: list[tuple[float, Callable[[], object]]] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> object:
+        timer = (self._now + delay, callback)
+        self.waiting.append(timer)
+        return timer
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass, and call what is due on the way."""
+        end = self._now + seconds
+        while due := [timer for timer in self.waiting if timer[0] <= end]:
+            timer = min(due, key=lambda timer: timer[0])
+            self.waiting.remove(timer)
+            self._now = max(self._now, timer[0])
+            timer[1]()
+        self._now = end
+
+
 def make_context(
     app: ASGIApp,
     make_parser: MakeParser,

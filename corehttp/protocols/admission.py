@@ -2,8 +2,7 @@
 
 import logging
 import math
-from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Collection, Sized
+from collections.abc import Callable, Collection, Sized
 from enum import Enum
 from typing import Protocol
 
@@ -33,6 +32,14 @@ class Applicant(Protocol):
         ...
 
 
+class Timers(Protocol):
+    """The part of an event loop that keeps time."""
+
+    def time(self) -> float: ...
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> object: ...
+
+
 class Admission:
     """Counts running requests, not connections: idle ones cost nothing.
 
@@ -42,7 +49,7 @@ class Admission:
     def __init__(
         self,
         running: Sized,
-        loop: AbstractEventLoop,
+        timers: Timers,
         *,
         limit: int,
         queue: int,
@@ -50,21 +57,22 @@ class Admission:
         exempt: Collection[str] = (),
     ) -> None:
         self._running = running
-        self._time = loop.time
-        self._call_later = loop.call_later
+        self._time = timers.time
+        self._call_later = timers.call_later
         self._limit = limit
         self._queue = queue
         self._queue_timeout = queue_timeout  # seconds
         self._exempt = frozenset(exempt)
         self._waiting: dict[Applicant, float] = {}  # in order, with the time when it has waited too long
         self._admitted: Applicant | None = None  # it has waited long enough
-        self._timer: TimerHandle | None = None
+        self._timer: object = None  # for who has waited longest
         self._turned_away = 0  # since the last report
         self._report_at = -math.inf
 
     def verdict(self, applicant: Applicant, path: str) -> Verdict:
         """What happens to the next request of `applicant`; one that waits will be told by a call."""
         if applicant is self._admitted:
+            self._admitted = None  # a place is for one request
             return Verdict.RUN
         if applicant in self._waiting:
             return Verdict.WAIT

@@ -286,6 +286,8 @@ class HTTP1Connection(ResponseWriting):
         if incoming is not self._current:
             if incoming in self._queue:
                 self._queue.remove(incoming)  # not begun: the application never sees it
+                if self._context.admission is not None and not self._queue:
+                    self._context.admission.forget(self)
             return
         self._give_up(incoming)
 

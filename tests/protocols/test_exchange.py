@@ -258,6 +258,13 @@ async def test_send_waits_until_a_congested_stream_is_writable() -> None:
     await sending
 
 
+async def test_send_waits_for_no_client_after_the_end_of_the_response() -> None:
+    talk = Talk()
+    talk.stream.congested = True
+    await talk.exchange.send(START)
+    await asyncio.wait_for(talk.exchange.send(END), 1)
+
+
 async def test_a_running_application_is_known_to_its_keeper_until_it_returns() -> None:
     talk = Talk()
     talk.start()
