@@ -312,15 +312,15 @@ class Exchange:
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = self._keeper.loop.create_future()
-        if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(waiter)
+        waiters = self.waiters
+        if waiters is None:
+            waiters = self.waiters = []
+        waiters.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             # Whoever only asks whether the client is still there cancels each time.
-            if self.waiters is not None and waiter in self.waiters:
-                self.waiters.remove(waiter)
+            waiters.remove(waiter)
             raise
 
     def wake(self) -> None:
