@@ -227,7 +227,7 @@ class Exchange:
             stream.write_body(body, more or self._trailers is not None)
         if self._trailers is not None and not more:
             self.phase = _TRAILERS
-        if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
+        if stream.congested:
             await stream.writable()
 
     async def run(self) -> None:
@@ -312,16 +312,15 @@ class Exchange:
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = self._keeper.loop.create_future()
-        if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(waiter)
+        waiters = self.waiters
+        if waiters is None:
+            waiters = self.waiters = []
+        waiters.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             # Whoever only asks whether the client is still there cancels each time.
-            waiters: list[asyncio.Future[None]] = self.waiters or []
-            if waiter in waiters:
-                waiters.remove(waiter)
+            waiters.remove(waiter)
             raise
 
     def wake(self) -> None:

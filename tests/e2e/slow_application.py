@@ -1,7 +1,8 @@
-"""The application of the tests with slow and lost clients, in plain ASGI. What it notes goes to the worker's stderr."""
+"""The application of the tests with slow and lost clients, in plain ASGI."""
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -51,7 +52,8 @@ async def act(path: str, query: dict[str, str], receive: Receive, send: Send) ->
 
 
 def note(event: str) -> None:
-    sys.stderr.write(f"note: {event}.\n")
+    """Say on standard error what happens, and when: in seconds that all processes share."""
+    sys.stderr.write(f"note: {event} at {time.monotonic():.3f}\n")
 
 
 def gate(name: str) -> asyncio.Event:
@@ -97,17 +99,13 @@ async def listen(query: dict[str, str], receive: Receive, send: Send) -> None:
 
 
 async def drip(query: dict[str, str], send: Send) -> None:
-    """A body of 12 bytes in three pieces, each some seconds after the one before."""
-    seconds = float(query["seconds"])
-    for number in range(3):
-        if number == 0 and "late" in query:
-            await asyncio.sleep(seconds)
-        if number == 0:
-            await start(send, int(query["length"]) if "length" in query else None)
-        await send({"type": "http.response.body", "body": b"%03d\n" % number, "more_body": True})
-        await asyncio.sleep(seconds)
+    """A body of 8 bytes in two pieces; it is slow to begin, or between them."""
+    await asyncio.sleep(float(query.get("before", "0")))
+    await start(send, int(query["length"]) if "length" in query else None)
+    await send({"type": "http.response.body", "body": b"one\n", "more_body": True})
+    await asyncio.sleep(float(query.get("between", "0")))
+    await send({"type": "http.response.body", "body": b"two\n", "more_body": True})
     await send({"type": "http.response.body"})
-    note(f"sent {query['name']}")
 
 
 async def start(send: Send, length: int | None = None) -> None:

@@ -101,7 +101,7 @@ def test_a_dripping_body_is_answered_with_408_in_time_and_the_application_is_tol
     assert LIMIT <= seconds < LATE
     assert received.startswith(b"HTTP/1.1 408 ")
     assert "a body came in too slowly (408)" in line
-    impatient.wait_for_log(rf"note: disconnected {name.removeprefix('body: ')}\.")
+    impatient.wait_for_log(f"note: disconnected {name.removeprefix('body: ')} ")
 
 
 def test_a_dripping_body_cuts_the_response_that_has_begun(
@@ -111,7 +111,7 @@ def test_a_dripping_body_cuts_the_response_that_has_begun(
     assert LIMIT <= seconds < LATE
     assert received.endswith(b"\r\n5\r\nbegun\r\n")
     assert "a body came in too slowly (408)" in line
-    impatient.wait_for_log(r"note: disconnected begun\.")
+    impatient.wait_for_log("note: disconnected begun ")
 
 
 @pytest.mark.parametrize("name", IDLE)
@@ -185,9 +185,9 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered_with_504(start:
     with clients(server, 4) as [late, upload, begun, quick]:
         late.send(*(f"GET {path} HTTP/1.1\r\nhost: a\r\n" for path in ("/wait?name=late", "/wait?name=behind")))
         upload.send("POST /swallow?name=upload HTTP/1.1", "host: a", "content-length: 1000", "", "some")
-        begun.ask("/drip?seconds=3&name=begun")
+        begun.ask("/drip?between=5&name=begun")
         for _ in range(2):
-            quick.ask("/drip?seconds=0.25&name=quick")
+            quick.ask("/drip?before=0.7")
             quick.wait_for(b"\r\n0\r\n\r\n")
         for client in (late, upload):
             answer = client.rest()
@@ -197,7 +197,7 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered_with_504(start:
         for client in (late, upload, begun):
             assert "took longer than 1 s (504)" in line_about(server, client)
     for name in ("late", "upload", "begun"):
-        server.wait_for_log(rf"note: cancelled {name}\.")
+        server.wait_for_log(f"note: cancelled {name} ")
     assert "behind" not in server.stderr
     until(lambda: re.search(r'"GET /wait\?name=late HTTP/1.1" 504 ', server.stdout), "the access log's line")
 
@@ -208,7 +208,7 @@ def test_requests_beyond_the_limit_wait_and_those_beyond_the_queue_are_turned_aw
     with clients(server, 6) as [first, second, *others, last]:
         for client, name in ((first, "first"), (second, "second")):
             client.ask(f"/wait?name={name}")
-            server.wait_for_log(rf"note: waiting {name}\.")
+            server.wait_for_log(f"note: waiting {name} ")
         for client in others:
             client.ask("/wait?name=queued")
         [turned_away], _, _ = select.select([client.socket for client in others], [], [], LATE)
@@ -218,7 +218,7 @@ def test_requests_beyond_the_limit_wait_and_those_beyond_the_queue_are_turned_aw
         others.remove(busy)
         open_gate(server, "first")
         assert first.answer()[1] == b"waited"
-        server.wait_for_log(r"note: waiting queued\.")
+        server.wait_for_log("note: waiting queued ")
         [expired], _, _ = select.select([client.socket for client in others], [], [], LATE)
         for client in others:
             if client.socket is expired:

@@ -1,0 +1,188 @@
+"""Files, early hints and trailers: what frameworks send as ASGI extensions, as clients see it."""
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h11
+import httpx
+import pytest
+
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import APP, ServerProcess
+from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_about, lines_about
+
+pytestmark = pytest.mark.e2e
+
+LARGE = 50 * MEGABYTE
+SIZES = (0, 1, 65536, 65537, 300_000, LARGE)
+STYLE, SCRIPT = "</style.css>; rel=preload; as=style", "</script.js>; rel=preload; as=script"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """A file of each size."""
+    directory = tmp_path_factory.mktemp("files")
+    some = os.urandom(MEGABYTE)
+    for size in SIZES:
+        (directory / str(size)).write_bytes((some * (size // MEGABYTE + 1))[:size])
+    return {size: directory / str(size) for size in SIZES}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    arguments = ("extensions_application:app", *APP[1:], "--timeout-write-stall", f"{LIMIT:g}")
+    server = ServerProcess(arguments, tmp_path_factory.mktemp("extensions"))
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_file_response_of_starlette_is_the_file(server: ServerProcess, files: dict[int, Path], size: int) -> None:
+    with httpx.Client(base_url=server.url, params={"path": str(files[size])}) as client:
+        response = client.get("/file")
+        assert response.headers["content-length"] == str(size)
+        assert digest(response.content) == digest(files[size].read_bytes())
+        head = client.head("/file")
+        assert head.headers["content-length"] == str(size)
+        assert head.content == b""
+    server.wait_for_log("note: http.response.pathsend ")
+
+
+def test_parts_of_a_file_are_what_was_asked_for(server: ServerProcess, files: dict[int, Path]) -> None:
+    content = files[300_000].read_bytes()
+    with httpx.Client(base_url=server.url, params={"path": str(files[300_000])}) as client:
+        for range_, part in (
+            ("bytes=0-0", content[:1]),
+            ("bytes=100000-199999", content[100_000:200_000]),
+            ("bytes=-5", content[-5:]),
+        ):
+            response = client.get("/file", headers={"range": range_})
+            assert response.status_code == 206
+            assert response.content == part
+        assert client.get("/file", headers={"range": "bytes=300000-"}).status_code == 416
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_file_response_of_baize_is_the_file(server: ServerProcess, files: dict[int, Path], size: int) -> None:
+    with httpx.Client(base_url=server.url, params={"path": str(files[size])}) as client:
+        response = client.get("/baize")
+        assert response.headers["content-length"] == str(size)
+        assert digest(response.content) == digest(files[size].read_bytes())
+        assert client.head("/baize").content == b""
+        if size > 10:
+            assert client.get("/baize", headers={"range": "bytes=5-9"}).content == files[size].read_bytes()[5:10]
+    server.wait_for_log("note: http.response.zerocopysend ")
+
+
+def test_a_file_sent_in_pieces_of_a_stream_is_in_its_place(server: ServerProcess, files: dict[int, Path]) -> None:
+    for size in (65536, 300_000):
+        content = files[size].read_bytes()
+        response = httpx.get(f"{server.url}/pieces", params={"path": str(files[size])})
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.content == b"before\n" + content[1:] + content[2:5] + b"\nafter"
+
+
+def test_a_path_is_sent_with_its_length(server: ServerProcess, files: dict[int, Path]) -> None:
+    response = httpx.get(f"{server.url}/path", params={"path": str(files[65537])})
+    assert response.headers["content-length"] == "65537"
+    assert response.content == files[65537].read_bytes()
+
+
+def test_requests_pipelined_behind_files_are_answered_in_order(server: ServerProcess, files: dict[int, Path]) -> None:
+    sizes = [size for size in SIZES if size < LARGE] * 2
+    with RawConnection(server.port) as client:
+        for size in sizes:
+            client.ask(f"/file?path={files[size]}")
+            client.ask("/")
+        for size in sizes:
+            assert digest(client.answer()[1]) == digest(files[size].read_bytes())
+            assert client.answer()[1] == b"hello"
+
+
+def test_a_file_that_is_not_read_is_cut_and_one_that_is_read_slowly_is_not(
+    server: ServerProcess, files: dict[int, Path]
+) -> None:
+    with (
+        RawConnection(server.port, 4096) as never,
+        RawConnection(server.port, 16384) as slow,
+        Memory(server) as memory,
+    ):
+        for client in (never, slow):
+            client.ask(f"/file?path={files[LARGE]}")
+        end = time.monotonic() + LATE
+        while time.monotonic() < end and not lines_about(server, never):
+            assert slow.socket.recv(8192)
+            time.sleep(0.05)
+            memory.look()
+        assert "it does not take what is sent to it" in line_about(server, never)
+        with pytest.raises(ConnectionResetError):
+            never.rest()
+        assert slow.socket.recv(8192)
+        assert not lines_about(server, slow)
+        assert memory.growth < MEGABYTE
+
+
+def test_small_requests_are_answered_beside_many_downloads(server: ServerProcess, files: dict[int, Path]) -> None:
+    count = 20
+    download = ["--output", "/dev/null", f"{server.url}/file?path={files[LARGE]}"]
+    command = ["curl", "--silent", "--parallel", "--parallel-max", str(count), "--write-out", "%{size_download}\n"]
+    worst, answered = 0.0, 0
+    with (
+        subprocess.Popen([*command, *download * count], stdout=subprocess.PIPE) as curl,
+        RawConnection(server.port) as small,
+    ):
+        while curl.poll() is None:
+            began = time.monotonic()
+            assert small.get("/")[1] == b"hello"
+            worst = max(worst, time.monotonic() - began)
+            answered += 1
+            time.sleep(0.01)
+        assert curl.stdout is not None
+        assert curl.stdout.read().decode().split() == [str(LARGE)] * count
+    assert answered > 3
+    # All of them together take longer.
+    assert worst < 1
+
+
+@pytest.mark.parametrize("path", ["/links", "/hints"])
+def test_early_hints_come_before_the_response(server: ServerProcess, path: str) -> None:
+    url = f"{server.url}{path}"
+    head, _, rest = curl("--include", url).partition("\r\n\r\n")
+    assert head.split("\r\n") == ["HTTP/1.1 103 Early Hints", f"link: {STYLE}", f"link: {SCRIPT}"]
+    assert rest.startswith("HTTP/1.1 200 OK\r\n")
+    assert rest.endswith("\r\n\r\nhinted")
+    assert httpx.get(url).text == "hinted"
+    # A client of HTTP/1.0 knows nothing between its request and the response.
+    assert curl("--include", "--http1.0", url).startswith("HTTP/1.1 200 OK\r\n")
+
+
+def test_trailers_come_behind_the_body(server: ServerProcess) -> None:
+    head, _, rest = curl("--include", "--raw", f"{server.url}/trailers").partition("\r\n\r\n")
+    assert "transfer-encoding: chunked" in head
+    assert rest == "4\r\nbody\r\n0\r\nx-sum: 42\r\nx-more: yes\r\n\r\n"
+    client = h11.Connection(h11.CLIENT)
+    request = h11.Request(method="GET", target="/trailers", headers=[("host", "a"), ("connection", "close")])
+    with RawConnection(server.port) as connection:
+        for event in (request, h11.EndOfMessage()):
+            connection.socket.sendall(client.send(event) or b"")
+        client.receive_data(connection.rest())
+    events = [client.next_event() for _ in range(3)]
+    assert isinstance(events[2], h11.EndOfMessage)
+    assert list(events[2].headers) == [(b"x-sum", b"42"), (b"x-more", b"yes")]
+
+
+def digest(content: bytes) -> str:
+    """So that a failure does not print megabytes."""
+    return f"{len(content)}: {hashlib.sha256(content).hexdigest()}"
+
+
+def curl(*arguments: str) -> str:
+    done = subprocess.run(["curl", "--silent", "--show-error", *arguments], capture_output=True, timeout=15, check=True)
+    return done.stdout.decode()

@@ -1,0 +1,102 @@
+"""The ASGI HTTP interface as real frameworks use it: the same application in each, with a real client."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.server_process import ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+FRAMEWORKS = ("django", "fastapi", "litestar", "quart", "starlette")
+WITH_LIFESPAN = tuple(name for name in FRAMEWORKS if name != "django")  # which refuses its scope
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ServerProcess]]:
+    """One for each framework, started side by side."""
+    started: dict[str, ServerProcess] = {}
+    try:
+        for name in FRAMEWORKS:
+            arguments = (f"tests.e2e.frameworks.{name}_app:app", "--port", "0")
+            started[name] = ServerProcess(arguments, tmp_path_factory.mktemp(name))
+        for server in started.values():
+            server.wait_until_ready()
+        yield started
+    finally:
+        for server in started.values():
+            server.end()
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def client(request: pytest.FixtureRequest, servers: dict[str, ServerProcess]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=servers[request.param].url) as client:
+        yield client
+
+
+def test_hello(client: httpx.Client) -> None:
+    response = client.get("/hello")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.text == "hello"
+    head = client.head("/hello")
+    assert head.content == b""
+    assert client.get("/nowhere").status_code == 404
+
+
+def test_a_json_body_comes_back(client: httpx.Client) -> None:
+    note = {"text": "grüße", "numbers": [1, 2.5, None]}
+    assert client.post("/echo", json=note).json() == note
+    large = {"text": "x" * 300_000}
+    assert client.post("/echo", json=large).json() == large
+
+
+def test_a_form_with_a_file_is_uploaded(client: httpx.Client) -> None:
+    for size in (0, 300_000):
+        response = client.post("/form", data={"name": "grüße"}, files={"file": ("a.bin", os.urandom(size))})
+        assert response.json() == {"name": "grüße", "size": size}
+
+
+def test_a_stream_arrives_whole(client: httpx.Client) -> None:
+    for _ in range(2):  # on one connection
+        response = client.get("/stream")
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert response.text == "line 0\nline 1\nline 2\n"
+
+
+def test_a_file_arrives_whole(client: httpx.Client, tmp_path: Path) -> None:
+    for size in (0, 1, 1_000_000):
+        path = tmp_path / f"{size}.bin"
+        path.write_bytes(os.urandom(size))
+        response = client.get("/file", params={"path": str(path)})
+        assert response.status_code == 200
+        assert response.content == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "rest"),
+    [("a/b", "a/b"), ("a%2Fb", "a/b"), ("gr%C3%BC%C3%9Fe", "grüße"), ("a%20b+c", "a b+c"), ("%F0%9F%90%8D", "🐍")],
+)
+def test_a_path_is_decoded(client: httpx.Client, target: str, rest: str) -> None:
+    assert client.get(f"/path/{target}").json() == {"rest": rest}
+
+
+def test_cookies_come_and_go(client: httpx.Client) -> None:
+    response = client.get("/cookies", headers={"cookie": "a=1; b=2"})
+    assert response.json() == {"a": "1", "b": "2"}
+    assert [line.partition(";")[0] for line in response.headers.get_list("set-cookie")] == ["seen=1", "often=2"]
+    assert client.get("/cookies").json() == {"seen": "1", "often": "2"}
+
+
+@pytest.mark.parametrize("client", WITH_LIFESPAN, indirect=True)
+def test_what_the_lifespan_has_made_is_there(client: httpx.Client) -> None:
+    assert client.get("/state").json() == {"started": "yes"}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_each_stops_cleanly_and_has_logged_no_error(servers: dict[str, ServerProcess], name: str) -> None:
+    assert servers[name].stop() == 0
+    assert " ERROR " not in servers[name].stderr
