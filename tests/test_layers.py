@@ -23,6 +23,7 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.files",
         "protocols.http1",
         "protocols.parser_h11",
         "protocols.parser_httptools",
