@@ -1,13 +1,34 @@
-"""The contract tests run over both parsers."""
+"""The contract tests run over both parsers; files to send, closed in the end."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from corehttp.protocols.parser_h11 import H11Parser
 from corehttp.protocols.parser_httptools import HttptoolsParser
 from tests.fakes import MakeParser
+from tests.protocols.connections import Opened, Source
 
 
 @pytest.fixture(params=[HttptoolsParser, H11Parser], ids=["httptools", "h11"])
 def parser(request: pytest.FixtureRequest) -> MakeParser:
     chosen: MakeParser = request.param
     return chosen
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    """Makes files of a size, and closes them."""
+    sources: list[Source] = []
+
+    def make(size: int) -> Source:
+        sources.append(Source(tmp_path / f"file-{len(sources)}", size))
+        return sources[-1]
+
+    yield make
+    for source in sources:
+        with contextlib.suppress(OSError):  # the test has closed it
+            os.close(source.descriptor)
