@@ -56,7 +56,8 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
 
     Returns the status line and the fields as pieces to join, the declared Content-Length or -1, and the flags.
     """
-    pieces = [_STATUS_LINES.get(status) or status_line(status)]
+    line = _STATUS_LINES.get(status) if type(status) is int else None
+    pieces = [line or status_line(status)]
     length = -1
     flags = 0
     try:
