@@ -206,7 +206,7 @@ class Exchange:
         if phase is _HEAD and kind == "http.response.start":
             if "status" not in message:
                 raise AppError("'http.response.start' needs the field 'status'")
-            if len(message) > 3 and message.get("trailers"):
+            if message.get("trailers"):
                 self._trailers = []
             self._head = message
             self.phase = _STARTED

@@ -43,7 +43,8 @@ class HTTP1Connection(ResponseWriting):
     def __init__(self, context: WorkerContext) -> None:
         super().__init__(context)
         self._stage = _OPEN
-        self._refusal: tuple[int, str] | None = None  # answered when the responses before it are out
+        # Status, reason and whether it answers HEAD; sent when the responses before it are out.
+        self._refusal: tuple[int, str, bool] | None = None
         self._advancing = False
         self._half_closed: half_closed.Watch | None = None  # the client has closed its side
         # Seconds, by the worker's clock; `deadline` is the first of all that is timed.
@@ -150,7 +151,8 @@ class HTTP1Connection(ResponseWriting):
             elif self._outlet is None:
                 self._watch_outlet()
         elif self._intake is not None and self._intake.due <= now and not self._paused:
-            self._refuse(408, f"{'a body' if self._reading is _BODY else 'the head of a request'} came in too slowly")
+            what = "a body" if self._reading is _BODY else "the head of a request"
+            self._refuse(408, f"{what} came in too slowly", self._held)
             self._answer_refusal()
         elif current is not None and self._request_due <= now:
             self._time_out(current)
@@ -225,7 +227,8 @@ class HTTP1Connection(ResponseWriting):
 
     def _answer_refusal(self) -> None:
         if self._refusal is not None and self._current is None and not self._queue and self._stage is _OPEN:
-            self._transport.write(wire.refusal(*self._refusal, self._context.clock.lines))
+            status, reason, bodiless = self._refusal
+            self._transport.write(wire.refusal(status, reason, self._context.clock.lines, bodiless=bodiless))
             self._close(linger=True)
 
     def _complete(self, exchange: Exchange) -> None:
@@ -271,12 +274,13 @@ class HTTP1Connection(ResponseWriting):
                 # A client that announced the end sends no more; any other may, and a reset would cost it our answer.
                 self._close(linger=self._reading is not _ENDED)
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, status: int, reason: str, head: bytes | bytearray = b"") -> None:
         """Parse no more; say so when the responses before it are out."""
         logger.warning("refused a request from %s: %s (%d)", self._client_name(), reason, status)
-        self._end_reading()
-        self._refusal = (status, reason)
         incoming, self._incoming = self._incoming, None
+        bodiless = head.startswith(b"HEAD ") if incoming is None else incoming.scope["method"] == "HEAD"
+        self._refusal = (status, reason, bodiless)
+        self._end_reading()
         if incoming is None:
             return
         if incoming.phase is _RESPONSE_DONE:

@@ -90,8 +90,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
 
     # What the other half and the connection's life do.
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Parse no more; say so when the responses before it are out."""
+    def _refuse(self, status: int, reason: str, head: bytes | bytearray = b"") -> None:
+        """Parse no more; say so when the responses before it are out. `head` holds the fault, unless a body does."""
         raise NotImplementedError
 
     def _close(self, *, linger: bool) -> None:
@@ -239,7 +239,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         try:
             self._scan.scan(held)
         except PeerError as error:
-            self._refuse(error.status, str(error))
+            self._refuse(error.status, str(error), held)
 
     def _skip_empty_lines(self, source: bytes | bytearray, at: int) -> int:
         """A client may send some before a request (RFC 9112, 2.2); answers where they end."""
@@ -288,7 +288,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             self._fresh = False
         else:
             fault = fault or PeerError(400, "the request cannot be parsed")
-            self._refuse(fault.status, str(fault))
+            self._refuse(fault.status, str(fault), head)
 
     def _renew_parser(self) -> None:
         self._parser = parser = self._context.make_parser(self, self._context.limits)

@@ -110,6 +110,7 @@ class ResponseWriting(RequestReading):
     def write_body(self, body: bytes, more: bool) -> None:
         exchange = self._current
         assert exchange is not None, "only the current exchange responds"
+        self._check_no_file()
         data = self._outgoing.encode(body, more)
         if data:
             self._transport.write(data)
@@ -120,6 +121,7 @@ class ResponseWriting(RequestReading):
     async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
         exchange = self._current
         assert exchange is not None, "only the current exchange responds"
+        self._check_no_file()
         before, after = self._outgoing.around(count, more)
         if self._outgoing.framing is not Framing.NONE and count:
             if before:
@@ -127,21 +129,31 @@ class ResponseWriting(RequestReading):
             self._file = transfer = Transfer(self._transport, self._context.loop, self.writable)
             self._file_sent = 0
             self._watch_outlet()
+            whole = False
             try:
-                sent = await transfer.send(file, offset, count)
+                whole = await transfer.send(file, offset, count) == count
             finally:
                 self._file = None
+                exchange.sent += transfer.sent
+                if not whole and exchange is self._current:
+                    # Whatever was sent now, the client would take for the rest of this piece.
+                    exchange.disconnect()
+                    self.abort()
             if exchange is not self._current:
                 raise ClientDisconnectedError("the client has disconnected")
+            if not whole:
+                raise AppError(f"the file ended {count - transfer.sent} bytes before what was to be sent of it")
             if not self.congested:
                 self._outlet = None
-            exchange.sent += sent
-            if sent < count:
-                raise AppError(f"the file ended {count - sent} bytes before what was to be sent of it")
         if after:
             self._transport.write(after)
         if not more:
             self._complete(exchange)
+
+    def _check_no_file(self) -> None:
+        """Raises AppError while a file is going out: what was written now would come into its middle."""
+        if self._file is not None:
+            raise AppError("a file is being sent: wait for that send() before the next message")
 
     def write_trailers(self, trailers: Fields) -> None:
         exchange = self._current

@@ -56,7 +56,8 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
 
     Returns the status line and the fields as pieces to join, the declared Content-Length or -1, and the flags.
     """
-    pieces = [_STATUS_LINES.get(status) or status_line(status)]
+    line = _STATUS_LINES.get(status) if type(status) is int else None
+    pieces = [line or status_line(status)]
     length = -1
     flags = 0
     try:
@@ -108,11 +109,13 @@ def trailer_lines(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(lines)
 
 
-def refusal(status: int, reason: str, date_and_server: bytes) -> bytes:
-    """A whole response that refuses a request and closes the connection."""
+def refusal(status: int, reason: str, date_and_server: bytes, *, bodiless: bool = False) -> bytes:
+    """A whole response that refuses a request and closes the connection; `bodiless` to HEAD (RFC 9110, 9.3.2)."""
     body = (reason + "\n").encode()
     fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body)
-    return b"".join((status_line(status), fields, date_and_server, CONNECTION_CLOSE, b"\r\n", body))
+    return b"".join(
+        (status_line(status), fields, date_and_server, CONNECTION_CLOSE, b"\r\n", b"" if bodiless else body)
+    )
 
 
 def check_field(name: bytes, value: bytes) -> None:

@@ -160,6 +160,8 @@ async def test_a_returned_value_is_logged(parser: MakeParser, error_log: list[lo
         ([START, {"type": "x"}], "expected the message 'http.response.body', got 'x'"),
         ([{"type": "http.response.start"}], "'http.response.start' needs the field 'status'"),
         ([start(status="200"), body(b"")], "the response's status must be an int, not '200'"),
+        ([start(status=200.0), body(b"")], "the response's status must be an int, not 200.0"),
+        ([start(status=[200]), body(b"")], "the response's status must be an int, not [200]"),
         (
             [start(status=100), body(b"")],
             "the response's status must be from 200 to 999 (1xx are not final), not 100",

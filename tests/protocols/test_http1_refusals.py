@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from corehttp.asgi import Receive, Scope, Send
-from tests.fakes import LINES, Client, MakeParser, make_context
+from tests.fakes import LINES, Client, MakeParser, every_cut, make_context
+from tests.protocols.agreement import agree
 from tests.protocols.apps import Held, Recorder, answer, hello
 from tests.protocols.corpus import refusal_like
 from tests.protocols.cuts import serve_every_cut
@@ -51,6 +52,23 @@ async def test_a_slow_answer_before_a_refusal_survives_that_the_client_ends_its_
     app.release.set()
     await client.wait()
     assert client.received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"HEAD / HTTP/2.0\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+    ids=["by what its head means", "before its head is whole", "by its body"],
+)
+async def test_a_refusal_of_head_has_no_content(raw: bytes) -> None:
+    outcome = await agree(raw, every_cut(raw))
+    head, end, content = outcome.received.partition(b"\r\n\r\n")
+    assert b"\r\ncontent-length: " in head
+    assert head.endswith(b"\r\nconnection: close")
+    assert (end, content) == (b"\r\n\r\n", b"")
 
 
 async def test_a_fault_in_a_body_whose_response_is_out_closes_the_connection(parser: MakeParser) -> None:
