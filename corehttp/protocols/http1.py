@@ -330,6 +330,8 @@ class HTTP1Connection(ResponseWriting):
             return
         self._stage = _LINGERING
         self._end_reading()
+        self._queue.clear()
+        self._incoming = None
         self.deadline = self._context.clock.now + LINGER
         self._resume_reading()
         transport = self._transport
