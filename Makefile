@@ -7,7 +7,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 APP ?= examples.fastapi_app:app
 
-.PHONY: serve test unit e2e check lint fmt bench bench-short docs clean
+.PHONY: serve test unit e2e check lint fmt bench bench-short bench-slow docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -38,6 +38,9 @@ bench: $(VENV)/bench.done        ## compare with peers; takes some minutes, wrk 
 
 bench-short: $(VENV)/bench.done  ## the same in one minute
 	$(BIN)/python -m benchmarks.peers --short
+
+bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
+	$(BIN)/python -m benchmarks.slow_clients
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

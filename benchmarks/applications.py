@@ -33,3 +33,6 @@ APPLICATIONS = {
 
 # Without a query it does not sleep: this is how its start is awaited.
 SLEEPING = Application("sleeping", "benchmarks.sleeping_app:app", "/", b"slept")
+
+# Asked for /census it counts what is left of connections and requests.
+CENSUS = Application("census", "benchmarks.census_app:app", "/", b"hello")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, ServerProcess
+from tests.e2e.server_process import APP, ServerProcess, until
 from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_about, lines_about
 
 pytestmark = pytest.mark.e2e
@@ -127,6 +128,20 @@ def test_a_file_that_is_not_read_is_cut_and_one_that_is_read_slowly_is_not(
         assert slow.socket.recv(8192)
         assert not lines_about(server, slow)
         assert memory.growth < MEGABYTE
+
+
+@pytest.mark.parametrize("path", ["/file", "/baize"])
+def test_a_client_that_leaves_in_the_middle_of_a_file_is_no_error(
+    server: ServerProcess, files: dict[int, Path], path: str
+) -> None:
+    with RawConnection(server.port) as client:
+        client.ask(f"{path}?path={files[LARGE]}&leaves")
+        for _ in range(20):
+            assert client.socket.recv(65536)
+    line = re.compile(rf'"GET {path}\?path=\S*&leaves HTTP/1.1" 200 (\d+) ')
+    sent = until(lambda: line.search(server.stdout), "the access log's line")
+    assert MEGABYTE < int(sent.group(1)) < LARGE
+    assert " ERROR " not in server.stderr
 
 
 def test_small_requests_are_answered_beside_many_downloads(server: ServerProcess, files: dict[int, Path]) -> None:

@@ -1,0 +1,223 @@
+"""What slow and lost clients cost the healthy ones, and what is left of them: `python -m benchmarks.slow_clients`."""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import descriptors
+from benchmarks.abandoned import abandon
+from benchmarks.applications import CENSUS
+from benchmarks.healthy import HealthyClient, Latencies
+from benchmarks.placement import Placement, pinned, place
+from benchmarks.process_tree import tree
+from benchmarks.running_server import RunningServer, StartError, free_port, stop_all
+from benchmarks.servers import Launch
+from benchmarks.slow_crowd import Slow, SlowCrowd
+from benchmarks.table import aligned, megabytes, ratio
+from benchmarks.versions import describe, load_average
+
+_GRACE = 4.0  # seconds beyond the limit in which each slow client must be cut: the server looks once a second
+_SETTLED = 90.0  # seconds for the server to see that an abandoned connection is lost
+_PASSES = 2
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_METHOD = """\
+One worker on the application that counts, with {limit:g} s for a request's head and for a reader that takes nothing;
+its CPU is not the clients' where there are two. The healthy client asks every 2 ms: alone before and after the slow
+ones, beside them from when they are there to when all must be cut. {slowloris} connections drip a field each 0.5 s into
+a head that never ends, {stalled} ask for 100 MB and never read. Then {abandoned} connections, in {passes} passes, are
+opened and left: random parts of right and wrong requests, then FIN or RST. What is left of them is counted by the
+application itself, after a garbage collection; descriptors are those of the worker. RSS is in MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    slowloris: int
+    stalled: int
+    abandoned: int
+    limit: float  # seconds
+    seconds: float  # that the healthy client is alone, before and after
+    seed: int
+
+
+@dataclass(slots=True)
+class Siege:
+    """The slow clients beside the healthy one."""
+
+    alone: Latencies
+    beside: Latencies
+    kinds: tuple[Slow, ...]
+    memory: tuple[int, int, int]  # before, at most, after
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What a worker holds while nobody but the one who asks is connected."""
+
+    objects: dict[str, int]
+    descriptors: int
+    memory: int
+
+
+class Worker:
+    """The worker of a server, seen from outside."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self.port = server.port
+        [self.pid] = [process.pid for process in tree(server.pid) if process.pid != server.pid]
+
+    def memory(self) -> int:
+        """Bytes of it that are in memory (proc(5), statm)."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
+
+    def remains(self) -> Remains:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/census")
+        objects = json.loads(connection.getresponse().read())
+        found = Remains(objects, len(os.listdir(f"/proc/{self.pid}/fd")), self.memory())
+        connection.close()
+        return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if each slow client was cut in its time and nothing is left of those that were abandoned."""
+    trial = _parse(arguments)
+    descriptors.allow(trial.slowloris + trial.stalled + 256)
+    placement = place(1)
+    print(f"{placement}; load average {load_average()}")
+    try:
+        siege, remains, settled = measure(trial, placement)
+    except (StartError, OSError, http.client.HTTPException) as failure:
+        print(f"failed: {failure}")
+        return 1
+    print(aligned(("healthy client", "requests", "p50 ms", "p99 ms", "longest ms"), _healthy_rows(siege)))
+    print("\n" + aligned(("slow clients", "opened", "cut", "first s", "median s", "last s"), _slow_rows(siege)))
+    print("\n" + aligned(("RSS", "before", "most", "after"), [["worker", *map(megabytes, siege.memory)]]))
+    print("\n" + aligned(("left in the worker", *_names(remains)), _remaining_rows(remains)))
+    print(f"\nAfter the last was abandoned it took {settled:.1f} s until nothing of them was left.")
+    print("\n" + _METHOD.format(passes=_PASSES, **{name: getattr(trial, name) for name in Trial.__slots__}))
+    print("\nVersions\n" + "\n".join(f"  {name}: {version}" for name, version in describe([]).items()))
+    return 0 if _is_sound(siege, remains, trial) else 1
+
+
+def measure(trial: Trial, placement: Placement) -> tuple[Siege, list[Remains], float]:
+    """The slow clients, what is left before and after each pass of abandoned ones, and how long it took to settle.
+
+    Raises StartError, and OSError or HTTPException when the healthy client is not served.
+    """
+    with TemporaryDirectory(prefix="corehttp-bench-") as folder:
+        limit = f"{trial.limit:g}"
+        options = {"COREHTTP_TIMEOUT_REQUEST_HEADER": limit, "COREHTTP_TIMEOUT_WRITE_STALL": limit}
+        launch = Launch(CENSUS, free_port())
+        server = RunningServer("corehttp", launch, placement.server, Path(folder, "output"), options)
+        try:
+            server.wait_until_ready()
+            server.warm_up(0.5)
+            with pinned(placement.load):
+                worker = Worker(server)
+                siege = besiege(worker, trial)
+                return siege, *abandoned(worker, trial)
+        finally:
+            stop_all([server])
+
+
+def besiege(worker: Worker, trial: Trial) -> Siege:
+    with HealthyClient(worker.port) as healthy:
+        before = worker.memory()
+        most = before
+        alone = list(healthy.ask(trial.seconds).result().values)
+
+        def look() -> None:
+            nonlocal most
+            most = max(most, worker.memory())
+
+        crowd = SlowCrowd(worker.port, trial.slowloris, trial.stalled)
+        beside = healthy.ask(trial.limit + _GRACE)
+        crowd.hold(trial.limit + _GRACE, look)
+        crowd.close()
+        latencies = beside.result()
+        alone += healthy.ask(trial.seconds).result().values
+    return Siege(Latencies(sorted(alone)), latencies, crowd.kinds, (before, most, worker.memory()))
+
+
+def abandoned(worker: Worker, trial: Trial) -> tuple[list[Remains], float]:
+    """What is left in the worker at first and after each pass, and how many seconds the last took to settle."""
+    chance = random.Random(trial.seed)
+    remains = [worker.remains()]
+    settled = 0.0
+    for _ in range(_PASSES):
+        abandon(worker.port, trial.abandoned // _PASSES, chance)
+        began = time.monotonic()
+        while _differs(found := worker.remains(), remains[0]) and time.monotonic() < began + _SETTLED:
+            time.sleep(0.2)
+        settled = time.monotonic() - began
+        remains.append(found)
+    return remains, settled
+
+
+def _differs(found: Remains, first: Remains) -> bool:
+    return found.objects != first.objects or found.descriptors != first.descriptors
+
+
+def _is_sound(siege: Siege, remains: list[Remains], trial: Trial) -> bool:
+    cut = all(len(slow.cut) == slow.count and trial.limit <= min(slow.cut, default=trial.limit) for slow in siege.kinds)
+    return cut and not any(_differs(found, remains[0]) for found in remains)
+
+
+def _healthy_rows(siege: Siege) -> list[list[str]]:
+    alone, beside = (
+        [each.percentile(50), each.percentile(99), each.values[-1]] for each in (siege.alone, siege.beside)
+    )
+    return [
+        ["alone", str(len(siege.alone.values)), *(f"{value:.2f}" for value in alone)],
+        ["beside slow ones", str(len(siege.beside.values)), *(f"{value:.2f}" for value in beside)],
+        ["ratio", "", *(ratio(one / other) for one, other in zip(beside, alone, strict=True))],
+    ]
+
+
+def _slow_rows(siege: Siege) -> list[list[str]]:
+    rows = []
+    for slow in siege.kinds:
+        cut = sorted(slow.cut)
+        when = [f"{cut[at]:.1f}" for at in (0, len(cut) // 2, -1)] if cut else ["-"] * 3
+        rows.append([slow.kind, str(slow.count), str(len(cut)), *when])
+    return rows
+
+
+def _names(remains: list[Remains]) -> list[str]:
+    return [*remains[0].objects, "descriptors", "RSS"]
+
+
+def _remaining_rows(remains: list[Remains]) -> list[list[str]]:
+    return [
+        [
+            f"after pass {number}" if number else "at first",
+            *map(str, found.objects.values()),
+            str(found.descriptors),
+            megabytes(found.memory),
+        ]
+        for number, found in enumerate(remains)
+    ]
+
+
+def _parse(arguments: Sequence[str] | None) -> Trial:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.slow_clients", description=__doc__)
+    parser.add_argument("--slowloris", type=int, default=500, help="clients that drip a head (default 500)")
+    parser.add_argument("--stalled", type=int, default=100, help="clients that never read (default 100)")
+    parser.add_argument("--abandoned", type=int, default=10_000, help="connections that are left (default 10000)")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds that the server allows (default 5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="alone, before and after (default 5)")
+    parser.add_argument("--seed", type=int, default=1, help="of what is abandoned where (default 1)")
+    return Trial(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
