@@ -184,6 +184,9 @@ class Config:
     uds: str | None = option(None, _optional(TEXT), "Bind to a unix socket at this path instead.")
     fd: int | None = option(None, _optional(_whole(0, 1048575)), "Serve on this inherited socket instead.")
     backlog: int = option(2048, _whole(1, 65535), "Connections that may wait to be accepted.")
+    limit_connections: int = option(
+        0, _whole(0, 1048575), "Open connections per worker, others wait; --socket auto is then shared; 0: no limit."
+    )
     workers: str = option("1", WORKERS, "Worker processes; auto: one for each CPU that this process may use.")
     socket: str = option("auto", _choice("auto", "reuseport", "shared"), "How workers share the port.")
     loop: str = option("auto", _choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")

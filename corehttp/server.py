@@ -51,10 +51,14 @@ def start(config: Config) -> ExitCode:
 
 
 def uses_reuseport(config: Config, workers: int) -> bool:
-    """Whether each worker gets a socket of its own on the port."""
+    """Whether each worker gets a socket of its own on the port.
+
+    Not by itself where connections are limited: only who shares a socket can take over those that wait for another.
+    """
     if config.socket != "auto":
         return config.socket == "reuseport" and workers > 1
-    return workers > 1 and sys.platform == "linux" and config.uds is None and config.fd is None
+    one_address = config.uds is not None or config.fd is not None
+    return workers > 1 and sys.platform == "linux" and not one_address and not config.limit_connections
 
 
 def _supervise(config: Config) -> ExitCode:

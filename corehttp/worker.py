@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from corehttp import listeners
+from corehttp.acceptor import Acceptor
 from corehttp.access_log import AccessLog
 from corehttp.app import load
 from corehttp.asgi import ASGIApp
@@ -49,8 +49,6 @@ class Worker:
         self._config = config
         self._sockets = sockets
         self._who = who
-        self._servers: list[asyncio.Server] = []
-        self._adopting: set[asyncio.Task[object]] = set()
         self._access: AccessLog | None = None
 
     async def start(self) -> None:
@@ -81,11 +79,20 @@ class Worker:
                 queue_timeout=config.limit_queue_timeout,
                 exempt=config.limit_exempt,
             )
+        self._acceptor = acceptor = Acceptor(
+            loop,
+            self._sockets,
+            functools.partial(HTTP1Connection, context),
+            context.connections,
+            config.limit_connections,
+        )
+        context.on_release = acceptor.released
         self._lifespan = Lifespan(self._app, config.lifespan, context.state)
         try:
             await self._lifespan.startup()
             for sock in self._sockets:
-                self._servers.append(await self._listen(sock))
+                self._listen(sock)
+            acceptor.start()
         except BaseException:
             await self._lifespan.shutdown()
             self._close()
@@ -102,9 +109,7 @@ class Worker:
         or DRAIN if requests had to be cut.
         """
         deadline = time.monotonic() + self._config.timeout_graceful_shutdown
-        self._stop_accepting()
-        if on_closed is not None:
-            on_closed()
+        self._stop_accepting(on_closed)
         code = ExitCode.CLEAN if await self._drain(deadline) else await self._cut()
         if on_drained is not None:
             on_drained()
@@ -115,45 +120,28 @@ class Worker:
         self._close()
         return code
 
-    async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        backlog = self._config.backlog
+    def _listen(self, sock: socket.socket) -> None:
         try:
             listeners.allow_rebind(sock)
-            # A copy: the server closes its own when it stops accepting, and ours empties the queue after that.
-            if sock.family != socket.AF_UNIX:
-                return await loop.create_server(self._connection, sock=sock.dup(), backlog=backlog)
-            # asyncio would unlink the path with its own copy; the path is for whoever bound it to remove.
-            keep: dict[str, Any] = {"cleanup_socket": False} if _cleans_up(loop) else {}
-            return await loop.create_unix_server(self._connection, sock=sock.dup(), backlog=backlog, **keep)
+            sock.listen(self._config.backlog)
         except OSError as error:
             raise StartupError(f"cannot listen on {listeners.url(sock)}: {error.strerror or error}") from error
 
-    def _connection(self) -> HTTP1Connection:
-        return HTTP1Connection(self._context)
-
-    def _stop_accepting(self) -> None:
+    def _stop_accepting(self, then: Callable[[], object] | None) -> None:
         """Refuse new connections, and take in all that wait: none of them may be reset."""
         self._context.draining = True
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            if self._config.fd is None:
+        if self._config.fd is None:
+            for sock in self._sockets:
                 listeners.refuse_new(sock)
-        for server in self._servers:
-            server.close()
-        for sock in self._sockets:
-            if self._config.fd is None:
-                for waiting in listeners.accept_waiting(sock):
-                    task = loop.create_task(loop.connect_accepted_socket(self._connection, waiting))
-                    self._adopting.add(task)
-                    task.add_done_callback(self._adopting.discard)
-            sock.close()
+            self._acceptor.finish(then)
+        else:
+            self._acceptor.close(then)
 
     async def _drain(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False if the deadline comes first."""
         context = self._context
         idle_since: dict[HTTP1Connection, float] = {}
-        while context.connections or context.running or self._adopting:
+        while context.connections or context.running or not self._acceptor.done:
             now = time.monotonic()
             if now >= deadline:
                 return False
@@ -167,6 +155,7 @@ class Worker:
 
     async def _cut(self) -> ExitCode:
         """End what is still in flight, and log each request; only unfinished ones count as a failed drain."""
+        self._acceptor.close()
         context = self._context
         now = time.monotonic()
         exchanges: set[Exchange] = set(context.running)
@@ -191,10 +180,8 @@ class Worker:
             connection.expire()
 
     def _close(self) -> None:
-        for server in self._servers:
-            server.close()
-        for sock in self._sockets:
-            sock.close()
+        self._acceptor.close()
+        self._context.on_release = None
         self._context.clock.stop()
         if self._access is not None:
             self._access.close()
@@ -266,11 +253,6 @@ async def _serve_supervised(worker: Worker, channel: Channel, seconds: float) ->
     )
     end_within(EXIT_GRACE, code)
     return code
-
-
-def _cleans_up(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether this loop's create_unix_server knows `cleanup_socket` (asyncio from 3.13)."""
-    return sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop)
 
 
 def end_within(seconds: float, code: int) -> None:

@@ -36,6 +36,7 @@ SAMPLES = {
     "uds": Sample("path", "path", "other", "", "some text"),
     "fd": Sample("3", 3, "4", "-1", "a whole number from 0 to 1048575"),
     "backlog": Sample("10", 10, "11", "0", "a whole number from 1 to 65535"),
+    "limit_connections": Sample("1000", 1000, "0", "-1", "a whole number from 0 to 1048575"),
     "workers": Sample("auto/2", "auto/2", "3", "0", "a number from 1, auto"),
     "socket": Sample("Shared", "shared", "reuseport", "own", "one of auto, reuseport, shared"),
     "loop": Sample("uvloop", "uvloop", "asyncio", "gevent", "one of auto, uvloop, asyncio"),

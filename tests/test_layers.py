@@ -28,6 +28,7 @@ LAYERS = (
     {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
     # 3: I/O
     {
+        "acceptor",
         "access_log",
         "clock",
         "cpus",

@@ -8,7 +8,7 @@ import select
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def test_who_waits_when_new_ones_are_refused_is_still_accepted(opened: contextli
     for client in clients:
         client.sendall(b"hello")
     listeners.refuse_new(sock)
-    accepted = take(opened, listeners.accept_waiting(sock))
+    accepted = take(opened, sock)
     sock.close()
     assert {connection.getpeername() for connection in accepted} == {client.getsockname() for client in clients}
     for connection in accepted:
@@ -202,15 +202,44 @@ def test_who_comes_after_that_is_refused_once_the_socket_is_closed(opened: conte
     with socket.socket() as late:
         late.setblocking(False)
         assert late.connect_ex(sock.getsockname()) == errno.EINPROGRESS
-        assert take(opened, listeners.accept_waiting(sock)) == []
+        assert take(opened, sock) == []
         sock.close()
         # It has asked once, in vain; it asks again after a second, and then nobody listens.
         assert select.select([], [late], [], WAIT)[1] == [late]
         assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
-def take(opened: contextlib.ExitStack, waiting: Iterable[socket.socket]) -> list[socket.socket]:
-    return [opened.enter_context(connection) for connection in waiting]
+def take(opened: contextlib.ExitStack, sock: socket.socket) -> list[socket.socket]:
+    """Accept all that wait."""
+    queue = listeners.AcceptQueue(sock)
+    accepted: list[socket.socket] = []
+    while queue.waits():
+        accepted.append(opened.enter_context(queue.take()))
+    return accepted
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_an_accepted_connection_says_what_any_socket_would(
+    opened: contextlib.ExitStack, tmp_path: Path, kind: str
+) -> None:
+    [[sock]] = bind(opened) if kind == "tcp" else bind(opened, uds=str(tmp_path / "socket"))
+    sock.listen()
+    opened.enter_context(connect(sock))
+    [accepted] = take(opened, sock)
+    assert (accepted.family, accepted.type) == (sock.family, socket.SOCK_STREAM)
+    assert accepted.proto == (socket.IPPROTO_TCP if kind == "tcp" else 0)
+    assert not accepted.get_inheritable()
+    listeners.unlink(sock)
+
+
+def test_accepting_where_nobody_waits_blocks_nobody(opened: contextlib.ExitStack) -> None:
+    [[sock]] = bind(opened)
+    sock.listen()
+    sock.setblocking(True)  # as one that was inherited may be
+    queue = listeners.AcceptQueue(sock)
+    assert not queue.waits()
+    with pytest.raises(BlockingIOError):
+        queue.take()
 
 
 def test_shutting_a_socket_ends_it_for_all_who_hold_it(opened: contextlib.ExitStack) -> None:
@@ -243,7 +272,7 @@ def test_refusing_on_a_unix_socket_removes_its_path_at_once(opened: contextlib.E
     listeners.refuse_new(sock)
     with pytest.raises(FileNotFoundError):
         connect(sock)
-    [accepted] = take(opened, listeners.accept_waiting(sock))
+    [accepted] = take(opened, sock)
     accepted.sendall(b"hello")
     assert waiting.recv(10) == b"hello"
 

@@ -57,6 +57,7 @@ class WorkerContext:
         "limits",
         "loop",
         "make_parser",
+        "on_release",
         "plain_head",
         "request_timeout",
         "root_path",
@@ -113,6 +114,7 @@ class WorkerContext:
         self.state: State = {}
         self.draining = False
         self.connections: set[HTTP1Connection] = set()
+        self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
 
     def ended(self, exchange: Exchange) -> None:

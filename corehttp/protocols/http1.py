@@ -98,6 +98,8 @@ class HTTP1Connection(ResponseWriting):
         self._stage = _CLOSED
         context = self._context
         context.connections.discard(self)
+        if context.on_release is not None:
+            context.on_release()
         current = self._current
         if current is not None:
             current.disconnect()

@@ -200,6 +200,8 @@ class ResponseWriting(RequestReading):
         scope = exchange.scope
         milliseconds = (monotonic() - exchange.started_at) * 1000
         status, sent = exchange.status, exchange.sent
+        if self._file is not None:
+            sent += self._file.sent
         access.records.append(
             (client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds)
         )

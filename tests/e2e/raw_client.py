@@ -1,6 +1,7 @@
 """A client on a bare socket: it sees exactly how a connection ends."""
 
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -67,6 +68,10 @@ class RawConnection:
     def send(self, *lines: str) -> None:
         """Send these lines."""
         self.socket.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+    def has_answer(self) -> bool:
+        """Whether something has come already, or comes in a moment."""
+        return bool(self._received or select.select([self.socket], [], [], 0.05)[0])
 
     def wait_for(self, text: bytes) -> None:
         """Until the server has sent `text`, which stays to be read."""
