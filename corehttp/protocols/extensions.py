@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from corehttp.asgi import Message, Unchecked
 from corehttp.errors import AppError
 
+MAX_OFFSET = 2**63 - 1  # off_t
+
 
 def field(message: Message, name: str) -> Unchecked:
     """A field that the message must have; raises AppError."""
@@ -58,6 +60,8 @@ def measured(file: object, offset: object, count: object) -> tuple[int, int, int
         size = os.fstat(number).st_size - start if count is None else count
     except (AttributeError, TypeError, OSError, ValueError) as error:
         raise AppError(f"http.response.zerocopysend needs a file with a descriptor and a position: {error}") from error
-    if not isinstance(start, int) or not isinstance(size, int) or start < 0 or size < 0:
-        raise AppError(f"http.response.zerocopysend: offset {offset!r} and count {count!r} must be numbers from 0")
+    if not isinstance(start, int) or not isinstance(size, int) or not (0 <= start <= start + size <= MAX_OFFSET):
+        raise AppError(
+            f"http.response.zerocopysend: offset {offset!r} and count {count!r} must be numbers from 0 to 2**63 - 1"
+        )
     return number, start, size

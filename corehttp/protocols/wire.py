@@ -26,7 +26,8 @@ NOT_TRAILERS = frozenset(
     b"trailer transfer-encoding upgrade www-authenticate".split()
 )
 
-_UNSAFE = re.compile(rb"[\r\n\0]").search
+# Line breaks and NUL would change what the response means; clients refuse the others (RFC 9110, 5.5).
+_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 # Fields that mean something to the server itself; all others are passed on as they are.
 _SPECIAL = frozenset(
     {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
@@ -129,7 +130,7 @@ def _field_line(name: bytes, value: bytes) -> bytes:
         raise AppError(f"a response field's name must be a token (RFC 9110, 5.6.2) in bytes, not {name!r}")
     if type(value) is not bytes or _UNSAFE(value) is not None:
         raise AppError(
-            f"the value of the response field {name.decode()!r} must be bytes without line breaks or NUL, not {value!r}"
+            f"the value of the response field {name.decode()!r} must be bytes without control characters, not {value!r}"
         )
     return b"%b: %b\r\n" % (name, value)
 

@@ -111,3 +111,15 @@ async def test_nothing_comes_into_the_middle_of_a_file(parser: MakeParser, path:
     chunk = b"%x\r\n%b\r\n" % (len(CONTENT), CONTENT)
     assert client.received == CHUNKED + chunk + b"3\r\nend\r\n0\r\n\r\n" + LAST
     assert not client.closed
+
+
+@pytest.mark.parametrize(("offset", "count"), [(2**63, 1), (1, 2**63 - 1), (-1, 1), (0, -1), (0.5, 1), (0, "1")])
+async def test_a_part_that_no_file_can_have_is_refused(parser: MakeParser, path: Path, offset: int, count: int) -> None:
+    async def speak(send: Send, file: object) -> None:
+        await send(START)
+        with pytest.raises(AppError, match="must be numbers from 0 to 2\\*\\*63 - 1"):
+            await send(part(file, offset, count))
+        await send(END)
+
+    client = await talk(parser, path, speak)
+    assert client.received == LAST * 2

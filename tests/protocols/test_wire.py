@@ -90,6 +90,8 @@ def test_a_head_is_rendered_and_what_it_says_is_known(
         ([(b"a", b"\0")], "value of the response field 'a'"),
         ([(b"a", "b")], "value of the response field 'a'"),
         ([(b"a", None)], "value of the response field 'a'"),
+        ([(b"a", b"\x0b")], "value of the response field 'a' must be bytes without control characters"),
+        ([(b"a", b"b\x7f")], "value of the response field 'a' must be bytes without control characters"),
         ([(b"connection", b"close\r\na: b")], "value of the response field 'connection'"),
         ([(b"content-length", b"")], "Content-Length must be digits"),
         ([(b"content-length", b"-1")], "Content-Length must be digits"),
