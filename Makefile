@@ -7,7 +7,9 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 APP ?= examples.fastapi_app:app
 
-.PHONY: serve test unit e2e check lint fmt bench bench-short bench-slow docs clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: serve test unit e2e check lint fmt bench bench-short bench-slow fuzz docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -42,6 +44,11 @@ bench-short: $(VENV)/bench.done  ## the same in one minute
 bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
 	$(BIN)/python -m benchmarks.slow_clients
 
+fuzz: $(VENV)/fuzz.done          ## look for input over which parsers or cuts disagree; FUZZ_SECONDS=60
+	mkdir -p .fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_connection .fuzz tests/fuzz/corpus \
+		-max_total_time=$(FUZZ_SECONDS) -dict=tests/fuzz/http.dict -artifact_prefix=.fuzz/found- -print_final_stats=1
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
@@ -54,6 +61,10 @@ $(VENV)/serve.done: pyproject.toml | $(BIN)/python
 
 $(VENV)/test.done: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+$(VENV)/fuzz.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,fuzz]"
 	touch $@
 
 $(VENV)/bench.done: pyproject.toml | $(BIN)/python
