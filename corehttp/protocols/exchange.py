@@ -227,7 +227,7 @@ class Exchange:
             stream.write_body(body, more or self._trailers is not None)
         if self._trailers is not None and not more:
             self.phase = _TRAILERS
-        if stream.congested:
+        if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
             await stream.writable()
 
     async def run(self) -> None:
