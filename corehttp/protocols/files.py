@@ -53,12 +53,13 @@ def untaken(transport: asyncio.Transport) -> int:
 
     A client takes nothing while both this and the number of bytes written stand still. The latter alone may do so with
     a client that reads steadily: a socket takes more when a third of its buffer is free, and that may be a megabyte.
-    A transport that is closing still sends what it has. Not to be called once its connection is lost.
+    A transport that is closing still sends what it has, until its connection is lost.
     """
     size = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
-    if sock is not None and sys.platform == "linux":
-        queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ: tcp(7), unix(7)
+    descriptor = -1 if sock is None else sock.fileno()
+    if descriptor >= 0 and sys.platform == "linux":
+        queued = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ: tcp(7), unix(7)
         size += int.from_bytes(queued, sys.byteorder)
     return size
 

@@ -307,6 +307,8 @@ class HTTP1Connection(ResponseWriting):
         elif self._refusal is not None:
             exchange.status = self._refusal[0]
         self._record(exchange)
+        if self._context.cancel_on_disconnect:
+            exchange.cancel()
 
     def _time_out(self, exchange: Exchange) -> None:
         """The application has had its time: 504, or a cut if the response has begun."""

@@ -104,15 +104,32 @@ def test_where_there_is_nothing_harmless_to_send_the_kernel_probes() -> None:
             assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == KEEPALIVE
 
 
-def test_over_a_unix_socket_a_write_shows_it_and_there_is_nothing_to_ask() -> None:
+def test_a_client_of_a_unix_socket_that_is_gone_needs_no_probe() -> None:
     ours, client = socket.socketpair(socket.AF_UNIX)
     with ours, client:
         watch = Watch(Probed(ours))
         client.shutdown(socket.SHUT_WR)
+        assert not watch.is_gone()
         watch.probe(b"0")
         assert client.recv(1) == b"0"
         assert not watch.is_gone()
+        client.close()
+        assert watch.is_gone()
+
+
+def test_the_close_of_a_unix_socket_is_none_to_reset() -> None:
+    ours, client = socket.socketpair(socket.AF_UNIX)
+    with ours, client:
         reset_on_close(Probed(ours))
+        ours.close()
+        assert client.recv(1) == b""
+
+
+def test_a_socket_that_is_closed_is_nobody_to_ask() -> None:
+    with tcp_pair() as (ours, _):
+        watch = Watch(FakeTransport(sock=ours))
+        ours.close()
+        assert not watch.is_gone()
 
 
 def test_without_a_socket_there_is_nothing_to_ask() -> None:

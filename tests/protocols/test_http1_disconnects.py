@@ -110,3 +110,110 @@ async def test_requests_not_begun_when_the_connection_is_lost_are_never_begun(pa
     await client.send(GET + GET)
     await client.lose()
     assert [message["type"] for message in app.messages] == ["http.request", "http.disconnect"]
+
+
+# cancel_on_disconnect.
+
+
+class Lasting:
+    """Sends the messages, then waits; keeps how that ended."""
+
+    def __init__(self, *messages: Message, minds: bool = False) -> None:
+        self.cancelled = False
+        self.release = asyncio.Event()
+        self._messages = messages
+        self._minds = minds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for message in self._messages:
+            await send(message)
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            if self._minds:
+                await respond(send, b"too late")
+            raise
+
+
+START: Message = {"type": "http.response.start", "status": 200}
+PIECE: Message = {"type": "http.response.body", "body": b"a", "more_body": True}
+END: Message = {"type": "http.response.body", "body": b"b"}
+
+
+@pytest.mark.parametrize("messages", [[], [START], [START, PIECE]], ids=["nothing sent", "start sent", "begun"])
+@pytest.mark.parametrize("cancels", [False, True], ids=["default", "cancel_on_disconnect"])
+async def test_an_application_without_its_client_is_cancelled_where_that_is_asked_for(
+    parser: MakeParser, messages: list[Message], cancels: bool, error_log: list[logging.LogRecord]
+) -> None:
+    app = Lasting(*messages)
+    context = make_context(app, parser, cancel_on_disconnect=cancels)
+    client = Client(context)
+    await client.send(GET + GET)
+    await client.lose()
+    assert app.cancelled is cancels
+    assert len(context.running) == (not cancels)
+    app.release.set()
+    await client.wait()
+    assert not context.running
+    # Who goes on without its client and does not complete its response is to blame for nothing.
+    assert error_log == []
+
+
+async def test_what_an_application_does_after_its_response_is_not_cancelled(parser: MakeParser) -> None:
+    app = Lasting(START, PIECE, END)
+    context = make_context(app, parser, cancel_on_disconnect=True)
+    client = Client(context)
+    await client.send(GET)
+    await client.lose()
+    assert not app.cancelled
+    assert len(context.running) == 1
+    app.release.set()
+    await client.wait()
+    assert not context.running
+
+
+async def test_only_the_request_in_progress_is_cancelled(parser: MakeParser) -> None:
+    after = Lasting(START, PIECE, END)
+    current = Lasting()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (after if scope["path"] == "/after" else current)(scope, receive, send)
+
+    context = make_context(app, parser, cancel_on_disconnect=True)
+    client = Client(context)
+    await client.send(b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
+    await client.lose()
+    assert (after.cancelled, current.cancelled) == (False, True)
+    after.release.set()
+    await client.wait()
+
+
+async def test_a_cancelled_application_that_goes_on_sending_is_told_and_not_logged(
+    parser: MakeParser, error_log: list[logging.LogRecord]
+) -> None:
+    app = Lasting(minds=True)
+    context = make_context(app, parser, cancel_on_disconnect=True)
+    client = Client(context)
+    await client.send(GET)
+    await client.lose()
+    assert app.cancelled
+    assert client.received == b""
+    assert error_log == []
+    assert not context.running
+
+
+@pytest.mark.parametrize("messages", [[], [START, PIECE]], ids=["nothing sent", "begun"])
+async def test_a_request_that_is_refused_in_its_body_is_cancelled_like_one_without_its_client(
+    parser: MakeParser, messages: list[Message]
+) -> None:
+    for cancels in (False, True):
+        app = Lasting(*messages)
+        context = make_context(app, parser, cancel_on_disconnect=cancels)
+        client = Client(context)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"xyz\r\n")
+        assert client.closed
+        assert app.cancelled is cancels
+        app.release.set()
+        await client.wait()
+        assert not context.running

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
 
 import h11
 import pytest
@@ -11,6 +12,8 @@ from corehttp.protocols.context import AccessRecord
 from corehttp.protocols.limits import Limits
 from tests.fakes import LINES, Client, FakeTransport, MakeParser, make_context, pass_time
 from tests.protocols.apps import Held, Recorder, answer, respond
+from tests.protocols.connections import Client as Peer
+from tests.protocols.connections import pair_of_sockets
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
@@ -57,23 +60,12 @@ class Steps:
             self.told.append((await receive())["type"])
 
 
-class FakeSocket:
-    """A TCP socket that knows what became of the client."""
-
-    family = socket.AF_INET
-
-    def __init__(self) -> None:
-        self.error = 0
-        self.state = 8  # TCP_CLOSE_WAIT (linux/tcp.h)
-
-    def getsockopt(self, level: int, option: int, size: int = 0) -> int | bytes:
-        if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
-            return self.error
-        assert (level, option, size) == (socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        return bytes([self.state])
-
-    def setsockopt(self, level: int, option: int, value: object) -> None:
-        pass
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, Peer]]:
+    """Our end of a TCP connection, and the client's."""
+    ours, other = pair_of_sockets("tcp")
+    with ours, other:
+        yield ours, Peer(other)
 
 
 # Those that still read.
@@ -241,14 +233,16 @@ async def test_in_any_other_response_nothing_harmless_can_be_sent(
     assert client.transport.calls == ["close"]
 
 
-async def test_a_request_that_begins_after_the_client_ended_its_side_is_watched_too(parser: MakeParser) -> None:
+async def test_a_request_that_begins_after_the_client_ended_its_side_is_watched_too(
+    parser: MakeParser, sockets: tuple[socket.socket, Peer]
+) -> None:
     first, second = Held(), Held()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await (first if scope["path"] == "/1" else second).release.wait()
         await respond(send, scope["path"].encode())
 
-    sock = FakeSocket()
+    sock, peer = sockets
     context = make_context(app, parser)
     client = Client(context, FakeTransport(sock=sock))
     await client.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -258,7 +252,7 @@ async def test_a_request_that_begins_after_the_client_ended_its_side_is_watched_
     assert client.take() == answer(b"/1")
     await pass_time(context, 1)
     assert client.received == CONTINUE
-    sock.error = 104  # ECONNRESET
+    peer.reset()
     await pass_time(context, 1)
     assert client.transport.calls == ["abort"]
     await client.lose()
@@ -297,16 +291,31 @@ async def test_a_refusal_that_waits_is_sent_to_a_client_that_ended_its_side(pars
 # Those that are gone.
 
 
-@pytest.mark.parametrize("how", ["error", "state"])
+async def test_a_client_that_is_gone_when_its_side_ends_is_not_served(
+    parser: MakeParser, sockets: tuple[socket.socket, Peer]
+) -> None:
+    app = Steps(START)
+    sock, peer = sockets
+    context = make_context(app, parser)
+    client = Client(context, FakeTransport(sock=sock))
+    await client.send(SLOW)
+    peer.reset()
+    await client.hang_up()
+    assert client.transport.calls == ["close"]
+    await client.lose()
+    assert app.told == ["http.request", "http.disconnect"]
+    await app.step(client)
+
+
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("cancels", [False, True])
 async def test_a_client_that_is_gone_is_told_of_within_a_second(
-    parser: MakeParser, how: str, begun: bool, cancels: bool
+    parser: MakeParser, begun: bool, cancels: bool, sockets: tuple[socket.socket, Peer]
 ) -> None:
     records: list[AccessRecord] = []
     app = Steps(START, body(b"a"), body(b"b"))
     context = make_context(app, parser, cancel_on_disconnect=cancels, records=records)
-    sock = FakeSocket()
+    sock, peer = sockets
     client = Client(context, FakeTransport(sock=sock))
     await client.send(SLOW)
     if begun:
@@ -315,10 +324,7 @@ async def test_a_client_that_is_gone_is_told_of_within_a_second(
     await client.hang_up()
     await pass_time(context, 3)
     assert client.transport.calls == []
-    if how == "error":
-        sock.error = 104  # ECONNRESET
-    else:
-        sock.state = 7  # TCP_CLOSE
+    peer.reset()
     await pass_time(context, 1)
     assert client.transport.calls == ["abort"]
     await client.lose()
