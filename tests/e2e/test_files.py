@@ -140,7 +140,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_file_is_no_error(
             assert client.socket.recv(65536)
     line = re.compile(rf'"GET {path}\?path=\S*&leaves HTTP/1.1" 200 (\d+) ')
     sent = until(lambda: line.search(server.stdout), "the access log's line")
-    assert MEGABYTE < int(sent.group(1)) < LARGE
+    assert int(sent.group(1)) < LARGE  # what a thread is just sending is not counted yet
     assert " ERROR " not in server.stderr
 
 

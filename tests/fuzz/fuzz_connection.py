@@ -24,8 +24,12 @@ def fuzz() -> None:
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
-        from tests.fuzz.conversation import understand
+        from tests.fuzz.conversation import from_cases, understand
 
+    directory = Path(next((argument for argument in sys.argv[1:] if argument[:1] != "-"), "."))
+    if directory.is_dir() and not any(directory.iterdir()):
+        for number, seed in enumerate(from_cases()):
+            (directory / f"case-{number}").write_bytes(seed)
     loop = asyncio.new_event_loop()
 
     def hold(data: bytes) -> None:
