@@ -158,10 +158,13 @@ class Client:
             await self.wait()
 
     async def wait(self) -> None:
-        """Let the server do what it can."""
-        for _ in range(TURNS):
-            self.transport.deliver_held()
-            await asyncio.sleep(0)
+        """Let the server do what it can: until it writes nothing any more."""
+        written = -1
+        while written != len(self.transport.writes):
+            written = len(self.transport.writes)
+            for _ in range(TURNS):
+                self.transport.deliver_held()
+                await asyncio.sleep(0)
 
     async def hang_up(self) -> None:
         self.transport.end()
