@@ -10,7 +10,8 @@ import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from enum import Enum
 
-from corehttp.listeners import AcceptQueue
+from corehttp.inbox import InboxQueue
+from corehttp.listeners import AcceptQueue, Connection
 
 logger = logging.getLogger("corehttp.error")
 
@@ -61,19 +62,23 @@ class Acceptor:
     """Takes in the connections to some listening sockets, which it owns, and gives each its protocol.
 
     `connections` are those that are open, kept by whoever makes the protocols; never more than `limit`, unless that is
-    0. To be used in the thread of the event loop.
+    0. Those that other workers pass on come in through `inbox`, which it owns too; `make_protocol` is called with the
+    end of their keep-alive time. To be used in the thread of the event loop.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: Iterable[socket.socket],
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[..., asyncio.Protocol],
         connections: Collection[object],
         limit: int = 0,
+        inbox: socket.socket | None = None,
     ) -> None:
         self._loop = loop
-        self._queues = [AcceptQueue(sock) for sock in sockets]
+        self._queues: list[AcceptQueue | InboxQueue] = [AcceptQueue(sock) for sock in sockets]
+        if inbox is not None:
+            self._queues.append(InboxQueue(inbox))
         self._make_protocol = make_protocol
         self._connections = connections
         self._limit = limit
@@ -147,7 +152,7 @@ class Acceptor:
                 else:
                     self._loop.remove_reader(queue.fileno())
 
-    def _accept(self, queue: AcceptQueue) -> None:
+    def _accept(self, queue: AcceptQueue | InboxQueue) -> None:
         """Take in a batch, as far as there is room."""
         self._take(queue, BATCH if not self._limit else min(BATCH, self._room()))
         if self._limit and self._room() <= 0:
@@ -162,7 +167,7 @@ class Acceptor:
         # For a moment, one that has just got its protocol counts twice.
         return self._limit - len(self._connections) - self._adoptions
 
-    def _take(self, queue: AcceptQueue, room: float) -> bool:
+    def _take(self, queue: AcceptQueue | InboxQueue, room: float) -> bool:
         """Take in up to so many; answers whether nobody is left who could be taken in."""
         begun: list[Waiting] = []
         emptied = False
@@ -182,11 +187,18 @@ class Acceptor:
                 break
             else:
                 self._adoptions += 1
-                self._advance(self._loop.connect_accepted_socket(self._make_protocol, connection), connection, begun)
+                adoption = self._loop.connect_accepted_socket(self._maker(connection), connection)
+                self._advance(adoption, connection, begun)
                 emptied = not queue.waits()
         if begun:
             self._loop.call_soon(self._settle, begun)
         return emptied
+
+    def _maker(self, connection: Connection) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of this connection."""
+        if connection.keep_until is None:
+            return self._make_protocol
+        return functools.partial(self._make_protocol, connection.keep_until)
 
     def _advance(self, adoption: Adoption, connection: socket.socket, waiting: list[Waiting]) -> None:
         """Let an adoption go on until it ends, or waits and joins those in `waiting`.

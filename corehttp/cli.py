@@ -79,9 +79,13 @@ def _shown(value: object) -> str:
 
 def _serve(**flags: object) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
-    try:
+
+    def read() -> Config:
         file, name = read_config_file(Path.cwd())
-        code = start(Config.from_sources(given, os.environ, file, name))
+        return Config.from_sources(given, os.environ, file, name)
+
+    try:
+        code = start(read(), read)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         code = ExitCode.USAGE

@@ -214,9 +214,33 @@ class Config:
     limit_exempt: tuple[str, ...] = option(
         (), PATHS, "Path whose requests run at once whatever the limits; repeatable."
     )
+    limit_max_requests: int = option(0, _whole(0, 2**31), "Replace a worker that has begun so many requests; 0: never.")
+    limit_max_requests_jitter: int = option(0, _whole(0, 2**31), "Up to so many more, different for each worker.")
+    worker_max_age: float = option(0.0, SECONDS, "Replace a worker that is so many seconds old; 0: never.")
+    worker_max_age_jitter: float = option(0.0, SECONDS, "Up to so many seconds more, different for each worker.")
+    worker_max_rss: int = option(0, _size(0), "Replace a worker that holds so many bytes of memory; 0: never.")
     cancel_on_disconnect: bool = option(False, SWITCH, "Cancel the application when its client is gone.")
     timeout_graceful_shutdown: float = option(30.0, SECONDS, "Seconds that requests in flight may take at a stop.")
     timeout_lifespan_shutdown: float = option(10.0, SECONDS, "Seconds the application's lifespan shutdown may take.")
+    shutdown_delay: float = option(
+        0.0, SECONDS, "Seconds to serve on at a stop, closing connections, for load balancers to notice."
+    )
+    shutdown_stream_grace: float = option(
+        5.0, SECONDS, "Seconds at a stop after which streams and long polls are told to end."
+    )
+    timeout_worker_startup: float = option(60.0, SECONDS, "Seconds until a worker must be ready; 0: no limit.")
+    timeout_worker_healthcheck: float = option(
+        30.0, SECONDS, "Seconds that a worker's event loop may be blocked before it is replaced; 0: never."
+    )
+    blocked_warn: float = option(
+        1.0, SECONDS, "Log what blocks an event loop for so many seconds, with its stack; 0: never."
+    )
+    reload_strategy: str = option(
+        "start-first", _choice("start-first", "stop-first"), "At a reload, which of two workers in a slot goes first."
+    )
+    reload_parallel: int = option(1, _whole(1, 1024), "Workers that a reload replaces at once.")
+    preload: bool = option(False, SWITCH, "Load the application once and fork the workers, to share memory.")
+    preload_strict: bool = option(False, SWITCH, "Fail if that leaves threads, event loops or connections behind.")
     crash_loop_timeout: float = option(
         120.0, SECONDS, "Exit 4 when all workers keep dying for so many seconds; 0: never."
     )
@@ -272,6 +296,28 @@ class Config:
             raise ConfigError("socket reuseport needs a host and port; with uds or fd it must be shared")
         if not self.supervise and self.workers != "1":
             raise ConfigError(f"workers {self.workers} need a supervisor: leave out --no-supervise, or use workers 1")
+        for limit, jitter in (
+            ("limit_max_requests", "limit_max_requests_jitter"),
+            ("worker_max_age", "worker_max_age_jitter"),
+        ):
+            if getattr(self, jitter) and not getattr(self, limit):
+                raise ConfigError(f"{_key(jitter)} needs {_key(limit)}, to which it is added")
+        if self.preload_strict and not self.preload:
+            raise ConfigError("preload-strict needs preload")
+        for entry in options():
+            if not self.supervise and entry.name in _SUPERVISED and getattr(self, entry.name) != entry.default:
+                raise ConfigError(f"{_key(entry.name)} needs a supervisor: leave it out, or leave out --no-supervise")
+
+
+# What only a supervisor can do.
+_SUPERVISED = (
+    *("limit_max_requests", "worker_max_age", "worker_max_rss", "preload"),
+    *("timeout_worker_startup", "timeout_worker_healthcheck", "reload_strategy", "reload_parallel"),
+)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def options() -> tuple[Option, ...]:

@@ -9,12 +9,16 @@ import socket
 import stat
 import struct
 import sys
+from collections.abc import Sequence
 from itertools import chain
 
 from corehttp.config import Config
 from corehttp.errors import StartupError
 
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h; not in the socket module
+# asm-generic/socket.h; not in the socket module
+SO_ATTACH_FILTER = 26
+SO_ATTACH_REUSEPORT_CBPF = 51
+SO_DETACH_REUSEPORT_BPF = 68
 # Classic BPF over the TCP header (kernel docs, networking/filter): drop a segment with SYN set, keep all others.
 _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
@@ -32,17 +36,28 @@ def bind(config: Config, slots: int, *, reuseport: bool) -> list[list[socket.soc
     first = _bind_addresses(config.host, config.port)
     if not reuseport:
         return [first] * slots
-    for sock in first:
-        # Only now: bound without it, the port is ours alone, and another server is refused even if it shares ports.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound = [first]
     try:
         while len(bound) < slots:
-            bound.append([])
-            for sock in first:
-                bound[-1].append(_bind_beside(sock))
+            bound.append(bind_beside(first))
     except BaseException:
         for sock in chain.from_iterable(bound):
+            sock.close()
+        raise
+    return bound
+
+
+def bind_beside(others: list[socket.socket]) -> list[socket.socket]:
+    """Sockets on the same addresses, to share them by SO_REUSEPORT (socket(7)); raises StartupError."""
+    bound: list[socket.socket] = []
+    try:
+        for sock in others:
+            # Switched on only when it is needed: bound without it, the port was ours alone, and another server is
+            # refused even if it shares ports.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.append(_bind_beside(sock))
+    except BaseException:
+        for sock in bound:
             sock.close()
         raise
     return bound
@@ -57,14 +72,19 @@ def url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def allow_rebind(sock: socket.socket) -> None:
-    """To be called just before listening: let the port be bound again while old connections of ours linger on it.
+def listen(sock: socket.socket, backlog: int) -> None:
+    """Listen, or listen on with another backlog; raises StartupError.
 
-    Connections inherit SO_REUSEADDR when they are accepted, and one in TIME-WAIT without it keeps the port busy. It
-    is not set when the port is bound, for then another server could bind it too until we listen.
+    Only now the port may be bound again while old connections of ours linger on it: connections inherit SO_REUSEADDR
+    when they are accepted, and one in TIME-WAIT without it keeps the port busy. It is not set when the port is bound,
+    for then another server could bind it too until we listen.
     """
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.listen(backlog)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {url(sock)}: {error.strerror or error}") from error
 
 
 def refuse_new(sock: socket.socket) -> None:
@@ -76,10 +96,42 @@ def refuse_new(sock: socket.socket) -> None:
     if sock.family == socket.AF_UNIX:
         unlink(sock)
     elif sys.platform == "linux":
-        code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
-        program = struct.pack("HP", len(_NO_SYN), code.buffer_info()[0])
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+            _attach(sock, SO_ATTACH_FILTER, _NO_SYN)
+
+
+def steer(sock: socket.socket, chosen: Sequence[int] | None) -> bool:
+    """Let new connections reach only some of the sockets that share a port; None: all. Answers whether that was done.
+
+    `sock` is any of them; `chosen` are positions, in the order in which they began to listen, but that the last one
+    takes the place of one that has ended (the kernel's reuseport_add_sock and reuseport_detach_sock).
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        if chosen is None:
+            sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
+        else:
+            _attach(sock, SO_ATTACH_REUSEPORT_CBPF, _choose_among(chosen))
+    except OSError:
+        return chosen is None  # there was no program to detach
+    return True
+
+
+def _choose_among(positions: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """Classic BPF (kernel docs, networking/filter): one of the positions at random.
+
+    Not by a hash of the client, which would send the SYN that a client repeats to a socket that is steered around.
+    """
+    steps = [(0x20, 0, 0, 0xFFFFF000 + 56), (0x94, 0, 0, len(positions))]  # A = random (SKF_AD_RANDOM) % length
+    for index, position in enumerate(positions):
+        steps += [(0x15, 0, 1, index), (0x06, 0, 0, position)]
+    return [*steps, (0x06, 0, 0, positions[0])]
+
+
+def _attach(sock: socket.socket, option: int, steps: Sequence[tuple[int, int, int, int]]) -> None:
+    code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in steps))
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HP", len(steps), code.buffer_info()[0]))
 
 
 class Connection(socket.socket):
@@ -89,10 +141,11 @@ class Connection(socket.socket):
     what connecting it to a transport costs.
     """
 
-    __slots__ = ("family", "type")
+    __slots__ = ("family", "keep_until", "type")
 
     family: socket.AddressFamily
     type: socket.SocketKind
+    keep_until: float | None  # of one that another worker has passed on: seconds, monotonic; None: it is new
 
 
 class AcceptQueue:
@@ -120,6 +173,7 @@ class AcceptQueue:
         connection = Connection(self._family, socket.SOCK_STREAM, self._protocol, fd)
         connection.family = self._family
         connection.type = socket.SOCK_STREAM
+        connection.keep_until = None
         return connection
 
     def close(self) -> None:
@@ -137,6 +191,13 @@ def unlink(sock: socket.socket) -> None:
     """Remove a unix socket's path, if we bound it and nobody has put another socket there."""
     if sock.family == socket.AF_UNIX and sock.fileno() >= 0:
         forget(sock.getsockname())
+
+
+def own_path(sock: socket.socket) -> None:
+    """The path of this unix socket, which another process has bound, is ours from now on."""
+    if sock.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            _bound_inodes[sock.getsockname()] = os.stat(sock.getsockname()).st_ino
 
 
 def forget(path: str) -> None:

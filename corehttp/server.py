@@ -1,11 +1,11 @@
 """Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
 
-import dataclasses
 import logging
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from corehttp import listeners
 from corehttp.asgi import ASGIApp, Unchecked
@@ -31,8 +31,11 @@ def run(app: str | ASGIApp, **options: Unchecked) -> None:
         raise SystemExit(code)
 
 
-def start(config: Config) -> ExitCode:
-    """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError."""
+def start(config: Config, read: Callable[[], Config] | None = None) -> ExitCode:
+    """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError.
+
+    `read` reads the configuration afresh for a reload; it may raise ConfigError.
+    """
     if config.app is None:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
     supervised = config.supervise and isinstance(config.app, str)
@@ -44,7 +47,7 @@ def start(config: Config) -> ExitCode:
     try:
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
-        return _supervise(config) if supervised else _serve_here(config)
+        return _supervise(config, read or (lambda: config)) if supervised else _serve_here(config)
     except StartupError as error:
         logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
         return ExitCode.STARTUP
@@ -61,27 +64,44 @@ def uses_reuseport(config: Config, workers: int) -> bool:
     return workers > 1 and sys.platform == "linux" and not one_address and not config.limit_connections
 
 
-def _supervise(config: Config) -> ExitCode:
-    from corehttp.supervisor.fleet import Fleet, Limits
+def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
+    from corehttp.supervisor import upgrade
+    from corehttp.supervisor.fleet import Fleet
+    from corehttp.supervisor.generations import Generations
     from corehttp.supervisor.loop import Supervisor
-    from corehttp.supervisor.slots import Slot
+    from corehttp.supervisor.slots import Slots
 
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
-    reuseport = uses_reuseport(config, count)
-    sockets = listeners.bind(config, count, reuseport=reuseport)
-    sharing = "a socket each (SO_REUSEPORT)" if reuseport else "one shared socket"
+    address = (config.host, config.port, config.uds, config.fd, config.socket)
+    inherited = upgrade.inherited(address)
+    if inherited is not None and inherited[0]["slots"]:
+        slots = Slots.adopt(inherited[0])
+        for number in range(len(slots), count):
+            slots.open(number)
+    else:
+        reuseport = uses_reuseport(config, count)
+        slots = Slots.of(
+            listeners.bind(config, count, reuseport=reuseport),
+            parting=uses_reuseport(config, max(count, 2)),
+            inherited=config.fd is not None,
+        )
+    sharing = "one shared socket" if slots.shared or count == 1 else "a socket each (SO_REUSEPORT)"
     logger.info(
         "corehttp %s, pid %d: starting %d worker%s (%s) on %s",
         *(__version__, os.getpid(), count, "" if count == 1 else "s", reason, sharing),
     )
-    limits = Limits(
-        graceful=config.timeout_graceful_shutdown,
-        lifespan=config.timeout_lifespan_shutdown,
-        crash_loop=config.crash_loop_timeout,
-    )
-    boot: dict[str, object] = {"config": dataclasses.asdict(config), "path": list(sys.path)}
-    slots = [Slot(list(own), inherited=config.fd is not None) for own in sockets]
-    return Supervisor(Fleet(count, limits), slots, boot, config.app, _urls(sockets[0])).run()
+    # With more sockets than workers, none may be let go of before there is somebody who serves what waits there.
+    fleet = Fleet(max(count, len(slots)), preload=config.preload)
+    generations = Generations(config, read)
+    generations.apply(fleet, fleet.generation)
+
+    def on_ready() -> None:
+        if inherited is not None:
+            upgrade.say_ready(inherited[1])
+        supervisor.resize(count)
+
+    supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address), on_ready)
+    return supervisor.run()
 
 
 def _serve_here(config: Config) -> ExitCode:
@@ -89,7 +109,8 @@ def _serve_here(config: Config) -> ExitCode:
     import asyncio
 
     from corehttp.app import load
-    from corehttp.worker import EXIT_GRACE, Worker, end_within, loop_factory
+    from corehttp.worker import Worker, loop_factory
+    from corehttp.worker_process import EXIT_GRACE, end_within
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)

@@ -21,8 +21,11 @@ LAYERS = (
         "protocols.limits",
         "protocols.semantics",
         "protocols.wire",
+        "balance",
+        "supervisor.deadlines",
         "supervisor.fleet",
         "supervisor.plan",
+        "supervisor.record",
     },
     # 2: the ASGI side
     {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
@@ -32,6 +35,8 @@ LAYERS = (
         "access_log",
         "clock",
         "cpus",
+        "drain",
+        "inbox",
         "listeners",
         "logs",
         "protocols.context",
@@ -42,14 +47,21 @@ LAYERS = (
         "protocols.http1_writing",
         "protocols.parser_h11",
         "protocols.parser_httptools",
+        "siblings",
         "supervisor.channel",
+        "supervisor.crew",
+        "supervisor.generations",
         "supervisor.loop",
         "supervisor.processes",
+        "supervisor.report",
+        "supervisor.scoreboard",
         "supervisor.signals",
         "supervisor.slots",
+        "supervisor.templates",
+        "supervisor.upgrade",
     },
     # 4: assembly; "" is the package itself
-    {"worker", "embed", "server", "cli", "", "__main__"},
+    {"worker", "worker_process", "template_process", "embed", "server", "cli", "", "__main__"},
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # What the modules of a layer, and of those below it, do not import.

@@ -21,6 +21,10 @@ logger = logging.getLogger("corehttp.error")
 AccessRecord = tuple[str, str, str, str, int, int, float]
 
 
+# Gives a connection to another worker: its descriptor, and until when it may be idle (seconds, monotonic); answers
+# whether it was taken.
+HandOver = Callable[[int, float], bool]
+
 # ASGI specification, Extensions.
 EXTENSIONS = (
     "http.response.pathsend",
@@ -53,6 +57,7 @@ class WorkerContext:
         "connections",
         "draining",
         "extensions",
+        "hand_over",
         "keep_alive",
         "limits",
         "loop",
@@ -112,7 +117,8 @@ class WorkerContext:
         self.access = access  # None: no access log
         self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
-        self.draining = False
+        self.draining = False  # every response ends its connection
+        self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
         self.connections: set[HTTP1Connection] = set()
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()

@@ -87,11 +87,13 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_events",
         "_gone",
         "_head",
         "_keeper",
         "_stream",
         "_task",
+        "_told",
         "_trailers",
         "buffered",
         "ended",
@@ -129,6 +131,8 @@ class Exchange:
         self._stream = stream
         self._keeper = keeper
         self._gone = False  # the client is
+        self._told = False  # that the worker leaves
+        self._events = False  # the response is a stream of events, which never ends by itself
         self._head: Message | None = None
         self._body: list[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -173,6 +177,17 @@ class Exchange:
         self._body = None
         self.wake()
 
+    def tell(self) -> None:
+        """The worker leaves: a response without an end is to come to one.
+
+        `receive()` then says `http.disconnect`: of a response that is being streamed, and to an application that does
+        nothing but wait there (a long poll). Not to a task beside it that only watches the client, for that would
+        cancel ordinary requests too. A stream of events is told by `send()` as well, and ended whole.
+        """
+        if not self._told:
+            self._told = True
+            self.wake()
+
     def cancel(self) -> None:
         """Cancel the application."""
         if self._task is not None:
@@ -186,7 +201,7 @@ class Exchange:
             if self.intake is _WHOLE:
                 self.intake = _TOLD
                 return {"type": "http.request", "body": b"", "more_body": False}
-            if self._gone or self.phase is _DONE:
+            if self._gone or self.phase is _DONE or (self._told and self._has_no_end()):
                 return {"type": "http.disconnect"}
             if self.expects_continue:
                 self.expects_continue = False
@@ -199,6 +214,8 @@ class Exchange:
         phase = self.phase
         if self._gone:
             raise ClientDisconnectedError("the client has disconnected")
+        if self._told and self._events:
+            raise ClientDisconnectedError("the server is shutting down: the stream of events has to end")
         try:
             kind = message["type"]
         except (KeyError, TypeError) as error:
@@ -221,8 +238,13 @@ class Exchange:
         stream = self._stream
         head = self._head
         if head is not None:
-            stream.respond(head["status"], head.get("headers", ()), body, more or self._trailers is not None)
+            headers = head.get("headers", ())
+            if more:
+                headers = pairs(headers)
+            stream.respond(head["status"], headers, body, more or self._trailers is not None)
             self._head = None
+            if more:
+                self._events = any(_is_event_stream(name, value) for name, value in headers)
         else:
             stream.write_body(body, more or self._trailers is not None)
         if self._trailers is not None and not more:
@@ -236,14 +258,14 @@ class Exchange:
             returned = await self._keeper.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if returned is not None:
                 self._keeper.app_failed(self, f"the application must return None, not {returned!r}")
-            if self.phase is not _DONE and not self._gone:
+            if self.phase is not _DONE and not self._gone and not self._told:
                 self._keeper.app_failed(self, "the application returned without completing its response")
         except asyncio.CancelledError:
             pass
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if not self._gone or not _stems_from_disconnect(error):
+            if not (self._gone or self._told) or not _stems_from_disconnect(error):
                 self._keeper.app_failed(self, error)
         finally:
             if self.phase is not _DONE:
@@ -294,8 +316,13 @@ class Exchange:
         self._body = self._head = None
         if self._gone:
             return
-        if self.phase is _BODY or self.phase is _TRAILERS:
+        if self.phase is _BODY and self._told and self._events:
+            self._stream.write_body(b"", False)  # the client connects again, to another worker
+        elif self.phase is _BODY or self.phase is _TRAILERS:
             self._stream.abort()
+        elif self._told:
+            fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
+            self._stream.respond(503, fields, b"the server is shutting down\n", False)
         else:
             fields = [(b"content-type", b"text/plain; charset=utf-8")]
             self._stream.respond(500, fields, b"Internal Server Error", False)
@@ -309,6 +336,12 @@ class Exchange:
         self.buffered = 0
         self._stream.consumed()
         return {"type": "http.request", "body": body, "more_body": more}
+
+    def _has_no_end(self) -> bool:
+        """Whether the response may go on for ever, for all that can be seen from here."""
+        if self.phase is _BODY:
+            return self._stream.endless
+        return asyncio.current_task() is self._task
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = self._keeper.loop.create_future()
@@ -336,6 +369,11 @@ def _as_bytes(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise AppError(f"the field 'body' of 'http.response.body' must be bytes, not {body!r:.80}")
+
+
+def _is_event_stream(name: bytes, value: bytes) -> bool:
+    """Whether this field says so (HTML standard, "Server-sent events")."""
+    return name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
 
 
 def _stems_from_disconnect(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from typing import cast
 
 from corehttp.protocols import half_closed, wire
 from corehttp.protocols.admission import Verdict
-from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.context import HandOver, WorkerContext
 from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.framing import Framing
 from corehttp.protocols.http1_reading import DISCARD_LIMIT
@@ -40,7 +40,8 @@ class HTTP1Connection(ResponseWriting):
         "_stage",
     )
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, keep_until: float | None = None) -> None:
+        """`keep_until`: of a connection that another worker passed on while it was idle; seconds, monotonic."""
         super().__init__(context)
         self._stage = _OPEN
         # Status, reason and whether it answers HEAD; sent when the responses before it are out.
@@ -48,7 +49,7 @@ class HTTP1Connection(ResponseWriting):
         self._advancing = False
         self._half_closed: half_closed.Watch | None = None  # the client has closed its side
         # Seconds, by the worker's clock; `deadline` is the first of all that is timed.
-        self._keep_until = NEVER  # an idle connection
+        self._keep_until = context.clock.now + context.keep_alive if keep_until is None else keep_until
         self._request_due = NEVER  # the current exchange
 
     def __repr__(self) -> str:
@@ -74,7 +75,7 @@ class HTTP1Connection(ResponseWriting):
         # A unix socket has no addresses but the path it is bound to (ASGI HTTP specification, "server").
         self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         self._server = (own[0], own[1]) if isinstance(own, tuple) else (own, None) if own else None
-        self.deadline = self._keep_until = context.clock.now + context.keep_alive
+        self.deadline = self._keep_until
         context.connections.add(self)
 
     def eof_received(self) -> bool:
@@ -171,6 +172,24 @@ class HTTP1Connection(ResponseWriting):
         """Close an idle connection."""
         self._close(linger=False)
 
+    def pass_on(self, hand_over: HandOver) -> bool:
+        """Give an idle connection to another worker; answers whether it is gone.
+
+        Only one with nothing half read and nothing half written, for what is in our memory stays with us. What its
+        client has sent meanwhile is in the kernel, and goes with it. No FIN is sent when we close our copy of the
+        descriptor, as the other worker has one (close(2)).
+        """
+        transport = self._transport
+        if not self.idle or transport.get_write_buffer_size() or transport.is_closing():
+            return False
+        sock = transport.get_extra_info("socket")
+        if sock is None or transport.get_extra_info("ssl_object") is not None:
+            return False
+        if not hand_over(sock.fileno(), self._keep_until):
+            return False
+        transport.abort()
+        return True
+
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
         self._transport.abort()
@@ -249,6 +268,8 @@ class HTTP1Connection(ResponseWriting):
                 self.deadline = self._keep_until = context.clock.now + context.keep_alive
                 if self.congested:
                     self._set_deadline()
+                elif context.hand_over is not None:
+                    self.pass_on(context.hand_over)
             elif self._scan is not None and not self._queue:
                 self._time_head()
             elif not self._advancing:

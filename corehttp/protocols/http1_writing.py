@@ -107,6 +107,10 @@ class ResponseWriting(RequestReading):
         pieces += (lines, framing, connection, b"\r\n", encoded)
         return 0 if bodiless else len(body)
 
+    @property
+    def endless(self) -> bool:
+        return self._outgoing.framing is Framing.CHUNKED or self._outgoing.framing is Framing.UNTIL_CLOSE
+
     def write_body(self, body: bytes, more: bool) -> None:
         exchange = self._current
         assert exchange is not None, "only the current exchange responds"

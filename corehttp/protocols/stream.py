@@ -45,6 +45,11 @@ class ResponseStream(Protocol):
 
     congested: bool  # the peer takes less than is written: wait for `writable()`
 
+    @property
+    def endless(self) -> bool:
+        """Whether the response that is being written has declared no length."""
+        ...
+
     def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
         """Send the head and the first piece of the body; raises `AppError` before a byte is written."""
         ...

@@ -24,12 +24,39 @@ class Stop(Enum):
     FORCED = "forced"
 
 
+class Why(Enum):
+    """Why a worker is to leave."""
+
+    STOP = "stop"  # everything ends
+    REPLACED = "replaced"  # another worker has its slot, or will have it
+    SLOT_CLOSES = "slot closes"  # fewer workers are wanted
+
+
+class Strategy(Enum):
+    """Which of two workers in a slot goes first when one replaces the other."""
+
+    START_FIRST = "start-first"
+    STOP_FIRST = "stop-first"
+
+
+class TemplatePhase(Enum):
+    """The life of a process from which workers are forked."""
+
+    LOADING = "loading"
+    READY = "ready"
+    ENDING = "ending"  # told to end
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Times in seconds."""
 
-    graceful: float = 30.0  # for requests in flight at a stop
+    graceful: float = 30.0  # for requests in flight when a worker leaves
     lifespan: float = 10.0  # for the lifespan shutdown after that
+    startup: float = 60.0  # until a worker or a template is ready; 0: no limit
+    healthcheck: float = 30.0  # that an event loop may be blocked; 0: no limit
+    shutdown_delay: float = 0.0  # that workers serve on at a stop
+    settle: float = 1.0  # between steering clients away from a slot and its end, for handshakes under way
     margin: float = 1.0  # beyond a limit that the worker itself keeps, before it is killed
     backoff_first: float = 0.5
     backoff_cap: float = 30.0
@@ -46,6 +73,11 @@ class Worker:
     generation: int
     phase: Phase
     since: float  # when it came into its phase
+    beat: float = 0.0  # when its event loop was last known to run
+    why: Why | None = None  # it is to leave
+    retire: str | None = None  # why it wants to be replaced
+    hung_at: float | None = None  # its event loop was found blocked then, and has not run since
+    late: bool = False  # it was killed because it did not become ready
 
 
 @dataclass(slots=True)
@@ -56,7 +88,18 @@ class Slot:
     retry_at: float = 0.0  # no successor before
     failing_since: float | None = None
     open: bool = True  # its listening sockets are
+    served: bool = False  # it has had a ready worker, so its sockets listen
+    steered_at: float | None = None  # since when new connections do not reach its sockets
     closes_at: float | None = None  # its sockets are shut then, even if its worker has not let go of them
+
+
+@dataclass(slots=True)
+class Template:
+    """A process that has loaded the application for one generation of workers, or is about to."""
+
+    generation: int
+    phase: TemplatePhase
+    since: float
 
 
 @dataclass(slots=True)
@@ -65,24 +108,45 @@ class Fleet:
 
     size: int
     limits: Limits = field(default_factory=Limits)
-    generation: int = 1
+    strategy: Strategy = Strategy.START_FIRST
+    parallel: int = 1  # slots that a reload has in transition at once
+    preload: bool = False  # workers are forked from templates
+    generation: int = 1  # that serves
+    latest: int = 1
+    rollout: int | None = None  # the generation that is taking over
+    broken: bool = False  # a worker or the template of that generation has failed
     stop: Stop = Stop.NO
+    stop_since: float = 0.0
+    handed_on: bool = False  # another supervisor has the sockets
     exit_code: ExitCode = ExitCode.CLEAN
     booted: bool = False  # every slot has had a ready worker
     refusing: bool = False  # new connections are refused
+    away: frozenset[int] = frozenset()  # slots that new connections do not reach
     workers: dict[int, Worker] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
+    templates: dict[int, Template] = field(default_factory=dict)  # by generation
+    template_failures: int = 0
+    template_retry_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.slots = [Slot() for _ in range(self.size)]
+
+    @property
+    def wanted(self) -> int:
+        """The generation that new workers are of."""
+        return self.generation if self.rollout is None else self.rollout
 
     def occupants(self, slot: int) -> list[Worker]:
         """The workers of a slot that serve or are about to."""
         return [w for w in self.workers.values() if w.slot == slot and w.phase in (Phase.STARTING, Phase.READY)]
 
-    def ready(self) -> list[Worker]:
-        """The workers that serve."""
-        return [worker for worker in self.workers.values() if worker.phase is Phase.READY]
+    def ready(self, slot: int | None = None) -> list[Worker]:
+        """The workers that serve, of one slot or of all."""
+        return [w for w in self.workers.values() if w.phase is Phase.READY and slot in (None, w.slot)]
+
+    def is_due(self, worker: Worker) -> bool:
+        """Whether a worker is to be replaced."""
+        return worker.generation < self.wanted or worker.retire is not None or worker.hung_at is not None
 
 
 # Events: what has happened.
@@ -98,6 +162,7 @@ class Spawned:
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
     slot: int
+    generation: int
     jitter: float
 
 
@@ -122,9 +187,10 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """SIGTERM was sent to the worker."""
+    """The worker was told to leave."""
 
     worker: int
+    why: Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +227,108 @@ class SlotClosed:
     slot: int
 
 
+@dataclass(frozen=True, slots=True)
+class SlotOpened:
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFailed:
+    """The sockets of a slot could not be had."""
+
+    slot: int
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """New connections do not reach the sockets of these slots, as far as that can be had."""
+
+    away: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequested:
+    """There is a new configuration, or new code: the next generation is to take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAbandoned:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFinished:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """So many workers are wanted; never fewer than one."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireRequested:
+    """The worker wants to be replaced."""
+
+    worker: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The worker's event loop ran at this time."""
+
+    worker: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WasLate:
+    """We did not run ourselves for so many seconds, so nobody else can be blamed for them."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WasDumped:
+    """What the worker was stuck in has been logged."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOn:
+    """Another supervisor has taken over the sockets: we are to end, and nobody is to notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateStarted:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateReady:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRetired:
+    """The template was told to end."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateGone:
+    """It has ended, or could not be started."""
+
+    generation: int
+    jitter: float
+
+
 Event = (
     Spawned
     | SpawnFailed
@@ -174,6 +342,22 @@ Event = (
     | ForceRequested
     | Refusing
     | SlotClosed
+    | SlotOpened
+    | SlotFailed
+    | Steered
+    | ReloadRequested
+    | ReloadAbandoned
+    | ReloadFinished
+    | Resized
+    | RetireRequested
+    | Beat
+    | WasLate
+    | WasDumped
+    | HandedOn
+    | TemplateStarted
+    | TemplateReady
+    | TemplateRetired
+    | TemplateGone
 )
 
 
@@ -187,8 +371,11 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Terminate:
+class Leave:
+    """Tell the worker to leave; one that is still starting ends at once."""
+
     worker: int
+    why: Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +384,29 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Dump:
+    """Log what the worker, whose event loop is blocked, is stuck in."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseConnections:
     """Let no new connection into the accept queues; what waits in them is still served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Let new connections reach the sockets of all slots but these."""
+
+    away: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSlot:
+    """Have sockets for the slot, beside those of the others."""
+
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +417,48 @@ class CloseSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonReload:
+    """The generation cannot take over: the old one goes on."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishReload:
+    """The generation has taken over."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTemplate:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireTemplate:
+    """End a template that is needed no more, or does not become ready."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     code: ExitCode
 
 
-Action = Spawn | Terminate | Kill | RefuseConnections | CloseSlot | Exit
+Action = (
+    Spawn
+    | Leave
+    | Kill
+    | Dump
+    | RefuseConnections
+    | Steer
+    | OpenSlot
+    | CloseSlot
+    | AbandonReload
+    | FinishReload
+    | LoadTemplate
+    | RetireTemplate
+    | Exit
+)

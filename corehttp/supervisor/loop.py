@@ -1,70 +1,112 @@
 """Wait for an event or the next deadline; observe; plan; perform. No policy here: that is plan.py's."""
 
 import logging
+import os
 import random
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import assert_never
 
-from corehttp.errors import ExitCode
+from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.supervisor import channel as messages
 from corehttp.supervisor import processes
-from corehttp.supervisor.channel import Channel
+from corehttp.supervisor.crew import Crew, Member
+from corehttp.supervisor.deadlines import next_deadline
 from corehttp.supervisor.fleet import (
+    AbandonReload,
     Action,
+    Beat,
     BecameReady,
     CloseSlot,
     Drained,
+    Dump,
     Event,
     Exit,
     Exited,
+    FinishReload,
     Fleet,
     ForceRequested,
+    HandedOn,
     Kill,
+    Leave,
+    LoadTemplate,
+    OpenSlot,
     Phase,
     RefuseConnections,
     Refusing,
+    ReloadAbandoned,
+    ReloadFinished,
+    ReloadRequested,
+    Resized,
+    RetireRequested,
+    RetireTemplate,
     SlotClosed,
+    SlotFailed,
+    SlotOpened,
     Spawn,
     Spawned,
     SpawnFailed,
+    Steer,
+    Steered,
     Stop,
     StoppedAccepting,
     StopRequested,
-    Terminate,
+    TemplateGone,
+    TemplateReady,
+    TemplateRetired,
+    TemplateStarted,
     Told,
+    WasDumped,
     WasKilled,
+    WasLate,
 )
-from corehttp.supervisor.plan import next_deadline, observe, plan
+from corehttp.supervisor.generations import Generations
+from corehttp.supervisor.plan import plan
+from corehttp.supervisor.record import observe
+from corehttp.supervisor.report import Report
+from corehttp.supervisor.scoreboard import Scoreboard
 from corehttp.supervisor.signals import SignalPipe
-from corehttp.supervisor.slots import Slot
+from corehttp.supervisor.slots import Slots
+from corehttp.supervisor.templates import Templates
+from corehttp.supervisor.upgrade import Upgrade
 
 logger = logging.getLogger("corehttp.supervisor")
+
+LOOK = 1.0  # seconds between two looks at the workers' heartbeats
+LATE = 2.0  # seconds that such a look may be late before nobody is blamed for anything
 
 
 class Supervisor:
     """Keeps a fleet of workers as the plan wants it."""
 
-    def __init__(self, fleet: Fleet, slots: list[Slot], boot: dict[str, object], title: str, url: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        slots: Slots,
+        generations: Generations,
+        upgrade: Upgrade,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self._fleet = fleet
         self._slots = slots
-        self._boot = boot
-        self._title = title
-        self._url = url
-        self._pids: dict[int, int] = {}  # by worker
-        self._channels: dict[int, Channel] = {}
+        self._generations = generations
+        self._upgrade = upgrade
+        self._on_ready = on_ready  # called when all workers are ready for the first time
+        self._board = Scoreboard.create()
+        self._crew = Crew(self._board)
+        self._templates = Templates()
+        self._report = Report(fleet, slots.urls)
         self._spawned = 0
-        self._started = time.monotonic()
-        self._announced = False
-        self._blamed = False  # the first boot's failure has been reported
-        self._oom_kills = processes.oom_kills()
+        self._look_at = time.monotonic() + LOOK
         self._poll = select.poll()
+        self._readers: dict[int, Callable[[], None]] = {}  # by descriptor: what to do when it can be read
 
     def run(self) -> ExitCode:
         """Supervise until the end; must be called in the main thread."""
         with SignalPipe() as pipe:
-            self._poll.register(pipe, select.POLLIN)
+            self._read_when_ready(pipe.fileno(), lambda: None)
             try:
                 while True:
                     code = self._act()
@@ -73,6 +115,11 @@ class Supervisor:
                     self._wait(pipe)
             finally:
                 self._leave_nothing()
+
+    def resize(self, size: int) -> None:
+        """From now on so many workers are wanted."""
+        if size != self._fleet.size:
+            self._observe(Resized(size))
 
     def _act(self) -> ExitCode | None:
         fleet = self._fleet
@@ -85,69 +132,166 @@ class Supervisor:
 
     def _wait(self, pipe: SignalPipe) -> None:
         now = time.monotonic()
-        deadline = next_deadline(self._fleet, now)
+        deadline = min(next_deadline(self._fleet, now), self._look_at if self._watched() else float("inf"))
         timeout = None if deadline == float("inf") else max(0, deadline - now) * 1000 + 1
-        by_fd = {channel.fileno(): worker for worker, channel in self._channels.items()}
         for fd, _ in self._poll.poll(timeout):
-            if fd in by_fd:
-                self._listen(by_fd[fd])
+            self._readers.get(fd, lambda: None)()
         for number in pipe.read():
             self._on_signal(number)
+        self._look()
+
+    def _read_when_ready(self, fd: int, read: Callable[[], None]) -> None:
+        self._readers[fd] = read
+        self._poll.register(fd, select.POLLIN)
+
+    def _read_no_more(self, fd: int) -> None:
+        if self._readers.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+
+    def _observe(self, event: Event) -> None:
+        observe(self._fleet, event, time.monotonic())
 
     # What happens.
 
     def _on_signal(self, number: int) -> None:
         fleet = self._fleet
+        self._report.signal(number)
         match number:
             case signal.SIGCHLD:
                 self._reap()
             case signal.SIGINT if fleet.stop is not Stop.NO:
-                logger.warning("interrupted again: all workers are killed")
                 self._observe(ForceRequested())
             case signal.SIGTERM | signal.SIGINT:
-                if fleet.stop is Stop.NO:
-                    name = signal.Signals(number).name
-                    logger.info("%s: finishing what is in flight, for at most %g s", name, fleet.limits.graceful)
                 self._observe(StopRequested())
-            case signal.SIGHUP:
-                logger.warning("SIGHUP: ignored; this version cannot reload")
+            case signal.SIGHUP if fleet.stop is Stop.NO:
+                self._reload()
+            case signal.SIGTTIN if fleet.stop is Stop.NO:
+                self._observe(Resized(fleet.size + 1))
+            case signal.SIGTTOU if fleet.stop is Stop.NO:
+                self._observe(Resized(max(1, fleet.size - 1)))
+            case signal.SIGUSR2 if fleet.stop is Stop.NO and fleet.booted:
+                self._start_successor()
             case _:
                 pass
 
-    def _listen(self, worker: int) -> None:
-        received, gone = self._channels[worker].receive()
+    def _reload(self) -> None:
+        """Read the configuration afresh; if it is wrong, nothing changes."""
+        try:
+            size = self._generations.read_next()
+        except ConfigError as error:
+            logger.error("the reload has failed, the old workers serve on: %s", error)
+            return
+        self._observe(ReloadRequested())
+        self._generations.assign(self._fleet.latest)
+        self._generations.apply(self._fleet, self._fleet.latest)
+        if size is not None:
+            self._observe(Resized(size))
+
+    def _start_successor(self) -> None:
+        fd = self._upgrade.start(self._slots)
+        if fd is not None:
+            self._read_when_ready(fd, self._hear_successor)
+
+    def _hear_successor(self) -> None:
+        self._read_no_more(self._upgrade.fileno())
+        if self._upgrade.answer():
+            self._slots.hand_on()
+            self._observe(HandedOn())
+
+    def _listen(self, member: Member) -> None:
+        received, gone = self._crew.receive(member)
         for kind, *details in received:
             match kind:
                 case messages.READY:
-                    self._observe(BecameReady(worker))
-                    self._announce(worker)
+                    self._let_serve(member)
                 case messages.CLOSED:
-                    self._observe(StoppedAccepting(worker))
+                    self._observe(StoppedAccepting(member.worker))
                 case messages.DRAINED:
-                    self._observe(Drained(worker))
+                    self._observe(Drained(member.worker))
+                case messages.RETIRE:
+                    self._observe(RetireRequested(member.worker, str(details[0])))
                 case messages.FAILED:
-                    self._blame(worker, *(str(detail) for detail in details))
+                    self._report.blame(member, *(str(detail) for detail in details))
                 case _:
                     raise AssertionError(f"unknown message {kind!r}")
         if gone:
-            self._poll.unregister(self._channels[worker])
-            self._channels.pop(worker).close()
+            self._read_no_more(member.channel.fileno())
+
+    def _let_serve(self, member: Member) -> None:
+        """A worker is ready: now its slot's sockets may listen."""
+        if self._fleet.workers[member.worker].phase is not Phase.STARTING:
+            return  # it has been told to leave
+        try:
+            self._slots.listen(member.slot, self._generations.config(member.generation).backlog)
+        except StartupError as error:
+            self._report.blame(member, str(error), "")
+            processes.terminate(member.pid)
+            return
+        self._crew.serve(member, self._slots.inboxes())
+        booted = self._fleet.booted
+        self._observe(BecameReady(member.worker))
+        self._report.ready(member)
+        if self._fleet.booted and not booted:
+            self._on_ready()
 
     def _reap(self) -> None:
-        by_pid = {pid: worker for worker, pid in self._pids.items()}
-        for pid, code in processes.reap(list(by_pid)):
-            worker = by_pid[pid]
-            if worker in self._channels:
-                self._listen(worker)  # its last words
-            self._report_exit(worker, pid, code)
-            del self._pids[worker]
-            if worker in self._channels:
-                self._poll.unregister(self._channels[worker])
-                self._channels.pop(worker).close()
-            self._observe(Exited(worker, code, random.random()))
+        by_pid = self._crew.by_pid()
+        others = [*self._templates.pids(), *self._upgrade.pids()]
+        orphans = self._fleet.preload or os.getpid() == 1
+        for pid, code in processes.reap([*by_pid, *others], orphans=orphans):
+            if pid not in by_pid:
+                self._other_ended(pid, code)
+                continue
+            member = by_pid[pid]
+            self._listen(member)  # its last words
+            phase = self._fleet.workers[member.worker].phase
+            self._report.exit(
+                member, phase, self._crew.describe_exit(code), self._crew.in_flight(member, time.monotonic())
+            )
+            self._read_no_more(member.channel.fileno())
+            self._crew.dismiss(member)
+            self._observe(Exited(member.worker, code, random.random()))
 
-    def _observe(self, event: Event) -> None:
-        observe(self._fleet, event, time.monotonic())
+    def _other_ended(self, pid: int, code: int) -> None:
+        self._upgrade.ended(pid)
+        template = self._templates.ended(pid)
+        if template is not None:
+            self._listen_to_template(template.generation)  # its last words
+            self._report.template_exit(template.generation, processes.describe_exit(code))
+            self._read_no_more(template.channel.fileno())
+            self._templates.dismiss(template)
+            self._observe(TemplateGone(template.generation, random.random()))
+
+    def _listen_to_template(self, generation: int) -> None:
+        received, gone = self._templates.receive(generation)
+        for kind, *details in received:
+            match kind:
+                case messages.READY:
+                    self._observe(TemplateReady(generation))
+                case messages.FAILED:
+                    self._report.blame_template(generation, *(str(detail) for detail in details))
+                case _:
+                    raise AssertionError(f"unknown message {kind!r}")
+        if gone:
+            self._read_no_more(self._templates.fileno(generation))
+
+    def _watched(self) -> bool:
+        return self._fleet.stop is Stop.NO and self._fleet.limits.healthcheck > 0
+
+    def _look(self) -> None:
+        """See who has been alive of late, about once a second."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        late, self._look_at = now - self._look_at, now + LOOK
+        if self._watched() and late > LATE:
+            logger.warning("the supervisor was held up for %.1f s: no worker is blamed for that time", late)
+            self._observe(WasLate(late))
+        for member in self._crew if self._watched() else ():
+            if member.serves:
+                beat = self._board.row(member.row).beat
+                stopped = now - beat > LATE and processes.is_stopped(member.pid)
+                self._observe(Beat(member.worker, now if stopped else beat))
 
     # What is done.
 
@@ -155,88 +299,91 @@ class Supervisor:
         match action:
             case Spawn(slot, generation):
                 return self._spawn(slot, generation)
-            case Terminate(worker):
-                processes.terminate(self._pids[worker])
-                return Told(worker)
+            case Leave(worker, why):
+                self._crew.leave(self._crew[worker], why)
+                self._report.leave(self._crew[worker], why)
+                return Told(worker, why)
             case Kill(worker):
-                phase = self._fleet.workers[worker].phase.value
-                logger.warning("worker %d (pid %d) is killed while %s", *self._who(worker), phase)
-                processes.kill(self._pids[worker])
+                self._report.kill(self._crew[worker])
+                processes.kill(self._crew[worker].pid)
                 return WasKilled(worker)
+            case Dump(worker):
+                member = self._crew[worker]
+                self._report.hang(member, self._crew.in_flight(member, time.monotonic()))
+                processes.dump(member.pid)
+                return WasDumped(worker)
             case RefuseConnections():
-                for place in self._slots:
-                    place.refuse_new()
+                self._slots.refuse_new()
                 return Refusing()
+            case Steer(away):
+                self._slots.steer(away)
+                return Steered(away)
+            case OpenSlot(slot):
+                return self._open(slot)
             case CloseSlot(slot):
-                closing = self._slots[slot]
-                # With a shared port the sockets end with the last slot that has them.
-                shared = any(other is not closing and other.sockets == closing.sockets for other in self._slots)
-                closing.close(last=not shared)
+                self._slots.close(slot)
                 return SlotClosed(slot)
+            case AbandonReload(generation):
+                self._report.reload_abandoned(generation)
+                self._generations.apply(self._fleet, self._fleet.generation)
+                return ReloadAbandoned(generation)
+            case FinishReload(generation):
+                self._report.reload_finished(generation)
+                return ReloadFinished(generation)
+            case LoadTemplate(generation):
+                return self._load(generation)
+            case RetireTemplate(generation):
+                self._templates.retire(generation)
+                return TemplateRetired(generation)
             case Exit():
                 raise AssertionError("Exit is not performed")
             case _:
                 assert_never(action)
 
     def _spawn(self, slot: int, generation: int) -> Event:
-        self._spawned += 1
-        worker = self._spawned
-        boot = {**self._boot, "slot": slot, "generation": generation, "sockets": self._slots[slot].filenos()}
+        title = self._generations.title(generation)
         try:
-            pid, channel = processes.spawn(boot, self._slots[slot].filenos(), self._title)
+            if self._fleet.preload:
+                pid, channel = self._templates.fork(generation)
+            else:
+                pid, channel = processes.spawn(processes.WORKER, title)
         except OSError as error:
             logger.error("worker %d cannot be started: %s", slot + 1, error)
-            return SpawnFailed(slot, random.random())
-        self._pids[worker] = pid
-        self._channels[worker] = channel
-        self._poll.register(channel, select.POLLIN)
-        logger.debug("worker %d (pid %d) started", slot + 1, pid)
-        return Spawned(worker, slot, generation)
+            return SpawnFailed(slot, generation, random.random())
+        self._spawned += 1
+        row = self._board.claim(slot)
+        member = Member(self._spawned, slot, generation, pid, channel, row)
+        fds = self._slots.fds(slot)
+        boot = {**self._generations.boot(generation), "sockets": len(fds), "shared": self._slots.shared}
+        self._crew.join(member, boot, [*fds, self._slots.inbox(slot), self._board.fd])
+        self._read_when_ready(channel.fileno(), lambda: self._listen(member))
+        logger.debug("%s started", member)
+        return Spawned(member.worker, slot, generation)
+
+    def _open(self, slot: int) -> Event:
+        try:
+            self._slots.open(slot)
+        except StartupError as error:
+            logger.error("worker %d cannot be added: %s", slot + 1, error)
+            return SlotFailed(slot, random.random())
+        for member in self._crew:
+            self._crew.tell_inboxes(member, self._slots.inboxes())
+        return SlotOpened(slot)
+
+    def _load(self, generation: int) -> Event:
+        boot = self._generations.boot(generation)
+        try:
+            channel = self._templates.load(generation, boot, self._generations.title(generation))
+        except OSError as error:
+            logger.error("the application's template cannot be started: %s", error)
+            return TemplateGone(generation, random.random())
+        self._read_when_ready(channel.fileno(), lambda: self._listen_to_template(generation))
+        return TemplateStarted(generation)
 
     def _leave_nothing(self) -> None:
         """Whatever happened, no process and no path of ours stays behind."""
-        for pid in self._pids.values():
-            processes.kill(pid)
-        for slot in self._slots:
-            slot.refuse_new()
-            slot.close(last=True)
-
-    # What is said.
-
-    def _who(self, worker: int) -> tuple[int, int]:
-        return self._fleet.workers[worker].slot + 1, self._pids[worker]
-
-    def _announce(self, worker: int) -> None:
-        fleet = self._fleet
-        if fleet.booted and not self._announced:
-            self._announced = True
-            took = (time.monotonic() - self._started) * 1000
-            noun = "worker" if fleet.size == 1 else "workers"
-            every = "" if fleet.size == 1 else "all "
-            logger.info("%s%d %s ready in %.0f ms: %s", every, fleet.size, noun, took, self._url)
-        elif self._announced:
-            logger.info("worker %d (pid %d) is ready", *self._who(worker))
-
-    def _blame(self, worker: int, message: str, detail: str) -> None:
-        """Say why a worker could not start: once at the first boot, where all workers fail alike."""
-        if not self._fleet.booted and self._blamed:
-            return
-        self._blamed = True
-        logger.error("%s%s", message, f"\n{detail.rstrip()}" if detail else "")
-
-    def _report_exit(self, worker: int, pid: int, code: int) -> None:
-        fleet = self._fleet
-        known = fleet.workers[worker]
-        if known.phase in (Phase.DRAINING, Phase.CLOSING, Phase.KILLED) or fleet.stop is not Stop.NO:
-            logger.debug("worker %d (pid %d) %s", known.slot + 1, pid, processes.describe_exit(code))
-            return
-        oom = False
-        if code == -signal.SIGKILL:
-            now = processes.oom_kills()
-            oom, self._oom_kills = now > self._oom_kills, now
-        if fleet.booted:
-            logger.error("worker %d (pid %d) %s", known.slot + 1, pid, processes.describe_exit(code, oom))
-        elif not self._blamed:
-            self._blamed = True
-            how = processes.describe_exit(code, oom)
-            logger.error("worker %d (pid %d) %s before it was ready", known.slot + 1, pid, how)
+        self._crew.kill_all()
+        self._upgrade.call_off()
+        self._templates.kill_all()
+        self._slots.close_all()
+        self._board.close()

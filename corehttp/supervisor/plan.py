@@ -1,207 +1,208 @@
-"""The supervisor's policy: record what happened, decide what to do. Pure: no clock, no process, no socket.
+"""The supervisor's policy: what is to be done now. Pure: no clock, no process, no socket.
 
-`observe` records and decides nothing. `plan` compares the wanted fleet with the known one; asked twice it answers the
-same. Nothing here waits, so a signal is acted on at once in every situation.
+`plan` compares the wanted fleet with the known one; asked twice it answers the same. Nothing here waits, so a signal is
+acted on at once in every situation. `record.observe` tells it what happened, `deadlines` when to ask again.
 """
 
-from typing import assert_never
-
 from corehttp.errors import ExitCode
+from corehttp.supervisor.deadlines import beat_due, crash_loop_at, kill_at, refuse_at, template_due
 from corehttp.supervisor.fleet import (
+    AbandonReload,
     Action,
-    BecameReady,
     CloseSlot,
-    Drained,
-    Event,
+    Dump,
     Exit,
-    Exited,
+    FinishReload,
     Fleet,
-    ForceRequested,
     Kill,
-    Limits,
+    Leave,
+    LoadTemplate,
+    OpenSlot,
     Phase,
     RefuseConnections,
-    Refusing,
-    Slot,
-    SlotClosed,
+    RetireTemplate,
     Spawn,
-    Spawned,
-    SpawnFailed,
+    Steer,
     Stop,
-    StoppedAccepting,
-    StopRequested,
-    Terminate,
-    Told,
-    WasKilled,
-    Worker,
+    Strategy,
+    TemplatePhase,
+    Why,
 )
-
-NEVER = float("inf")
-CLOSE_AFTER = 1.0  # seconds that a leaving worker gets to empty its accept queue
-
-
-def observe(fleet: Fleet, event: Event, now: float) -> None:
-    """Record an event; `now` in seconds, monotonic. An event of a worker that is not known is ignored."""
-    match event:
-        case Spawned(worker, place, generation):
-            fleet.workers[worker] = Worker(worker, place, generation, Phase.STARTING, now)
-        case SpawnFailed(index, jitter):
-            _record_failure(fleet.slots[index], fleet.limits, now, jitter)
-        case BecameReady(worker):
-            _become(fleet, worker, Phase.READY, now)
-            served = {w.slot for w in fleet.ready()}
-            fleet.booted = fleet.booted or len(served) == fleet.size
-        case StoppedAccepting(worker):
-            if worker in fleet.workers:
-                fleet.slots[fleet.workers[worker].slot].closes_at = now
-        case Drained(worker):
-            _become(fleet, worker, Phase.CLOSING, now)
-        case Told(worker):
-            _become(fleet, worker, Phase.DRAINING, now)
-        case WasKilled(worker):
-            _become(fleet, worker, Phase.KILLED, now)
-        case Exited(worker, code, jitter):
-            _record_exit(fleet, worker, code, jitter, now)
-        case StopRequested():
-            fleet.stop = Stop.GRACEFUL if fleet.stop is Stop.NO else fleet.stop
-        case ForceRequested():
-            fleet.stop, fleet.exit_code = Stop.FORCED, ExitCode.FORCED
-        case Refusing():
-            fleet.refusing = True
-            for slot in fleet.slots:
-                slot.closes_at = now + CLOSE_AFTER
-        case SlotClosed(index):
-            fleet.slots[index].open = False
-        case _:
-            assert_never(event)
 
 
 def plan(fleet: Fleet, now: float) -> list[Action]:
     """What is to be done now; `now` in seconds, monotonic."""
     match fleet.stop:
-        case Stop.NO if _is_crash_loop(fleet, now):
-            return [Exit(ExitCode.CRASH_LOOP)] if not fleet.workers else _kill_all(fleet)
+        case Stop.NO if crash_loop_at(fleet, now) <= now:
+            return _end(fleet, ExitCode.CRASH_LOOP)
         case Stop.NO:
             return _plan_service(fleet, now)
         case Stop.GRACEFUL:
-            return _plan_leave(fleet, now)
+            return _plan_stop(fleet, now)
         case Stop.FORCED:
-            return _kill_all(fleet) or ([] if fleet.workers else [Exit(fleet.exit_code)])
-
-
-def next_deadline(fleet: Fleet, now: float) -> float:
-    """When `plan` will have more to say though nothing happens; seconds, monotonic."""
-    times = [_kill_at(fleet, worker) for worker in fleet.workers.values()]
-    if fleet.stop is Stop.NO:
-        times += [slot.retry_at for index, slot in enumerate(fleet.slots) if not fleet.occupants(index)]
-        times.append(_crash_loop_at(fleet, now))
-    elif fleet.refusing:
-        times += [slot.closes_at for slot in fleet.slots if slot.open and slot.closes_at is not None]
-    # A deadline that is over and still stands has been acted on: what is awaited then is an event.
-    return min((time for time in times if time > now), default=NEVER)
-
-
-def backoff(failures: int, limits: Limits, jitter: float) -> float:
-    """Seconds before the successor after so many deaths in a row: 0, 0.5, 1, 2 … cap, each up to a quarter longer."""
-    if failures <= 1:
-        return 0.0
-    return min(limits.backoff_cap, limits.backoff_first * 2.0 ** min(failures - 2, 16)) * (1 + jitter / 4)
+            return _end(fleet, fleet.exit_code)
 
 
 def _plan_service(fleet: Fleet, now: float) -> list[Action]:
-    """One worker of the current generation for each slot; an older one leaves when its successor is ready."""
+    """One worker of the wanted generation for each wanted slot, and no other slots."""
+    if fleet.rollout is not None and fleet.broken:
+        return [AbandonReload(fleet.rollout)]
+    actions = _templates(fleet, now) + _open_slots(fleet, now)
+    slots = [index for index in range(min(fleet.size, len(fleet.slots))) if fleet.slots[index].open]
+    for slot in slots:
+        actions += _settle(fleet, slot, now)
+    actions += _replace(fleet, slots, now)
+    for slot in range(fleet.size, len(fleet.slots)):
+        if fleet.slots[slot].open:
+            actions += _give_up(fleet, slot, slots, now)
+    if (away := _away(fleet)) != fleet.away:
+        actions.append(Steer(away))
+    if _has_taken_over(fleet):
+        actions.append(FinishReload(fleet.wanted))
+    return actions + _dump(fleet, now) + _overdue(fleet, now)
+
+
+def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
+    """End what this slot does not need; fill it if nobody is there."""
     actions: list[Action] = []
-    for index, slot in enumerate(fleet.slots):
-        occupants = fleet.occupants(index)
-        current = [worker for worker in occupants if worker.generation == fleet.generation]
-        if not current and slot.retry_at <= now:
-            actions.append(Spawn(index, fleet.generation))
-        if any(worker.phase is Phase.READY for worker in current):
-            actions += [Terminate(worker.id) for worker in occupants if worker.generation < fleet.generation]
-    return actions + _overdue(fleet, now)
+    occupants = fleet.occupants(slot)
+    fresh = any(worker.phase is Phase.READY and not fleet.is_due(worker) for worker in occupants)
+    for worker in occupants:
+        outdated = worker.phase is Phase.STARTING and worker.generation != fleet.wanted
+        if outdated or (fresh and (worker.phase is Phase.STARTING or fleet.is_due(worker))):
+            actions.append(Leave(worker.id, Why.REPLACED))
+    if len(actions) == len(occupants):
+        actions += _spawn(fleet, slot, now)
+    return actions
 
 
-def _plan_leave(fleet: Fleet, now: float) -> list[Action]:
-    if not fleet.refusing:
+def _spawn(fleet: Fleet, slot: int, now: float) -> list[Action]:
+    if fleet.slots[slot].retry_at > now:
+        return []
+    template = fleet.templates.get(fleet.wanted)
+    if fleet.preload and (template is None or template.phase is not TemplatePhase.READY):
+        return []
+    return [Spawn(slot, fleet.wanted)]
+
+
+def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
+    """Begin to replace workers that are due, in no more slots at once than may be."""
+    ready = {slot: fleet.ready(slot) for slot in slots}
+    starting = {w.slot for w in fleet.workers.values() if w.phase is Phase.STARTING and w.generation == fleet.wanted}
+    waiting = [slot for slot in slots if ready[slot] and slot not in starting and all(map(fleet.is_due, ready[slot]))]
+    start_first = fleet.strategy is Strategy.START_FIRST
+    in_transition = sum(slot in starting and bool(ready[slot]) if start_first else not ready[slot] for slot in slots)
+    at_once = fleet.parallel if fleet.rollout is not None else 1 if fleet.booted else fleet.size
+    actions: list[Action] = []
+    waiting.sort(key=lambda slot: not any(worker.hung_at is not None for worker in ready[slot]))
+    for slot in waiting[: max(0, at_once - in_transition)]:
+        match fleet.strategy:
+            case Strategy.START_FIRST:
+                actions += _spawn(fleet, slot, now)
+            case Strategy.STOP_FIRST:
+                actions += [Leave(worker.id, Why.REPLACED) for worker in ready[slot]]
+    return actions
+
+
+def _open_slots(fleet: Fleet, now: float) -> list[Action]:
+    """One after the other, so that one that cannot be had is not asked for in vain many times."""
+    for slot in range(fleet.size):
+        if slot == len(fleet.slots):
+            return [OpenSlot(slot)]
+        if not fleet.slots[slot].open:
+            return [OpenSlot(slot)] if fleet.slots[slot].retry_at <= now else []
+    return []
+
+
+def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Action]:
+    """Close a slot that is not wanted: when clients are steered away from it and nobody waits there any more."""
+    place = fleet.slots[slot]
+    occupants = fleet.occupants(slot)
+    emptied = place.closes_at is not None or not place.served
+    steered = place.steered_at is not None and place.steered_at + fleet.limits.settle <= now
+    others = any(fleet.ready(other) for other in wanted)
+    actions: list[Action] = []
+    for worker in occupants:
+        starting = worker.phase is Phase.STARTING
+        if (starting and emptied) or (not starting and steered and others):
+            actions.append(Leave(worker.id, Why.SLOT_CLOSES))
+    emptying = [w for w in fleet.workers.values() if w.slot == slot and w.why is Why.SLOT_CLOSES]
+    if not occupants and emptied:
+        actions.append(CloseSlot(slot))
+    elif not occupants and not emptying:
+        actions += _spawn(fleet, slot, now)  # somebody has to serve what waits there
+    return actions
+
+
+def _away(fleet: Fleet) -> frozenset[int]:
+    """The slots that new connections are to be steered away from: they end, or nobody is there at the moment."""
+    serving = {worker.slot for worker in fleet.ready()}
+    away = frozenset(
+        index
+        for index, slot in enumerate(fleet.slots)
+        if slot.open and slot.served and (index >= fleet.size or index not in serving)
+    )
+    return away if serving - away else frozenset()
+
+
+def _has_taken_over(fleet: Fleet) -> bool:
+    return fleet.rollout is not None and all(
+        any(worker.generation == fleet.rollout for worker in fleet.ready(slot))
+        and all(worker.generation == fleet.rollout for worker in fleet.occupants(slot))
+        for slot in range(fleet.size)
+    )
+
+
+def _templates(fleet: Fleet, now: float) -> list[Action]:
+    """One for each generation that workers may have to be forked of."""
+    if not fleet.preload:
+        return []
+    needed = {fleet.generation, fleet.wanted}
+    actions: list[Action] = []
+    for template in fleet.templates.values():
+        ending = template.phase is TemplatePhase.ENDING
+        if not ending and (template.generation not in needed or template_due(fleet, template) <= now):
+            actions.append(RetireTemplate(template.generation))
+    if fleet.template_retry_at <= now:
+        actions += [LoadTemplate(generation) for generation in sorted(needed - set(fleet.templates))]
+    return actions
+
+
+def _dump(fleet: Fleet, now: float) -> list[Action]:
+    """Of the workers whose event loop is blocked, one at a time."""
+    if any(worker.hung_at is not None for worker in fleet.workers.values()):
+        return []
+    hung = [worker for worker in fleet.ready() if beat_due(fleet, worker) <= now]
+    return [Dump(worker.id) for worker in hung[:1]]
+
+
+def _plan_stop(fleet: Fleet, now: float) -> list[Action]:
+    refused = fleet.handed_on or fleet.refusing
+    actions: list[Action] = []
+    if not refused and (refuse_at(fleet) <= now or not fleet.workers):
         return [RefuseConnections()]
-    actions: list[Action] = [
-        Terminate(worker.id) for worker in fleet.workers.values() if worker.phase in (Phase.STARTING, Phase.READY)
-    ]
+    why = Why.REPLACED if fleet.handed_on else Why.STOP
+    actions += [Leave(w.id, why) for w in fleet.workers.values() if w.phase in (Phase.STARTING, Phase.READY)]
+    actions += _retire_templates(fleet)
     occupied = {worker.slot for worker in fleet.workers.values()}
     for index, slot in enumerate(fleet.slots):
-        if slot.open and (index not in occupied or (slot.closes_at is not None and slot.closes_at <= now)):
+        over = fleet.refusing and slot.closes_at is not None and slot.closes_at <= now
+        if slot.open and refused and (index not in occupied or over):
             actions.append(CloseSlot(index))
     actions += _overdue(fleet, now)
-    return actions if fleet.workers or actions else [Exit(fleet.exit_code)]
+    return actions if fleet.workers or fleet.templates or actions else [Exit(fleet.exit_code)]
 
 
 def _overdue(fleet: Fleet, now: float) -> list[Action]:
-    return [Kill(worker.id) for worker in fleet.workers.values() if _kill_at(fleet, worker) <= now]
+    return [Kill(worker.id) for worker in fleet.workers.values() if kill_at(fleet, worker) <= now]
 
 
-def _kill_all(fleet: Fleet) -> list[Action]:
-    return [Kill(worker.id) for worker in fleet.workers.values() if worker.phase is not Phase.KILLED]
+def _end(fleet: Fleet, code: ExitCode) -> list[Action]:
+    """Kill everything, then exit."""
+    actions: list[Action] = [Kill(w.id) for w in fleet.workers.values() if w.phase is not Phase.KILLED]
+    actions += _retire_templates(fleet)
+    return actions if fleet.workers or fleet.templates else [Exit(code)]
 
 
-def _kill_at(fleet: Fleet, worker: Worker) -> float:
-    """One deadline for each worker; its phase says what it means."""
-    limits = fleet.limits
-    match worker.phase:
-        case Phase.STARTING | Phase.READY | Phase.KILLED:
-            return NEVER
-        case Phase.DRAINING:
-            return worker.since + limits.graceful + limits.margin
-        case Phase.CLOSING:
-            return worker.since + limits.lifespan + limits.margin
-
-
-def _become(fleet: Fleet, worker: int, phase: Phase, now: float) -> None:
-    known = fleet.workers.get(worker)
-    order = list(Phase)
-    # What a worker says may cross what it is told: its life only goes forward.
-    if known is not None and order.index(phase) > order.index(known.phase):
-        known.phase, known.since = phase, now
-
-
-def _record_exit(fleet: Fleet, worker: int, code: int, jitter: float, now: float) -> None:
-    gone = fleet.workers.pop(worker, None)
-    if gone is None:
-        return
-    slot = fleet.slots[gone.slot]
-    if gone.phase in (Phase.DRAINING, Phase.CLOSING, Phase.KILLED):
-        overdue = gone.phase is Phase.KILLED or code == ExitCode.DRAIN
-        if overdue and fleet.stop is Stop.GRACEFUL and fleet.exit_code is ExitCode.CLEAN:
-            fleet.exit_code = ExitCode.DRAIN
-    elif fleet.stop is Stop.NO:
-        if gone.phase is Phase.READY and now - gone.since >= fleet.limits.good_life:
-            slot.failures, slot.failing_since = 0, None
-        _record_failure(slot, fleet.limits, now, jitter)
-        if not fleet.booted:
-            fleet.stop, fleet.exit_code = Stop.GRACEFUL, ExitCode.STARTUP
-
-
-def _record_failure(slot: Slot, limits: Limits, now: float, jitter: float) -> None:
-    slot.failures += 1
-    slot.retry_at = now + backoff(slot.failures, limits, jitter)
-    if slot.failing_since is None:
-        slot.failing_since = now
-
-
-def _is_crash_loop(fleet: Fleet, now: float) -> bool:
-    return _crash_loop_at(fleet, now) <= now
-
-
-def _crash_loop_at(fleet: Fleet, now: float) -> float:
-    """When all slots will have been failing for the limit; a worker that lives well ends its slot's failing."""
-    since: list[float] = []
-    if not fleet.limits.crash_loop:
-        return NEVER
-    for index, slot in enumerate(fleet.slots):
-        lives_well = any(
-            worker.phase is Phase.READY and now - worker.since >= fleet.limits.good_life
-            for worker in fleet.occupants(index)
-        )
-        if slot.failing_since is None or lives_well:
-            return NEVER
-        since.append(slot.failing_since)
-    return max(since) + fleet.limits.crash_loop
+def _retire_templates(fleet: Fleet) -> list[Action]:
+    return [RetireTemplate(g) for g, t in fleet.templates.items() if t.phase is not TemplatePhase.ENDING]

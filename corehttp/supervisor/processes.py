@@ -7,33 +7,36 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from corehttp.supervisor.channel import BOOT, Channel
+from corehttp.supervisor.channel import Channel
 
-WORKER_MODULE = "corehttp.worker"
+WORKER = "corehttp.worker_process"
+TEMPLATE = "corehttp.template_process"
 
 
-def spawn(boot: dict[str, object], sockets: Iterable[int], title: str) -> tuple[int, Channel]:
-    """Start a worker in a fresh interpreter, which inherits the sockets and its end of a channel.
+def spawn(module: str, title: str) -> tuple[int, Channel]:
+    """Start `python -m module` in a fresh interpreter, which inherits its end of a channel and nothing else.
 
     Returns its pid and our end. Raises OSError if no process can be had.
     """
     ours, theirs = Channel.pair()
     try:
-        fd = theirs.fileno()
-        keep = [fd, *sockets]
-        # With source and target the same, dup2 only clears the close-on-exec flag (posix_spawn(3)).
-        actions = [(os.POSIX_SPAWN_DUP2, number, number) for number in dict.fromkeys(keep)]
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        argv = [sys.executable, *flags, "-m", WORKER_MODULE, str(fd), title]
+        argv = [sys.executable, *flags, "-m", module, str(theirs.fileno()), title]
         # SIGINT stays blocked until the worker has its own way with it: Ctrl-C goes to the whole foreground group.
-        pid = os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsigmask=[signal.SIGINT])
+        pid = start(argv, _environment(), [theirs.fileno()], blocked=[signal.SIGINT])
     except BaseException:
         ours.close()
         raise
     finally:
         theirs.close()
-    ours.send(BOOT, boot)
     return pid, ours
+
+
+def start(argv: list[str], environment: dict[str, str], fds: Iterable[int], blocked: Iterable[int] = ()) -> int:
+    """Start a program that inherits these descriptors by their numbers; answers its pid, raises OSError."""
+    # With source and target the same, dup2 only clears the close-on-exec flag (posix_spawn(3)).
+    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in dict.fromkeys(fds)]
+    return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=blocked)
 
 
 def terminate(pid: int) -> None:
@@ -42,16 +45,37 @@ def terminate(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+def dump(pid: int) -> None:
+    """Have a worker print the stacks of its threads (see `watchdog.install_dump`)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR2)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped the process (proc(5), /proc/pid/stat)."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    return False
+
+
 def kill(pid: int) -> None:
     """End the process at once."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
-def reap(pids: Iterable[int]) -> list[tuple[int, int]]:
+def adopt_orphans() -> None:
+    """Become the parent of what our children leave behind (prctl(2), PR_SET_CHILD_SUBREAPER); raises OSError."""
+    import ctypes  # here, since only a service with templates needs it
+
+    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def reap(pids: Iterable[int], *, orphans: bool) -> list[tuple[int, int]]:
     """The processes of `pids` that have ended, with their exit codes; minus the signal if one ended them.
 
-    As process 1, which inherits orphans, it reaps those too (a container without an init).
+    `orphans`: reap what others have left to us as well, as process 1 and after `adopt_orphans` must.
     """
     ended: list[tuple[int, int]] = []
     for pid in pids:
@@ -59,7 +83,7 @@ def reap(pids: Iterable[int]) -> list[tuple[int, int]]:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 ended.append((pid, os.waitstatus_to_exitcode(status)))
-    if os.getpid() == 1:
+    if orphans:
         _reap_orphans(set(pids))
     return ended
 

@@ -6,7 +6,10 @@ import socket
 from types import FrameType, TracebackType
 from typing import Self
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
+HANDLED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP),
+    *(signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2),
+)
 
 
 class SignalPipe:

@@ -1,37 +1,157 @@
-"""What outlives a worker: the listening sockets of its place."""
+"""What outlives a worker: the listening sockets of its place, and its inbox."""
 
+import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
-from corehttp import listeners
+from corehttp import inbox, listeners
+from corehttp.asgi import Unchecked
 
 
 @dataclass(slots=True)
 class Slot:
-    """The sockets that the occupant of one place listens on; with a shared port, the same in every slot.
+    """A place for a worker: what its occupant listens on, and through what others pass it connections."""
 
+    sockets: list[socket.socket]  # none: it is closed
+    reader: socket.socket
+    writer: socket.socket
+
+
+class Slots:
+    """All places, by their number.
+
+    With `parting`, each has sockets of its own on the shared port (SO_REUSEPORT), else all have the same ones.
     `inherited` ones belong to who started us as well (systemd, say): they are never made to refuse or shut down, so
     that what comes in after our end waits there for our successor.
     """
 
-    sockets: list[socket.socket]
-    inherited: bool = False
+    def __init__(self, slots: list[Slot], *, parting: bool, inherited: bool, order: Iterable[int] = ()) -> None:
+        self._slots = slots
+        self._parting = parting
+        self._inherited = inherited
+        self._order = list(order)  # the slots that listen, in the kernel's order
 
-    def filenos(self) -> list[int]:
-        """The descriptors that a worker inherits."""
-        return [sock.fileno() for sock in self.sockets]
+    @classmethod
+    def of(cls, sockets: list[list[socket.socket]], *, parting: bool, inherited: bool) -> Self:
+        """New ones."""
+        slots = [Slot(list(own), *inbox.pair()) for own in sockets]
+        return cls(slots, parting=parting, inherited=inherited)
+
+    @classmethod
+    def adopt(cls, estate: dict[str, Unchecked]) -> Self:
+        """Those that another supervisor has described."""
+        made: dict[int, socket.socket] = {}
+
+        def sock(fd: int) -> socket.socket:
+            if fd not in made:
+                os.set_inheritable(fd, False)
+                made[fd] = socket.socket(fileno=fd)
+            return made[fd]
+
+        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate["slots"]]
+        for own in slots[0].sockets:
+            listeners.own_path(own)
+        return cls(slots, parting=estate["parting"], inherited=estate["inherited"], order=estate["order"])
+
+    def describe(self) -> dict[str, Unchecked]:
+        """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers."""
+        return {
+            "slots": [
+                ([sock.fileno() for sock in slot.sockets], slot.reader.fileno(), slot.writer.fileno())
+                for slot in self._slots
+                if slot.sockets
+            ],
+            "parting": self._parting,
+            "inherited": self._inherited,
+            "order": self._order,
+        }
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def urls(self) -> str:
+        """Where clients find the service."""
+        return ", ".join(listeners.url(sock) for sock in self._slots[0].sockets)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all slots have the same sockets."""
+        return not self._parting
+
+    def hand_on(self) -> None:
+        """Another supervisor has the sockets now: from here on we only let go of ours."""
+        self._inherited = True
+
+    def fds(self, slot: int) -> list[int]:
+        """The descriptors of the listening sockets of a slot."""
+        return [sock.fileno() for sock in self._slots[slot].sockets]
+
+    def inbox(self, slot: int) -> int:
+        """The descriptor from which the occupant of a slot takes connections."""
+        return self._slots[slot].reader.fileno()
+
+    def inboxes(self) -> dict[int, int]:
+        """For each slot that is open, the descriptor through which its occupant is passed connections."""
+        return {number: slot.writer.fileno() for number, slot in enumerate(self._slots) if slot.sockets}
+
+    def listen(self, slot: int, backlog: int) -> None:
+        """Let clients in; raises StartupError."""
+        for sock in self._slots[slot].sockets:
+            listeners.listen(sock, backlog)
+        if slot not in self._order:
+            self._order.append(slot)
+
+    def open(self, slot: int) -> None:
+        """Open one that is new or was closed; raises StartupError."""
+        first = next(other.sockets for other in self._slots if other.sockets)
+        own = listeners.bind_beside(first) if self._parting else first
+        if slot == len(self._slots):
+            self._slots.append(Slot(own, *inbox.pair()))
+        else:
+            self._slots[slot].sockets = own
+
+    def steer(self, away: frozenset[int]) -> bool:
+        """Let new connections reach no sockets of these slots, where that can be had; answers whether it can."""
+        if not self._parting or self._inherited:
+            return not away
+        chosen = [position for position, slot in enumerate(self._order) if slot not in away]
+        everywhere = len(chosen) in (0, len(self._order))
+        addresses = next((slot.sockets for slot in self._slots if slot.sockets), [])
+        done = [listeners.steer(sock, None if everywhere else chosen) for sock in addresses]
+        return all(done)
 
     def refuse_new(self) -> None:
         """Let no new connection into the accept queues."""
-        for sock in self.sockets if not self.inherited else ():
-            listeners.refuse_new(sock)
+        for slot in self._slots:
+            for sock in slot.sockets if not self._inherited else ():
+                listeners.refuse_new(sock)
 
-    def close(self, *, last: bool) -> None:
-        """Let go of the sockets; `last` ends them for any worker that still holds them."""
-        if last:
-            for sock in self.sockets:
-                if self.inherited:
+    def close(self, slot: int) -> None:
+        """Let go of a slot's sockets; they end with the last slot that has them. What is in its inbox others get."""
+        closing = self._slots[slot]
+        sockets, closing.sockets = closing.sockets, []
+        others = [other for other in self._slots if other.sockets]
+        if others:
+            inbox.forward(closing.reader, others[0].writer)
+        if not any(other.sockets == sockets for other in others):
+            for sock in sockets:
+                if self._inherited:
                     sock.close()
                 else:
                     listeners.shut(sock)
-        self.sockets = []
+        if slot in self._order:
+            place = self._order.index(slot)
+            last = self._order.pop()
+            if last != slot:
+                self._order[place] = last
+
+    def close_all(self) -> None:
+        """Leave nothing behind."""
+        self.refuse_new()
+        for number, slot in enumerate(self._slots):
+            self.close(number)
+            slot.reader.close()
+            slot.writer.close()

@@ -1,5 +1,7 @@
 """The pipe between supervisor and worker, over real sockets."""
 
+import os
+
 import pytest
 
 from corehttp.supervisor.channel import Channel
@@ -46,3 +48,42 @@ def test_waiting_for_a_message_ends_when_the_other_end_goes() -> None:
     with pytest.raises(EOFError):
         theirs.wait_for_message()
     theirs.close()
+
+
+def test_messages_behind_the_awaited_one_are_not_lost() -> None:
+    ours, theirs = Channel.pair()
+    ours.send("boot", {})
+    ours.send("serve")
+    assert theirs.wait_for_message() == ("boot", {})
+    assert theirs.receive() == ([("serve",)], False)
+    ours.close()
+    theirs.close()
+
+
+def test_descriptors_come_in_the_order_in_which_they_were_sent() -> None:
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    ours.send("boot", {}, fds=[reader])
+    ours.send("inboxes", (0,), fds=[writer, writer])
+    assert theirs.receive()[0] == [("boot", {}), ("inboxes", (0,))]
+    [first] = theirs.take_fds(1)
+    second, third = theirs.take_fds(2)
+    os.write(third, b"through a copy")
+    assert os.read(first, 100) == b"through a copy"
+    assert not os.get_inheritable(first)
+    for fd in (reader, writer, first, second, third):
+        os.close(fd)
+    ours.close()
+    theirs.close()
+
+
+def test_descriptors_that_nobody_took_are_closed_with_the_channel() -> None:
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    ours.send("inboxes", fds=[writer])
+    os.close(writer)
+    assert theirs.receive() == ([("inboxes",)], False)
+    theirs.close()
+    assert os.read(reader, 1) == b"", "somebody still holds the other end"
+    os.close(reader)
+    ours.close()

@@ -1,0 +1,81 @@
+"""The end of a worker's work: connections are passed on or closed, streams told, requests finished, the rest cut."""
+
+import asyncio
+import logging
+import time
+
+from corehttp.acceptor import Acceptor
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.http1 import HTTP1Connection
+
+logger = logging.getLogger("corehttp.error")
+
+NOBODY = 2.0  # seconds after which an idle connection is closed that no other worker takes
+QUIET = 0.2  # seconds that an idle connection is watched for a request already on the wire, before it is closed
+POLL = 0.02  # seconds between two looks at what is still in flight
+CANCEL_GRACE = 0.5  # seconds that cancelled requests get to clean up
+
+
+class Drain:
+    """The end of the work in one worker, which accepts no more, or is about to.
+
+    While `context.hand_over` is set, connections are passed on as soon as they are idle; else they are closed.
+    `stream_grace`: seconds after which responses without an end are told that it has come.
+    """
+
+    def __init__(self, context: WorkerContext, acceptor: Acceptor, stream_grace: float) -> None:
+        self._context = context
+        self._acceptor = acceptor
+        self._tell_at = time.monotonic() + stream_grace
+        self._idle_since: dict[HTTP1Connection, float] = {}
+
+    async def finish(self, deadline: float) -> bool:
+        """Wait until nothing is in flight; False if the deadline (seconds, monotonic) comes first."""
+        context = self._context
+        while context.connections or context.running or not self._acceptor.done:
+            now = time.monotonic()
+            if now >= deadline:
+                return False
+            self._end_idle(now)
+            if now >= self._tell_at:
+                for exchange in tuple(context.running):
+                    exchange.tell()
+            await asyncio.sleep(POLL)
+        return True
+
+    async def cut(self) -> bool:
+        """End what is still in flight, and log each request; answers whether there was an unfinished one."""
+        self._acceptor.close()
+        context = self._context
+        now = time.monotonic()
+        exchanges: set[Exchange] = set(context.running)
+        exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
+        for exchange in exchanges:
+            scope = exchange.scope
+            age = max(0.0, now - exchange.started_at)
+            logger.warning(
+                "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
+            )
+            exchange.cancel()
+        give_up = now + CANCEL_GRACE
+        while context.running and time.monotonic() < give_up:
+            await asyncio.sleep(POLL)
+        for connection in tuple(context.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+        return bool(exchanges)
+
+    def _end_idle(self, now: float) -> None:
+        """Pass on the connections that are idle, or close those that have been so for a moment."""
+        context = self._context
+        idle_since = self._idle_since
+        for connection in tuple(context.connections):
+            if not connection.idle:
+                idle_since.pop(connection, None)
+                continue
+            since = idle_since.setdefault(connection, now)
+            if context.hand_over is not None and connection.pass_on(context.hand_over):
+                del idle_since[connection]
+            elif now - since >= (QUIET if context.hand_over is None else NOBODY):
+                connection.close()

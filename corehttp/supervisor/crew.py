@@ -1,0 +1,104 @@
+"""The worker processes: what the supervisor knows of each, how it talks to them, and what it says about them."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from corehttp.supervisor import channel as messages
+from corehttp.supervisor import processes
+from corehttp.supervisor.channel import Channel, Message
+from corehttp.supervisor.fleet import Why
+from corehttp.supervisor.scoreboard import Scoreboard
+
+logger = logging.getLogger("corehttp.supervisor")
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker process."""
+
+    worker: int
+    slot: int
+    generation: int
+    pid: int
+    channel: Channel
+    row: int  # of the scoreboard
+    serves: bool = False  # it has been told to accept
+    last_words: str = ""  # why it could not start
+
+    def __str__(self) -> str:
+        return f"worker {self.slot + 1} (pid {self.pid})"
+
+
+class Crew:
+    """All of them, by their number in the fleet."""
+
+    def __init__(self, board: Scoreboard) -> None:
+        self._board = board
+        self._members: dict[int, Member] = {}
+        self._oom_kills = processes.oom_kills()
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(tuple(self._members.values()))
+
+    def __getitem__(self, worker: int) -> Member:
+        return self._members[worker]
+
+    def by_pid(self) -> dict[int, Member]:
+        return {member.pid: member for member in self._members.values()}
+
+    def join(self, member: Member, boot: dict[str, object], fds: list[int]) -> None:
+        """A process was started: tell it what to serve. With the message go descriptors (see `worker_process.run`)."""
+        self._members[member.worker] = member
+        member.channel.send(messages.BOOT, {**boot, "slot": member.slot, "row": member.row}, fds=fds)
+
+    def serve(self, member: Member, inboxes: dict[int, int]) -> None:
+        """Its sockets listen: let it accept, and pass connections to others."""
+        member.serves = True
+        self.tell_inboxes(member, inboxes)
+        member.channel.send(messages.SERVE)
+
+    def tell_inboxes(self, member: Member, inboxes: dict[int, int]) -> None:
+        """Give it the way to the others, unless it is still starting: then whatever it gets would end it."""
+        slots = list(inboxes)
+        while member.serves and slots:
+            some, slots = slots[: messages.FDS_AT_ONCE], slots[messages.FDS_AT_ONCE :]
+            member.channel.send(messages.INBOXES, tuple(some), fds=[inboxes[slot] for slot in some])
+
+    def leave(self, member: Member, why: Why) -> None:
+        """Tell it to leave; one that is still starting ends at once."""
+        if member.serves:
+            member.channel.send(messages.LEAVE, why.value)
+        else:
+            processes.terminate(member.pid)
+
+    def receive(self, member: Member) -> tuple[list[Message], bool]:
+        """What it says, and whether that was its last word."""
+        return member.channel.receive()
+
+    def dismiss(self, member: Member) -> None:
+        """It has ended."""
+        del self._members[member.worker]
+        member.channel.close()
+        self._board.release(member.row)
+
+    def in_flight(self, member: Member, now: float) -> str:
+        """The requests that it has, or had when it ended, for a log line."""
+        requests = self._board.row(member.row).in_flight(now)
+        if not requests:
+            return ""
+        shown = [f"{request.method} {request.path} ({request.age:.1f} s)" for request in requests]
+        return ", in flight: " + ", ".join(shown)
+
+    def describe_exit(self, code: int) -> str:
+        """How one ended, in words."""
+        oom = False
+        if code == -signal.SIGKILL:
+            now = processes.oom_kills()
+            oom, self._oom_kills = now > self._oom_kills, now
+        return processes.describe_exit(code, oom)
+
+    def kill_all(self) -> None:
+        for member in self._members.values():
+            processes.kill(member.pid)

@@ -1,0 +1,73 @@
+"""When something is due though nothing happens. Pure; all times in seconds, monotonic."""
+
+from corehttp.supervisor.fleet import Fleet, Phase, Stop, Template, TemplatePhase, Why, Worker
+
+NEVER = float("inf")
+
+
+def next_deadline(fleet: Fleet, now: float) -> float:
+    """When `plan` will have more to say though nothing happens."""
+    times = [kill_at(fleet, worker) for worker in fleet.workers.values()]
+    times += [template_due(fleet, template) for template in fleet.templates.values()]
+    if fleet.stop is Stop.NO:
+        times += [slot.retry_at for slot in fleet.slots]
+        times += [slot.steered_at + fleet.limits.settle for slot in fleet.slots if slot.steered_at is not None]
+        times += [beat_due(fleet, worker) for worker in fleet.ready()]
+        times += [fleet.template_retry_at, crash_loop_at(fleet, now)]
+    elif fleet.refusing:
+        times += [slot.closes_at for slot in fleet.slots if slot.open and slot.closes_at is not None]
+    else:
+        times.append(refuse_at(fleet))
+    # A deadline that is over and still stands has been acted on: what is awaited then is an event.
+    return min((time for time in times if time > now), default=NEVER)
+
+
+def kill_at(fleet: Fleet, worker: Worker) -> float:
+    """One deadline for each worker; its phase says what it means."""
+    limits = fleet.limits
+    match worker.phase:
+        case Phase.STARTING:
+            return worker.since + limits.startup if limits.startup else NEVER
+        case Phase.READY | Phase.KILLED:
+            return NEVER
+        case Phase.DRAINING if worker.hung_at is not None:
+            return worker.since + limits.margin
+        case Phase.DRAINING:
+            delay = limits.shutdown_delay if worker.why is Why.STOP else 0.0
+            return worker.since + delay + limits.graceful + limits.margin
+        case Phase.CLOSING:
+            return worker.since + limits.lifespan + limits.margin
+
+
+def beat_due(fleet: Fleet, worker: Worker) -> float:
+    """When a worker that serves must have shown that its event loop runs."""
+    if not fleet.limits.healthcheck or worker.hung_at is not None:
+        return NEVER
+    return max(worker.beat, worker.since) + fleet.limits.healthcheck
+
+
+def template_due(fleet: Fleet, template: Template) -> float:
+    """When a template must have loaded the application."""
+    if template.phase is not TemplatePhase.LOADING or not fleet.limits.startup:
+        return NEVER
+    return template.since + fleet.limits.startup
+
+
+def refuse_at(fleet: Fleet) -> float:
+    """When a stop begins to refuse new connections; at once if the service never was complete."""
+    return fleet.stop_since + (fleet.limits.shutdown_delay if fleet.booted else 0.0)
+
+
+def crash_loop_at(fleet: Fleet, now: float) -> float:
+    """When all slots will have been failing for the limit; a worker that lives well ends its slot's failing."""
+    since: list[float] = []
+    if not fleet.limits.crash_loop:
+        return NEVER
+    for index, slot in enumerate(fleet.slots):
+        if not slot.open or index >= fleet.size:
+            continue
+        lives_well = any(now - worker.since >= fleet.limits.good_life for worker in fleet.ready(index))
+        if slot.failing_since is None or lives_well:
+            return NEVER
+        since.append(slot.failing_since)
+    return max(since, default=NEVER) + fleet.limits.crash_loop

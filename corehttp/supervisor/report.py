@@ -1,0 +1,124 @@
+"""What the supervisor tells the operator: one line for each thing that matters, with its cause."""
+
+import logging
+import signal
+import time
+
+from corehttp.supervisor.crew import Member
+from corehttp.supervisor.fleet import Fleet, Phase, Stop, Why
+
+logger = logging.getLogger("corehttp.supervisor")
+
+
+class Report:
+    """Says each thing once. It reads the fleet and changes nothing."""
+
+    def __init__(self, fleet: Fleet, urls: str) -> None:
+        self._fleet = fleet
+        self._urls = urls
+        self._started = time.monotonic()
+        self._announced = False
+        self._blamed: set[int] = set()  # generations of which a failure to start has been told in full
+        self._failures: dict[int, str] = {}  # by generation: the first one, in a line
+        self._reload_began = 0.0
+
+    def signal(self, number: int) -> None:
+        fleet = self._fleet
+        stopping = fleet.stop is not Stop.NO
+        match number:
+            case signal.SIGINT if stopping:
+                logger.warning("interrupted again: all workers are killed")
+            case signal.SIGTERM | signal.SIGINT if not stopping:
+                name, limits = signal.Signals(number).name, fleet.limits
+                first = f"serving on for {limits.shutdown_delay:g} s, then " if limits.shutdown_delay else ""
+                logger.info("%s: %sfinishing what is in flight, for at most %g s", name, first, limits.graceful)
+            case signal.SIGHUP if not stopping:
+                self._reload_began = time.monotonic()
+                logger.info("SIGHUP: reloading")
+            case signal.SIGTTIN if not stopping:
+                logger.info("SIGTTIN: from %d to %d workers", fleet.size, fleet.size + 1)
+            case signal.SIGTTOU if not stopping and fleet.size > 1:
+                logger.info("SIGTTOU: from %d to %d workers", fleet.size, fleet.size - 1)
+            case signal.SIGTTOU if not stopping:
+                logger.warning("SIGTTOU: ignored, the last worker stays")
+            case signal.SIGUSR2 if not stopping and not fleet.booted:
+                logger.warning("SIGUSR2: ignored, the workers are not ready yet")
+            case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU | signal.SIGUSR2:
+                logger.warning("%s: ignored during the stop", signal.Signals(number).name)
+            case _:
+                pass
+
+    def ready(self, member: Member) -> None:
+        fleet = self._fleet
+        if fleet.booted and not self._announced:
+            self._announced = True
+            took = (time.monotonic() - self._started) * 1000
+            noun = "worker" if fleet.size == 1 else "workers"
+            every = "" if fleet.size == 1 else "all "
+            logger.info("%s%d %s ready in %.0f ms: %s", every, fleet.size, noun, took, self._urls)
+        elif self._announced:
+            logger.info("%s is ready", member)
+
+    def blame(self, member: Member, message: str, detail: str) -> None:
+        """Say why a worker could not start: in full once for each generation, where all workers fail alike."""
+        self._failures.setdefault(member.generation, f"worker {member.slot + 1} could not start: {message}")
+        member.last_words = message
+        if member.generation not in self._blamed or (self._fleet.booted and self._fleet.rollout is None):
+            self._blamed.add(member.generation)
+            logger.error("%s%s", message, f"\n{detail.rstrip()}" if detail else "")
+
+    def blame_template(self, generation: int, message: str, detail: str) -> None:
+        """Say why the application could not be loaded before the workers are forked."""
+        self._failures.setdefault(generation, message)
+        self._blamed.add(generation)
+        logger.error("%s%s", message, f"\n{detail.rstrip()}" if detail else "")
+
+    def exit(self, member: Member, phase: Phase, how: str, in_flight: str) -> None:
+        fleet = self._fleet
+        if phase in (Phase.DRAINING, Phase.CLOSING, Phase.KILLED) or fleet.stop is not Stop.NO:
+            logger.debug("%s %s", member, how)
+            return
+        before = " before it was ready" if phase is Phase.STARTING else ""
+        self._failures.setdefault(member.generation, f"worker {member.slot + 1} {how}{before}")
+        if fleet.booted and not member.last_words:
+            logger.error("%s %s%s%s", member, how, before, in_flight)
+        elif not fleet.booted and member.generation not in self._blamed:
+            self._blamed.add(member.generation)
+            logger.error("%s %s%s", member, how, before)
+
+    def template_exit(self, generation: int, how: str) -> None:
+        self._failures.setdefault(generation, f"the application's template {how}")
+        logger.debug("the template of generation %d %s", generation, how)
+
+    def leave(self, member: Member, why: Why) -> None:
+        worker = self._fleet.workers[member.worker]
+        if why is Why.REPLACED and worker.retire:
+            logger.info("%s is replaced: %s", member, worker.retire)
+        else:
+            logger.debug("%s leaves: %s", member, why.value)
+
+    def kill(self, member: Member) -> None:
+        worker = self._fleet.workers[member.worker]
+        took = time.monotonic() - worker.since
+        if worker.phase is Phase.STARTING:
+            late = f"was not ready after {took:.0f} s (--timeout-worker-startup)"
+            self._failures.setdefault(member.generation, f"worker {member.slot + 1} {late}")
+            logger.error("%s %s: it is killed", member, late)
+        else:
+            logger.warning("%s is killed while %s, after %.1f s", member, worker.phase.value, took)
+
+    def hang(self, member: Member, in_flight: str) -> None:
+        worker = self._fleet.workers[member.worker]
+        silent = time.monotonic() - max(worker.beat, worker.since)
+        logger.error(
+            "%s: its event loop is blocked for %.1f s (--timeout-worker-healthcheck), it is replaced%s; stacks follow",
+            *(member, silent, in_flight),
+        )
+
+    def reload_abandoned(self, generation: int) -> None:
+        why = self._failures.get(generation, "a worker could not be started")
+        logger.error("the reload has failed, the old workers serve on: %s", why)
+
+    def reload_finished(self, generation: int) -> None:
+        took = time.monotonic() - self._reload_began
+        logger.info("reloaded in %.1f s: all workers are of generation %d", took, generation)

@@ -1,0 +1,179 @@
+"""Counters in shared memory: a row for each worker process, written by it alone, read by anyone."""
+
+import mmap
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+ROWS = 1024  # processes at once; untouched ones take no memory
+_SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
+_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER, _RUNNING = range(0, 72, 8)
+_WORD = struct.Struct("@Q")
+_TIME = struct.Struct("@d")
+# A request: when it began (seconds, monotonic), its method and its path, cut off where there is no more room.
+_CELL = struct.Struct("@d16s136s")
+_CELLS = 256  # offset of the first one, in which the last request that has begun stands
+_CELL_COUNT = (_SIZE - _CELLS) // _CELL.size
+
+
+class State(IntEnum):
+    """What a worker is about, as its siblings see it."""
+
+    STARTING = 0
+    SERVING = 1
+    LEAVING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A request that has not ended."""
+
+    method: str
+    path: str
+    age: float  # seconds
+    running: bool  # it was not waiting for anything
+
+
+class _Number:
+    """One aligned word: a reader never sees half of it."""
+
+    def __init__(self, offset: int, form: struct.Struct = _WORD) -> None:
+        self._offset = offset
+        self._form = form
+
+    def __get__(self, row: "Row", owner: object = None) -> float:
+        number: float = self._form.unpack_from(row.memory, row.start + self._offset)[0]
+        return number
+
+    def __set__(self, row: "Row", value: float) -> None:
+        self._form.pack_into(row.memory, row.start + self._offset, value)
+
+
+class Row:
+    """The figures of one worker."""
+
+    __slots__ = ("_free", "memory", "start")
+
+    state = _Number(_STATE)
+    beat = _Number(_BEAT, _TIME)  # when its event loop ran last; seconds, monotonic
+    connections = _Number(_CONNECTIONS)
+    limit = _Number(_LIMIT)  # of its connections; 0: none
+    requests = _Number(_REQUESTS)  # that have begun
+    handed_over = _Number(_HANDED_OVER)  # connections
+    taken_over = _Number(_TAKEN_OVER)
+
+    def __init__(self, memory: mmap.mmap, start: int) -> None:
+        self.memory = memory
+        self.start = start
+        self._free = list(range(1, _CELL_COUNT))
+
+    @property
+    def slot(self) -> int:
+        """Whose place it is in; -1: nobody's row."""
+        number: int = _WORD.unpack_from(self.memory, self.start + _SLOT)[0]
+        return number - 1
+
+    def begin(self, now: float, method: bytes, path: bytes) -> None:
+        """A request begins to run."""
+        _CELL.pack_into(self.memory, self.start + _CELLS, now, method, path)
+        _WORD.pack_into(self.memory, self.start + _RUNNING, 1)
+
+    def pause(self) -> None:
+        """It runs no more: it has ended, or waits and is in the table."""
+        _WORD.pack_into(self.memory, self.start + _RUNNING, 0)
+
+    def enter(self, now: float, method: bytes, path: bytes) -> int:
+        """A request waits: note it in the table. Answers its place there, 0 if there is none left."""
+        if not self._free:
+            return 0
+        cell = self._free.pop()
+        _CELL.pack_into(self.memory, self._cell(cell), now, method, path)
+        return cell
+
+    def leave(self, cell: int) -> None:
+        """The request in this place has ended."""
+        if cell:
+            _TIME.pack_into(self.memory, self._cell(cell), 0.0)
+            self._free.append(cell)
+
+    def in_flight(self, now: float) -> list[InFlight]:
+        """The requests that have not ended: the one that runs, and those that wait, the oldest first."""
+        found: list[InFlight] = []
+        running = _WORD.unpack_from(self.memory, self.start + _RUNNING)[0] == 1
+        for cell in range(_CELL_COUNT):
+            began, method, path = _CELL.unpack_from(self.memory, self._cell(cell))
+            if began and (cell or running):
+                found.append(InFlight(_text(method), _text(path), max(0.0, now - began), running=not cell))
+        return sorted(found, key=lambda request: (not request.running, -request.age))
+
+    def _cell(self, number: int) -> int:
+        return self.start + _CELLS + number * _CELL.size
+
+
+class Scoreboard:
+    """All rows. The supervisor gives them out; `adopt` is for workers."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._memory = mmap.mmap(fd, ROWS * _SIZE)
+        self._taken: set[int] = set()
+
+    @classmethod
+    def create(cls) -> "Scoreboard":
+        """A new one. Raises OSError."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("corehttp-scoreboard", os.MFD_CLOEXEC)
+        else:
+            fd, path = tempfile.mkstemp()
+            os.unlink(path)
+        os.ftruncate(fd, ROWS * _SIZE)
+        return cls(fd)
+
+    @classmethod
+    def adopt(cls, fd: int) -> "Scoreboard":
+        """The one that was inherited as `fd`."""
+        return cls(fd)
+
+    def claim(self, slot: int) -> int:
+        """A row for a new worker, cleared; raises OSError if there are as many processes as rows."""
+        number = next((number for number in range(ROWS) if number not in self._taken), None)
+        if number is None:
+            raise OSError(f"there are {ROWS} worker processes already")
+        self._taken.add(number)
+        self._memory[number * _SIZE : (number + 1) * _SIZE] = bytes(_SIZE)
+        _WORD.pack_into(self._memory, number * _SIZE + _SLOT, slot + 1)
+        return number
+
+    def release(self, number: int) -> None:
+        """Its worker has ended."""
+        _WORD.pack_into(self._memory, number * _SIZE + _SLOT, 0)
+        self._taken.discard(number)
+
+    def row(self, number: int) -> Row:
+        return Row(self._memory, number * _SIZE)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of all workers. They are given out from the first on, so that few have to be looked at."""
+        gap = 0
+        for number in range(ROWS):
+            row = self.row(number)
+            if row.slot >= 0:
+                gap = 0
+                yield row
+            elif (gap := gap + 1) > 16:
+                return
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self.fd)
+
+
+def _text(raw: bytes) -> str:
+    """As a log line can show it."""
+    text = raw.rstrip(b"\0").decode("latin-1")
+    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+    return f"{shown}..." if len(raw.rstrip(b"\0")) == len(raw) else shown

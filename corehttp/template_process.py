@@ -1,0 +1,150 @@
+"""The process that loads the application once, for `--preload`, and forks workers that share its memory."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+from corehttp import worker_process
+from corehttp.app import load
+from corehttp.asgi import ASGIApp
+from corehttp.config import Config
+from corehttp.errors import ExitCode, StartupError
+from corehttp.logs import set_up
+from corehttp.supervisor import channel as messages
+from corehttp.supervisor.channel import Channel
+from corehttp.worker import loop_factory, parser_factory
+
+logger = logging.getLogger("corehttp.error")
+
+
+def main(channel_fd: int) -> int:
+    """Load the application, then fork a worker whenever the supervisor wants one; returns the exit code."""
+    worker_process.heed_signals()
+    channel = Channel.adopt(channel_fd)
+    try:
+        kind, boot = channel.wait_for_message()
+    except (EOFError, OSError):
+        return ExitCode.STARTUP
+    assert kind == messages.BOOT
+    assert isinstance(boot, dict)
+    channel.die_with_other_end()
+    sys.path[:] = boot["path"]
+    config = Config(**boot["config"])
+    set_up(config.log_level, config.log_format, "template")
+    before = set(os.listdir("/proc/self/fd"))
+    try:
+        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
+        # What each worker needs as well.
+        parser_factory(config.http)
+        loop_factory(config.loop)
+        check(strict=config.preload_strict, before=before)
+    except StartupError as error:
+        channel.send(messages.FAILED, str(error), error.detail)
+        return ExitCode.STARTUP
+    # What is there now stays: were the collector to look at it, it would write to it, and each worker get a copy
+    # (gc.freeze in the library reference).
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGIO, lambda signum, frame: None)
+    channel.send(messages.READY)
+    while True:
+        try:
+            kind, *_ = channel.wait_for_message()
+        except (EOFError, OSError):
+            return ExitCode.CLEAN
+        assert kind == messages.FORK
+        [fd] = channel.take_fds(1)
+        if _fork(channel):
+            os.close(fd)
+            continue
+        channel.close()
+        return _be_a_worker(fd, app)
+
+
+def check(*, strict: bool, before: set[str]) -> None:
+    """Warn of what a fork breaks in the workers; with `strict` raise StartupError instead.
+
+    Threads do not exist in them, connections and event loops would be shared by all of them. `before`: the descriptors
+    that were open before the application was loaded.
+    """
+    found = [*_threads(), *_event_loops(), *_connections(before)]
+    if not found:
+        return
+    text = f"after the application was loaded there is {'; '.join(found)}: make it in the lifespan start-up instead"
+    if strict:
+        raise StartupError(f"preload: {text}")
+    logger.warning("preload: %s, or the workers will not have it or will share it", text)
+
+
+def _threads() -> Iterator[str]:
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            yield f"the thread {thread.name!r}"
+
+
+def _event_loops() -> Iterator[str]:
+    for thing in gc.get_objects():
+        if isinstance(thing, asyncio.AbstractEventLoop) and not thing.is_closed():
+            yield f"the event loop {thing!r}"
+
+
+def _connections(before: set[str]) -> Iterator[str]:
+    """Sockets that do not listen; those that do are safe to share (proc(5), /proc/self/fd)."""
+    for name in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
+        try:
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            sock = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with sock:
+            if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                yield f"the socket {_name(sock)}"
+
+
+def _name(sock: socket.socket) -> str:
+    try:
+        return f"connected to {sock.getpeername()!r}"
+    except OSError:
+        return f"of family {sock.family.name}"
+
+
+def _fork(channel: Channel) -> bool:
+    """Fork a worker that is the supervisor's child, not ours; answers whether this is still the template.
+
+    A process in between forks and ends, so that the kernel gives the worker to the supervisor.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return True
+    worker = os.fork()
+    if worker:
+        channel.send(messages.FORKED, worker)
+        os._exit(0)
+    return False
+
+
+def _be_a_worker(fd: int, app: ASGIApp) -> int:
+    worker_process.heed_signals()
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    channel = Channel.adopt(fd)
+    try:
+        _, boot = channel.wait_for_message()
+    except (EOFError, OSError):
+        return ExitCode.STARTUP
+    assert isinstance(boot, dict)
+    channel.die_with_other_end()
+    return worker_process.run(channel, boot, app)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

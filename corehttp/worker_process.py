@@ -1,0 +1,139 @@
+"""A worker process: what the supervisor starts, with one end of a channel."""
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+
+from corehttp.app import load
+from corehttp.asgi import ASGIApp, Unchecked
+from corehttp.config import Config
+from corehttp.errors import ExitCode, StartupError
+from corehttp.logs import set_up
+from corehttp.siblings import Siblings
+from corehttp.supervisor import channel as messages
+from corehttp.supervisor.channel import Channel
+from corehttp.supervisor.fleet import Why
+from corehttp.supervisor.scoreboard import Scoreboard
+from corehttp.worker import Worker, loop_factory
+
+logger = logging.getLogger("corehttp.error")
+
+EXIT_GRACE = 0.5  # seconds between the end of the service and that of the process
+
+
+def main(channel_fd: int) -> int:
+    """A worker process that was started by itself; returns the exit code."""
+    heed_signals()
+    channel = Channel.adopt(channel_fd)
+    try:
+        kind, boot = channel.wait_for_message()
+    except (EOFError, OSError):
+        return ExitCode.STARTUP
+    assert kind == messages.BOOT
+    assert isinstance(boot, dict)
+    channel.die_with_other_end()
+    sys.path[:] = boot["path"]
+    return run(channel, boot, None)
+
+
+def heed_signals() -> None:
+    """Let SIGTERM end this process; Ctrl-C and a hang-up of the terminal reach the whole group, but are not for us."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Not SIG_IGN: that would be inherited by the programs that the application starts.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda signum, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+
+
+def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> int:
+    """Serve as the boot message says until told to leave; returns the exit code.
+
+    `app` is the application, unless it is still to be loaded. With the message come descriptors: those of the
+    listening sockets, the worker's inbox, and the scoreboard.
+    """
+    config = Config(**boot["config"])
+    who = f"worker {boot['slot'] + 1}"
+    set_up(config.log_level, config.log_format, who)
+    os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
+    sockets = [socket.socket(fileno=fd) for fd in channel.take_fds(boot["sockets"])]
+    inbox, board = channel.take_fds(2)
+    siblings = Siblings(
+        Scoreboard.adopt(board),
+        boot["row"],
+        boot["slot"],
+        socket.socket(fileno=inbox),
+        limit=config.limit_connections,
+        share_sockets=boot["shared"],
+    )
+    try:
+        if app is None:
+            app = load(config.app, factory=config.factory, app_dir=config.app_dir)
+        worker = Worker(app, config, sockets, who, siblings)
+        with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+            return runner.run(_serve(worker, channel, siblings, config))
+    except StartupError as error:
+        channel.send(messages.FAILED, str(error), error.detail)
+        return ExitCode.STARTUP
+
+
+async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: Config) -> ExitCode:
+    loop = asyncio.get_running_loop()
+    departure: asyncio.Future[Why] = loop.create_future()
+
+    def leave(why: Why) -> None:
+        if not departure.done():
+            departure.set_result(why)
+
+    def on_channel() -> None:
+        received, gone = channel.receive()
+        for kind, *details in received:
+            match kind:
+                case messages.SERVE:
+                    worker.accept()
+                case messages.LEAVE:
+                    leave(Why(details[0]))
+                case messages.INBOXES:
+                    [slots] = details
+                    assert isinstance(slots, tuple)
+                    siblings.meet(slots, channel.take_fds(len(slots)))
+                case _:
+                    raise AssertionError(f"unknown message {kind!r}")
+        if gone:
+            logger.warning("the supervisor is gone: finishing what is in flight")
+            loop.remove_reader(channel.fileno())
+            leave(Why.STOP)
+
+    await worker.prepare()
+    # Until here SIGTERM ends the process at once, as it should: nothing is in flight. From now on it means that only
+    # this worker is to leave: the supervisor has another way to say what it wants.
+    loop.add_signal_handler(signal.SIGTERM, leave, Why.REPLACED)
+    channel.outlive_other_end(
+        config.shutdown_delay + config.timeout_graceful_shutdown + config.timeout_lifespan_shutdown + 1
+    )
+    loop.add_reader(channel.fileno(), on_channel)
+    channel.send(messages.READY)
+    why = await departure
+    code = await worker.stop(
+        why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
+    )
+    end_within(EXIT_GRACE, code)
+    return code
+
+
+def end_within(seconds: float, code: int) -> None:
+    """End the process with `code` in so many seconds, if it has not ended by itself.
+
+    A thread of the application that never returns would otherwise keep the interpreter from exiting.
+    """
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
