@@ -46,6 +46,10 @@ class Siblings:
                 before.close()
             self._writers[slot] = socket.socket(fileno=fd)
 
+    def beat(self, now: float) -> None:
+        """Our event loop runs."""
+        self.row.beat = now
+
     def serving(self) -> None:
         """From now on we can be given connections."""
         self.row.beat = time.monotonic()

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
 
@@ -41,12 +43,14 @@ class Worker:
         sockets: list[socket.socket],
         who: str = "worker 1",
         siblings: Siblings | None = None,
+        on_retire: Callable[[str], object] | None = None,
     ) -> None:
         self._app = app
         self._config = config
         self._sockets = sockets
         self._who = who
         self._siblings = siblings
+        self._on_retire = on_retire  # called with the cause when the worker should be replaced
         self._access: AccessLog | None = None
 
     async def start(self) -> None:
@@ -70,7 +74,7 @@ class Worker:
         self._acceptor = acceptor = Acceptor(
             loop,
             self._sockets,
-            functools.partial(HTTP1Connection, context),
+            functools.partial(_connect, context),
             context.connections,
             config.limit_connections,
             None if siblings is None else siblings.inbox,
@@ -91,6 +95,10 @@ class Worker:
         if self._siblings is not None:
             self._siblings.serving()
             clock.each_tick(self._even_out)
+        if self._on_retire is not None:
+            self._born = time.monotonic()
+            self._retirement = retirement(self._config)
+            clock.each_tick(self._look_at_age)
         clock.start(asyncio.get_running_loop())
         self._acceptor.start()
 
@@ -141,6 +149,7 @@ class Worker:
             root_path=config.root_path,
             access=self._access,
             cancel_on_disconnect=config.cancel_on_disconnect,
+            ledger=None if self._siblings is None else self._siblings.row,
         )
         if config.limit_concurrency:
             context.admission = Admission(
@@ -194,6 +203,12 @@ class Worker:
             if surplus <= 0:
                 return
 
+    def _look_at_age(self, now: float) -> None:
+        memory = rss() if self._config.worker_max_rss else 0
+        cause = self._retirement.cause(self._context.begun, time.monotonic() - self._born, memory)
+        if cause is not None and self._on_retire is not None:
+            self._on_retire(cause)
+
     def _expire(self, now: float) -> None:
         for connection in [c for c in self._context.connections if c.deadline <= now]:
             connection.expire()
@@ -205,6 +220,26 @@ class Worker:
         self._context.clock.stop()
         if self._access is not None:
             self._access.close()
+
+
+def _connect(context: WorkerContext, keep_until: float | None = None) -> HTTP1Connection:
+    """The protocol of a new connection, or of one that another worker has passed on."""
+    if keep_until is not None and context.ledger is not None:
+        context.ledger.taken_over += 1
+        logger.debug("a connection was taken over")
+    return HTTP1Connection(context, keep_until)
+
+
+def retirement(config: Config) -> Retirement:
+    """When the options want a worker to be replaced."""
+    return Retirement(
+        max_requests=config.limit_max_requests,
+        max_requests_jitter=config.limit_max_requests_jitter,
+        max_age=config.worker_max_age,
+        max_age_jitter=config.worker_max_age_jitter,
+        max_rss=config.worker_max_rss,
+        chance=random.Random(),
+    )
 
 
 def limits(config: Config) -> Limits:

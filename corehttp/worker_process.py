@@ -14,11 +14,13 @@ from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.logs import set_up
+from corehttp.retirement import check_rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor import channel as messages
 from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
+from corehttp.watchdog import Watchdog, install_dump
 from corehttp.worker import Worker, loop_factory
 
 logger = logging.getLogger("corehttp.error")
@@ -73,7 +75,11 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
     try:
         if app is None:
             app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        worker = Worker(app, config, sockets, who, siblings)
+        if config.worker_max_rss:
+            check_rss()
+        retires = config.limit_max_requests or config.worker_max_age or config.worker_max_rss
+        on_retire = functools.partial(channel.send, messages.RETIRE) if retires else None
+        worker = Worker(app, config, sockets, who, siblings, on_retire)
         with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
             return runner.run(_serve(worker, channel, siblings, config))
     except StartupError as error:
@@ -112,6 +118,9 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     # Until here SIGTERM ends the process at once, as it should: nothing is in flight. From now on it means that only
     # this worker is to leave: the supervisor has another way to say what it wants.
     loop.add_signal_handler(signal.SIGTERM, leave, Why.REPLACED)
+    install_dump()
+    watchdog = Watchdog(loop, siblings.beat, config.blocked_warn)
+    watchdog.start()
     channel.outlive_other_end(
         config.shutdown_delay + config.timeout_graceful_shutdown + config.timeout_lifespan_shutdown + 1
     )
@@ -121,6 +130,7 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     code = await worker.stop(
         why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
     )
+    watchdog.stop()
     end_within(EXIT_GRACE, code)
     return code
 

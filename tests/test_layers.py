@@ -47,6 +47,7 @@ LAYERS = (
         "protocols.http1_writing",
         "protocols.parser_h11",
         "protocols.parser_httptools",
+        "retirement",
         "siblings",
         "supervisor.channel",
         "supervisor.crew",
@@ -59,6 +60,7 @@ LAYERS = (
         "supervisor.slots",
         "supervisor.templates",
         "supervisor.upgrade",
+        "watchdog",
     },
     # 4: assembly; "" is the package itself
     {"worker", "worker_process", "template_process", "embed", "server", "cli", "", "__main__"},

@@ -45,6 +45,31 @@ class AccessSink(Protocol):
         ...
 
 
+class Ledger(Protocol):
+    """Where it is noted what this worker is about, for others to see even if it dies."""
+
+    connections: float  # that are open
+    taken_over: float  # connections that other workers have passed on
+
+    @property
+    def begin(self) -> Callable[[float, bytes, bytes], None]:
+        """A request begins to run: the time, its method and path."""
+        ...
+
+    @property
+    def pause(self) -> Callable[[], None]:
+        """It runs no more: it has ended, or waits."""
+        ...
+
+    def enter(self, now: float, method: bytes, path: bytes) -> int:
+        """A request waits; answers its place in the ledger."""
+        ...
+
+    def leave(self, place: int) -> None:
+        """The request in this place has ended."""
+        ...
+
+
 class WorkerContext:
     """One worker's application, loop, settings and live connections. Everything here is read per request."""
 
@@ -52,6 +77,7 @@ class WorkerContext:
         "access",
         "admission",
         "app",
+        "begun",
         "cancel_on_disconnect",
         "clock",
         "connections",
@@ -59,6 +85,7 @@ class WorkerContext:
         "extensions",
         "hand_over",
         "keep_alive",
+        "ledger",
         "limits",
         "loop",
         "make_parser",
@@ -83,6 +110,7 @@ class WorkerContext:
         root_path: str = "",
         access: AccessSink | None = None,
         cancel_on_disconnect: bool = False,
+        ledger: Ledger | None = None,
     ) -> None:
         self.app = app
         self.loop = loop
@@ -117,15 +145,25 @@ class WorkerContext:
         self.access = access  # None: no access log
         self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
+        self.begun = 0  # requests
+        self.ledger = ledger  # None: nobody looks
         self.draining = False  # every response ends its connection
         self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
         self.connections: set[HTTP1Connection] = set()
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
 
+    def note(self, exchange: Exchange) -> None:
+        """An exchange has not ended at once: whoever looks is to see it."""
+        if self.ledger is not None:
+            scope = exchange.scope
+            exchange.place = self.ledger.enter(self.clock.now, scope["method"].encode(), scope["raw_path"])
+
     def ended(self, exchange: Exchange) -> None:
         """An exchange that ran for a while has ended."""
         self.running.discard(exchange)
+        if self.ledger is not None:
+            self.ledger.leave(exchange.place)
         if self.admission is not None:
             self.admission.release()
 

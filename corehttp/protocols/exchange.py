@@ -54,6 +54,11 @@ class Keeper(Protocol):
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
     running: "set[Exchange]"
+    ledger: object | None  # None: nobody looks
+
+    def note(self, exchange: "Exchange") -> None:
+        """An exchange has not ended at once: whoever looks is to see it."""
+        ...
 
     def ended(self, exchange: "Exchange") -> None:
         """An exchange that was kept has ended."""
@@ -101,6 +106,7 @@ class Exchange:
         "intake",
         "persistent",
         "phase",
+        "place",
         "plain",
         "scope",
         "sent",
@@ -113,6 +119,7 @@ class Exchange:
 
     started_at: float  # seconds, monotonic
     target: str  # as it came, for the access log
+    place: int  # in the ledger, once it is kept
 
     def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, keeper: Keeper) -> None:
         self.scope = scope
@@ -144,7 +151,10 @@ class Exchange:
     def keep(self, task: asyncio.Task[None]) -> None:
         """The task that runs this exchange has not ended at once: it is kept alive and counted until it has."""
         self._task = task
-        self._keeper.running.add(self)
+        keeper = self._keeper
+        keeper.running.add(self)
+        if keeper.ledger is not None:
+            keeper.note(self)
 
     def feed(self, piece: bytes) -> bool:
         """A piece of the request's body; returns whether it is kept for the application."""

@@ -77,6 +77,8 @@ class HTTP1Connection(ResponseWriting):
         self._server = (own[0], own[1]) if isinstance(own, tuple) else (own, None) if own else None
         self.deadline = self._keep_until
         context.connections.add(self)
+        if context.ledger is not None:
+            context.ledger.connections = len(context.connections)
 
     def eof_received(self) -> bool:
         """The client ended its side. What it has asked for is still answered: it may have closed only one half."""
@@ -99,6 +101,8 @@ class HTTP1Connection(ResponseWriting):
         self._stage = _CLOSED
         context = self._context
         context.connections.discard(self)
+        if context.ledger is not None:
+            context.ledger.connections = len(context.connections)
         if context.on_release is not None:
             context.on_release()
         current = self._current
@@ -221,9 +225,19 @@ class HTTP1Connection(ResponseWriting):
             self.deadline = self._request_due = context.clock.now + context.request_timeout
             if self._reading is not _IDLE:
                 self._set_deadline()
-            task = context.start_task(exchange.run())
-            if not exchange.ended:
-                exchange.keep(task)
+            context.begun += 1
+            ledger = context.ledger
+            if ledger is None:
+                task = context.start_task(exchange.run())
+                if not exchange.ended:
+                    exchange.keep(task)
+            else:
+                scope = exchange.scope
+                ledger.begin(context.clock.now, scope["method"].encode(), scope["raw_path"])
+                task = context.start_task(exchange.run())
+                if not exchange.ended:
+                    exchange.keep(task)
+                ledger.pause()
         self._advancing = False
         if queue or self._held or self._paused:
             self._pace()

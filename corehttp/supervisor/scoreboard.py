@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 ROWS = 1024  # processes at once; untouched ones take no memory
 _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
-_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER, _RUNNING = range(0, 72, 8)
+_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
-# A request: when it began (seconds, monotonic), its method and its path, cut off where there is no more room.
+# A request: when it began (seconds, monotonic; 0: there is none), its method and its path, cut off where there is no more room.
 _CELL = struct.Struct("@d16s136s")
 _CELLS = 256  # offset of the first one, in which the last request that has begun stands
 _CELL_COUNT = (_SIZE - _CELLS) // _CELL.size
@@ -56,7 +57,7 @@ class _Number:
 class Row:
     """The figures of one worker."""
 
-    __slots__ = ("_free", "memory", "start")
+    __slots__ = ("_free", "begin", "memory", "pause", "start")
 
     state = _Number(_STATE)
     beat = _Number(_BEAT, _TIME)  # when its event loop ran last; seconds, monotonic
@@ -70,21 +71,16 @@ class Row:
         self.memory = memory
         self.start = start
         self._free = list(range(1, _CELL_COUNT))
+        # A request begins to run: begin(now, method, path); it runs no more, for it has ended or waits: pause().
+        # Without a frame of Python's, since every request pays for it.
+        self.begin = partial(_CELL.pack_into, memory, self._cell(0))
+        self.pause = partial(_TIME.pack_into, memory, self._cell(0), 0.0)
 
     @property
     def slot(self) -> int:
         """Whose place it is in; -1: nobody's row."""
         number: int = _WORD.unpack_from(self.memory, self.start + _SLOT)[0]
         return number - 1
-
-    def begin(self, now: float, method: bytes, path: bytes) -> None:
-        """A request begins to run."""
-        _CELL.pack_into(self.memory, self.start + _CELLS, now, method, path)
-        _WORD.pack_into(self.memory, self.start + _RUNNING, 1)
-
-    def pause(self) -> None:
-        """It runs no more: it has ended, or waits and is in the table."""
-        _WORD.pack_into(self.memory, self.start + _RUNNING, 0)
 
     def enter(self, now: float, method: bytes, path: bytes) -> int:
         """A request waits: note it in the table. Answers its place there, 0 if there is none left."""
@@ -103,10 +99,9 @@ class Row:
     def in_flight(self, now: float) -> list[InFlight]:
         """The requests that have not ended: the one that runs, and those that wait, the oldest first."""
         found: list[InFlight] = []
-        running = _WORD.unpack_from(self.memory, self.start + _RUNNING)[0] == 1
         for cell in range(_CELL_COUNT):
             began, method, path = _CELL.unpack_from(self.memory, self._cell(cell))
-            if began and (cell or running):
+            if began:
                 found.append(InFlight(_text(method), _text(path), max(0.0, now - began), running=not cell))
         return sorted(found, key=lambda request: (not request.running, -request.age))
 

@@ -74,6 +74,11 @@ class FakeKeeper:
         self.start_task = task_starter(self.loop)
         self.running: set[Exchange] = set()
         self.faults: list[BaseException | str] = []
+        self.noted: list[Exchange] = []
+        self.ledger: object | None = None
+
+    def note(self, exchange: Exchange) -> None:
+        self.noted.append(exchange)
 
     def ended(self, exchange: Exchange) -> None:
         self.running.discard(exchange)
