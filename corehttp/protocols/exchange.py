@@ -54,7 +54,11 @@ class Keeper(Protocol):
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
     running: "set[Exchange]"
-    ledger: object | None  # None: nobody looks
+
+    @property
+    def ledger(self) -> object | None:
+        """None: nobody looks."""
+        ...
 
     def note(self, exchange: "Exchange") -> None:
         """An exchange has not ended at once: whoever looks is to see it."""

@@ -15,7 +15,7 @@ _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
 _SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
-# A request: when it began (seconds, monotonic; 0: there is none), its method and its path, cut off where there is no more room.
+# A request: when it began (seconds, monotonic; 0: there is none), its method and its path, as far as there is room.
 _CELL = struct.Struct("@d16s136s")
 _CELLS = 256  # offset of the first one, in which the last request that has begun stands
 _CELL_COUNT = (_SIZE - _CELLS) // _CELL.size
