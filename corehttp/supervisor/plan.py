@@ -71,9 +71,16 @@ def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
         outdated = worker.phase is Phase.STARTING and worker.generation != fleet.wanted
         if outdated or (fresh and (worker.phase is Phase.STARTING or fleet.is_due(worker))):
             actions.append(Leave(worker.id, Why.REPLACED))
-    if len(actions) == len(occupants):
+    if len(actions) == len(occupants) and not _has_to_wait(fleet, slot):
         actions += _spawn(fleet, slot, now)
     return actions
+
+
+def _has_to_wait(fleet: Fleet, slot: int) -> bool:
+    """Whether the one before still takes the memory that its successor needs."""
+    return fleet.strategy is Strategy.STOP_FIRST and any(
+        worker.slot == slot and worker.why is Why.REPLACED for worker in fleet.workers.values()
+    )
 
 
 def _spawn(fleet: Fleet, slot: int, now: float) -> list[Action]:

@@ -3,6 +3,7 @@
 import pytest
 
 from corehttp.errors import ExitCode
+from corehttp.supervisor.deadlines import NEVER, next_deadline
 from corehttp.supervisor.fleet import (
     BecameReady,
     CloseSlot,
@@ -13,24 +14,30 @@ from corehttp.supervisor.fleet import (
     Fleet,
     ForceRequested,
     Kill,
+    Leave,
     Limits,
     Phase,
     RefuseConnections,
     Refusing,
+    ReloadRequested,
     SlotClosed,
     Spawn,
     Spawned,
     SpawnFailed,
+    Steer,
     Stop,
     StoppedAccepting,
     StopRequested,
-    Terminate,
     Told,
     WasKilled,
+    Why,
 )
-from corehttp.supervisor.plan import NEVER, backoff, next_deadline, observe, plan
+from corehttp.supervisor.plan import plan
+from corehttp.supervisor.record import backoff, observe
 
-LIMITS = Limits(graceful=30.0, lifespan=10.0, margin=1.0)
+LIMITS = Limits(graceful=30.0, lifespan=10.0, startup=0.0, healthcheck=0.0, margin=1.0)
+AWAY = Steer(frozenset({0}))  # new clients do without the first worker for the moment
+STOP, REPLACED = Why.STOP, Why.REPLACED
 
 
 def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
@@ -70,15 +77,15 @@ def test_a_worker_that_starts_is_waited_for_without_a_limit() -> None:
 def test_a_dead_worker_is_replaced_at_once() -> None:
     fleet = serving()
     tell(fleet, Exited(1, -9, 0.5), now=5.0)
-    assert plan(fleet, 5.0) == [Spawn(0, 1)]
+    assert plan(fleet, 5.0) == [Spawn(0, 1), AWAY]
 
 
 def test_the_second_death_in_a_row_waits_and_the_deadline_says_how_long() -> None:
     fleet = serving()
     tell(fleet, Exited(1, 1, 0.0), Spawned(3, 0, 1), BecameReady(3), Exited(3, 1, 0.0), now=5.0)
-    assert plan(fleet, 5.0) == []
+    assert plan(fleet, 5.0) == [AWAY]
     assert next_deadline(fleet, 5.0) == 5.5
-    assert plan(fleet, 5.5) == [Spawn(0, 1)]
+    assert plan(fleet, 5.5) == [Spawn(0, 1), AWAY]
 
 
 def test_a_good_life_makes_the_next_death_the_first_again() -> None:
@@ -89,7 +96,7 @@ def test_a_good_life_makes_the_next_death_the_first_again() -> None:
     assert fleet.slots[0].failures == 3
     tell(fleet, Exited(5, 1, 0.0), now=31.0)
     assert fleet.slots[0].failures == 1
-    assert plan(fleet, 31.0) == [Spawn(0, 1)]
+    assert plan(fleet, 31.0) == [Spawn(0, 1), AWAY]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +109,9 @@ def test_backoff_doubles_up_to_its_cap(failures: int, seconds: float) -> None:
 
 def test_a_process_that_cannot_be_had_is_tried_again_with_backoff() -> None:
     fleet = serving()
-    tell(fleet, Exited(1, 1, 0.0), SpawnFailed(0, 0.0), now=1.0)
-    assert plan(fleet, 1.0) == []
-    assert plan(fleet, 1.5) == [Spawn(0, 1)]
+    tell(fleet, Exited(1, 1, 0.0), SpawnFailed(0, 1, 0.0), now=1.0)
+    assert plan(fleet, 1.0) == [AWAY]
+    assert plan(fleet, 1.5) == [Spawn(0, 1), AWAY]
 
 
 def test_a_failure_at_the_first_boot_stops_everything_with_exit_code_3() -> None:
@@ -112,8 +119,8 @@ def test_a_failure_at_the_first_boot_stops_everything_with_exit_code_3() -> None
     tell(fleet, Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(2), Exited(1, 3, 0.0))
     assert plan(fleet, 0.0) == [RefuseConnections()]
     tell(fleet, Refusing())
-    assert plan(fleet, 0.0) == [Terminate(2), CloseSlot(0)]
-    tell(fleet, Told(2), SlotClosed(0), Drained(2), Exited(2, 0, 0.0))
+    assert plan(fleet, 0.0) == [Leave(2, STOP), CloseSlot(0)]
+    tell(fleet, Told(2, STOP), SlotClosed(0), Drained(2), Exited(2, 0, 0.0))
     assert plan(fleet, 0.0) == [CloseSlot(1)]
     tell(fleet, SlotClosed(1))
     assert plan(fleet, 0.0) == [Exit(ExitCode.STARTUP)]
@@ -124,18 +131,18 @@ def test_a_stop_refuses_connections_before_any_worker_is_told() -> None:
     tell(fleet, StopRequested())
     assert plan(fleet, 0.0) == [RefuseConnections()]
     tell(fleet, Refusing())
-    assert plan(fleet, 0.0) == [Terminate(1), Terminate(2)]
+    assert plan(fleet, 0.0) == [Leave(1, STOP), Leave(2, STOP)]
 
 
 def test_a_slot_is_closed_when_its_worker_has_emptied_the_queue() -> None:
     fleet = serving()
-    tell(fleet, StopRequested(), Refusing(), Told(1), Told(2), StoppedAccepting(1))
+    tell(fleet, StopRequested(), Refusing(), Told(1, STOP), Told(2, STOP), StoppedAccepting(1))
     assert plan(fleet, 0.0) == [CloseSlot(0)]
 
 
 def test_a_slot_whose_worker_hangs_is_closed_after_a_second() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), Told(1))
+    tell(fleet, StopRequested(), Refusing(), Told(1, STOP))
     assert plan(fleet, 0.9) == []
     assert next_deadline(fleet, 0.0) == 1.0
     assert plan(fleet, 1.0) == [CloseSlot(0)]
@@ -143,7 +150,7 @@ def test_a_slot_whose_worker_hangs_is_closed_after_a_second() -> None:
 
 def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_exit_code_says_so() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP))
     assert plan(fleet, 30.9) == []
     assert plan(fleet, 31.0) == [Kill(1)]
     tell(fleet, WasKilled(1), now=31.0)
@@ -154,7 +161,7 @@ def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_exit_code_says_s
 
 def test_a_drained_worker_gets_the_time_of_its_lifespan_shutdown() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP))
     tell(fleet, Drained(1), now=30.0)
     assert plan(fleet, 40.9) == []
     assert plan(fleet, 41.0) == [Kill(1)]
@@ -162,13 +169,13 @@ def test_a_drained_worker_gets_the_time_of_its_lifespan_shutdown() -> None:
 
 def test_a_worker_that_had_to_cut_requests_makes_the_exit_code_5() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1), Drained(1), Exited(1, ExitCode.DRAIN, 0.0))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Drained(1), Exited(1, ExitCode.DRAIN, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.DRAIN)]
 
 
 def test_a_clean_stop_ends_with_exit_code_0() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1), Drained(1), Exited(1, 0, 0.0))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Drained(1), Exited(1, 0, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.CLEAN)]
 
 
@@ -180,7 +187,7 @@ def test_no_worker_is_replaced_during_a_stop() -> None:
 
 def test_a_forced_stop_kills_at_once_and_ends_with_130() -> None:
     fleet = serving()
-    tell(fleet, StopRequested(), Refusing(), Told(1), ForceRequested())
+    tell(fleet, StopRequested(), Refusing(), Told(1, STOP), ForceRequested())
     assert plan(fleet, 0.0) == [Kill(1), Kill(2)]
     tell(fleet, WasKilled(1), WasKilled(2))
     assert plan(fleet, 0.0) == []
@@ -190,23 +197,23 @@ def test_a_forced_stop_kills_at_once_and_ends_with_130() -> None:
 
 def test_a_stop_during_the_boot_is_clean() -> None:
     fleet = Fleet(1, LIMITS)
-    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), SlotClosed(0), Told(1), Exited(1, -15, 0.0))
+    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Exited(1, -15, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.CLEAN)]
 
 
 def test_an_old_generation_stays_until_its_successor_is_ready() -> None:
     fleet = serving(1)
-    fleet.generation = 2
+    tell(fleet, ReloadRequested())
     assert plan(fleet, 0.0) == [Spawn(0, 2)]
     tell(fleet, Spawned(2, 0, 2))
     assert plan(fleet, 0.0) == []
     tell(fleet, BecameReady(2))
-    assert plan(fleet, 0.0) == [Terminate(1)]
+    assert plan(fleet, 0.0) == [Leave(1, REPLACED)]
 
 
 def test_a_ready_message_that_crosses_the_terminate_does_not_bring_a_worker_back() -> None:
     fleet = Fleet(1, LIMITS)
-    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), Told(1), BecameReady(1))
+    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), Told(1, STOP), BecameReady(1))
     assert fleet.workers[1].phase is Phase.DRAINING
 
 
@@ -230,7 +237,7 @@ def test_one_worker_that_lives_well_keeps_the_service_up() -> None:
 
 
 def test_a_crash_loop_limit_of_0_never_gives_up() -> None:
-    fleet = serving(1, Limits(crash_loop=0.0))
+    fleet = serving(1, Limits(startup=0.0, healthcheck=0.0, crash_loop=0.0))
     tell(fleet, Exited(1, 1, 0.0), now=1.0)
     assert plan(fleet, 1e9) == [Spawn(0, 1)]
 
@@ -247,6 +254,6 @@ def test_a_crash_loop_ends_the_workers_that_are_left_first() -> None:
 
 def test_what_an_unknown_worker_says_is_ignored() -> None:
     fleet = serving(1)
-    tell(fleet, BecameReady(9), Drained(9), StoppedAccepting(9), Told(9), WasKilled(9), Exited(9, 0, 0.0))
+    tell(fleet, BecameReady(9), Drained(9), StoppedAccepting(9), Told(9, STOP), WasKilled(9), Exited(9, 0, 0.0))
     assert plan(fleet, 0.0) == []
     assert fleet.stop is Stop.NO
