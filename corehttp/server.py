@@ -74,14 +74,15 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
     address = (config.host, config.port, config.uds, config.fd, config.socket)
     inherited = upgrade.inherited(address)
-    if inherited is not None and inherited[0]["slots"]:
+    lent = inherited is not None and bool(inherited[0]["slots"])
+    if inherited is not None and lent:
         slots = Slots.adopt(inherited[0])
+        slots.share(True)
         for number in range(len(slots), count):
             slots.open(number)
     else:
-        reuseport = uses_reuseport(config, count)
         slots = Slots.of(
-            listeners.bind(config, count, reuseport=reuseport),
+            listeners.bind(config, count, reuseport=uses_reuseport(config, count)),
             parting=uses_reuseport(config, max(count, 2)),
             inherited=config.fd is not None,
         )
@@ -91,14 +92,14 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
         *(__version__, os.getpid(), count, "" if count == 1 else "s", reason, sharing),
     )
     # With more sockets than workers, none may be let go of before there is somebody who serves what waits there.
-    fleet = Fleet(max(count, len(slots)), preload=config.preload)
+    fleet = Fleet(max(count, len(slots)), preload=config.preload, handed_on=lent)
     generations = Generations(config, read)
     generations.apply(fleet, fleet.generation)
 
     def on_ready() -> None:
         if inherited is not None:
             upgrade.say_ready(inherited[1])
-        supervisor.resize(count)
+            supervisor.take_over(count)
 
     supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address), on_ready)
     return supervisor.run()

@@ -117,7 +117,7 @@ class Fleet:
     broken: bool = False  # a worker or the template of that generation has failed
     stop: Stop = Stop.NO
     stop_since: float = 0.0
-    handed_on: bool = False  # another supervisor has the sockets
+    handed_on: bool = False  # another supervisor has the sockets too: at a stop they are left to it
     exit_code: ExitCode = ExitCode.CLEAN
     booted: bool = False  # every slot has had a ready worker
     refusing: bool = False  # new connections are refused

@@ -116,10 +116,11 @@ class Supervisor:
             finally:
                 self._leave_nothing()
 
-    def resize(self, size: int) -> None:
-        """From now on so many workers are wanted."""
-        if size != self._fleet.size:
-            self._observe(Resized(size))
+    def take_over(self, size: int) -> None:
+        """The sockets are ours alone now; from now on so many workers are wanted."""
+        self._slots.share(False)
+        self._fleet.handed_on = False
+        self._observe(Resized(size))
 
     def _act(self) -> ExitCode | None:
         fleet = self._fleet
@@ -195,7 +196,7 @@ class Supervisor:
     def _hear_successor(self) -> None:
         self._read_no_more(self._upgrade.fileno())
         if self._upgrade.answer():
-            self._slots.hand_on()
+            self._slots.share(True)
             self._observe(HandedOn())
 
     def _listen(self, member: Member) -> None:
@@ -290,7 +291,7 @@ class Supervisor:
         for member in self._crew if self._watched() else ():
             if member.serves:
                 beat = self._board.row(member.row).beat
-                stopped = now - beat > LATE and processes.is_stopped(member.pid)
+                stopped = now - beat > LOOK and processes.is_stopped(member.pid)
                 self._observe(Beat(member.worker, now if stopped else beat))
 
     # What is done.

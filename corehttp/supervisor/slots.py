@@ -31,6 +31,7 @@ class Slots:
         self._slots = slots
         self._parting = parting
         self._inherited = inherited
+        self._lent = False
         self._order = list(order)  # the slots that listen, in the kernel's order
 
     @classmethod
@@ -81,9 +82,13 @@ class Slots:
         """Whether all slots have the same sockets."""
         return not self._parting
 
-    def hand_on(self) -> None:
-        """Another supervisor has the sockets now: from here on we only let go of ours."""
-        self._inherited = True
+    def share(self, shared: bool) -> None:
+        """Whether another supervisor has the sockets too: then we only let go of ours."""
+        self._lent = shared
+
+    @property
+    def _is_anothers(self) -> bool:
+        return self._inherited or self._lent
 
     def fds(self, slot: int) -> list[int]:
         """The descriptors of the listening sockets of a slot."""
@@ -115,7 +120,7 @@ class Slots:
 
     def steer(self, away: frozenset[int]) -> bool:
         """Let new connections reach no sockets of these slots, where that can be had; answers whether it can."""
-        if not self._parting or self._inherited:
+        if not self._parting or self._lent:
             return not away
         chosen = [position for position, slot in enumerate(self._order) if slot not in away]
         everywhere = len(chosen) in (0, len(self._order))
@@ -126,7 +131,7 @@ class Slots:
     def refuse_new(self) -> None:
         """Let no new connection into the accept queues."""
         for slot in self._slots:
-            for sock in slot.sockets if not self._inherited else ():
+            for sock in slot.sockets if not self._is_anothers else ():
                 listeners.refuse_new(sock)
 
     def close(self, slot: int) -> None:
@@ -138,7 +143,7 @@ class Slots:
             inbox.forward(closing.reader, others[0].writer)
         if not any(other.sockets == sockets for other in others):
             for sock in sockets:
-                if self._inherited:
+                if self._is_anothers:
                     sock.close()
                 else:
                     listeners.shut(sock)
