@@ -57,6 +57,7 @@ class Drain:
             logger.warning(
                 "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
             )
+            exchange.tell()  # so that one without a response is answered for with 503
             exchange.cancel()
         give_up = now + CANCEL_GRACE
         while context.running and time.monotonic() < give_up:

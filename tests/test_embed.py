@@ -97,7 +97,7 @@ async def test_stop_answers_drain_when_a_request_had_to_be_cut(error_log: list[l
         while not server._worker._context.running:
             await asyncio.sleep(0)
         assert await server.stop() is ExitCode.DRAIN
-        assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
         writer.close()
         await writer.wait_closed()
     assert error_log[0].getMessage().startswith("cut at the end of the graceful time: GET /wait after ")

@@ -123,7 +123,7 @@ def test_at_the_deadline_requests_are_cut_and_named_and_the_shutdown_still_runs(
         server.signal(signal.SIGTERM)
         assert not begun.rest().endswith(b"0\r\n\r\n")
         head, _ = not_begun.answer()
-        assert head.startswith(b"HTTP/1.1 500 ")
+        assert head.startswith(b"HTTP/1.1 503 ")
         assert b"connection: close" in head
     assert server.wait() == CUT
     assert "cut at the end of the graceful time: GET /stream after " in server.stderr
