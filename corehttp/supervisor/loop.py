@@ -234,6 +234,8 @@ class Supervisor:
         self._report.ready(member)
         if self._fleet.booted and not booted:
             self._on_ready()
+            if self._fleet.preload:
+                logger.info("%s", self._crew.memory_saved())
 
     def _reap(self) -> None:
         by_pid = self._crew.by_pid()

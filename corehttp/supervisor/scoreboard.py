@@ -12,6 +12,7 @@ from functools import partial
 
 ROWS = 1024  # processes at once; untouched ones take no memory
 _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
+_END = ROWS * _SIZE  # where it stands how far rows are in use
 _SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
@@ -114,7 +115,7 @@ class Scoreboard:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, ROWS * _SIZE)
+        self._memory = mmap.mmap(fd, _END + _WORD.size)
         self._taken: set[int] = set()
 
     @classmethod
@@ -125,7 +126,7 @@ class Scoreboard:
         else:
             fd, path = tempfile.mkstemp()
             os.unlink(path)
-        os.ftruncate(fd, ROWS * _SIZE)
+        os.ftruncate(fd, _END + _WORD.size)
         return cls(fd)
 
     @classmethod
@@ -139,6 +140,7 @@ class Scoreboard:
         if number is None:
             raise OSError(f"there are {ROWS} worker processes already")
         self._taken.add(number)
+        _WORD.pack_into(self._memory, _END, _SIZE * (max(self._taken) + 1))
         self._memory[number * _SIZE : (number + 1) * _SIZE] = bytes(_SIZE)
         _WORD.pack_into(self._memory, number * _SIZE + _SLOT, slot + 1)
         return number
@@ -147,20 +149,17 @@ class Scoreboard:
         """Its worker has ended."""
         _WORD.pack_into(self._memory, number * _SIZE + _SLOT, 0)
         self._taken.discard(number)
+        _WORD.pack_into(self._memory, _END, _SIZE * (max(self._taken, default=-1) + 1))
 
     def row(self, number: int) -> Row:
         return Row(self._memory, number * _SIZE)
 
     def rows(self) -> Iterator[Row]:
-        """The rows of all workers. They are given out from the first on, so that few have to be looked at."""
-        gap = 0
-        for number in range(ROWS):
-            row = self.row(number)
+        """The rows of all workers."""
+        for start in range(0, _WORD.unpack_from(self._memory, _END)[0], _SIZE):
+            row = Row(self._memory, start)
             if row.slot >= 0:
-                gap = 0
                 yield row
-            elif (gap := gap + 1) > 16:
-                return
 
     def close(self) -> None:
         self._memory.close()

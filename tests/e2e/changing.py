@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-GOOD = '''
+GOOD = """
 import asyncio, os, time
 VERSION = {version!r}
 
@@ -24,16 +24,16 @@ async def app(scope, receive, send):
     fields = [(b"content-length", b"%d" % len(body))]
     await send({{"type": "http.response.start", "status": 200, "headers": fields}})
     await send({{"type": "http.response.body", "body": body}})
-'''
+"""
 
 BROKEN = "import no_such_module\n"
 
-FAILING = '''
+FAILING = """
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "the database is away"})
-'''
+"""
 
 
 class ChangingApp:

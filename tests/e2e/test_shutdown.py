@@ -22,9 +22,7 @@ def asked(server: ServerProcess, stack: contextlib.ExitStack, path: str) -> RawC
 
 
 def test_a_stop_ends_streams_and_polls_in_time_and_answers_every_ordinary_request(start: Start, tmp_path: Path) -> None:
-    server = start(
-        *STREAMS, "--workers", "2", "--shutdown-stream-grace", "0.5", "--timeout-graceful-shutdown", "10"
-    )
+    server = start(*STREAMS, "--workers", "2", "--shutdown-stream-grace", "0.5", "--timeout-graceful-shutdown", "10")
     with contextlib.ExitStack() as stack:
         events = asked(server, stack, "/events")
         farewell = asked(server, stack, "/events-with-farewell")

@@ -391,7 +391,9 @@ class Life:
         assert fleet.rollout is None, "a reload did not end"
         for slot in range(fleet.size):
             assert fleet.slots[slot].open, "a wanted slot was not opened"
-            if not any(worker.hung_at is not None or worker.id in self.world.silent for worker in fleet.workers.values()):
+            if not any(
+                worker.hung_at is not None or worker.id in self.world.silent for worker in fleet.workers.values()
+            ):
                 assert len(fleet.ready(slot)) == 1, "a slot has not its one worker"
         assert not [slot for slot in fleet.slots[fleet.size :] if slot.open], "a slot was not closed"
         assert all(template.phase is not TemplatePhase.ENDING for template in fleet.templates.values())

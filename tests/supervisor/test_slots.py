@@ -1,0 +1,120 @@
+"""Places for workers on real sockets: who gets new connections, and that nobody who waits is lost."""
+
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from corehttp import inbox, listeners
+from corehttp.config import Config
+from corehttp.inbox import InboxQueue
+from corehttp.supervisor.slots import Slots
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose among sockets")
+MANY = 60  # connections: enough to reach each of a few sockets
+
+
+class Site:
+    """Slots on a port of their own."""
+
+    def __init__(self, count: int, host: str = "127.0.0.1") -> None:
+        bound = listeners.bind(Config(host=host, port=0), count, reuseport=count > 1)
+        self.slots = Slots.of(bound, parting=True, inherited=False)
+        self.address = bound[0][0].getsockname()
+
+    def listen(self, *order: int) -> None:
+        for slot in order:
+            self.slots.listen(slot, MANY * 2)
+
+    def arrivals(self) -> dict[int, int]:
+        """Where a lot of new connections arrive."""
+        clients = [socket.create_connection(self.address) for _ in range(MANY)]
+        found: dict[int, int] = {}
+        for number, slot in enumerate(self.slots._slots):
+            for sock in slot.sockets:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sock.accept()[0].close()
+                        found[number] = found.get(number, 0) + 1
+        for client in clients:
+            client.close()
+        assert sum(found.values()) == MANY
+        return found
+
+
+@pytest.fixture
+def three() -> Iterator[Site]:
+    site = Site(3)
+    yield site
+    site.slots.close_all()
+
+
+@ON_LINUX
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_new_connections_do_not_reach_a_slot_they_are_steered_away_from(three: Site, order: tuple[int, ...]) -> None:
+    three.listen(*order)
+    for slot in range(3):
+        assert three.slots.steer(frozenset({slot}))
+        assert set(three.arrivals()) == {0, 1, 2} - {slot}
+    assert three.slots.steer(frozenset({0, 1}))
+    assert set(three.arrivals()) == {2}
+    assert three.slots.steer(frozenset())
+    assert set(three.arrivals()) == {0, 1, 2}
+
+
+@ON_LINUX
+def test_steering_is_right_after_slots_were_closed_and_opened_again(three: Site) -> None:
+    three.listen(0, 1, 2)
+    three.slots.close(0)
+    three.slots.steer(frozenset({1}))
+    assert set(three.arrivals()) == {2}
+    three.slots.open(0)
+    three.listen(0)
+    three.slots.steer(frozenset({2}))
+    assert set(three.arrivals()) == {0, 1}
+
+
+@ON_LINUX
+def test_a_service_of_one_worker_can_grow() -> None:
+    site = Site(1)
+    site.listen(0)
+    assert set(site.arrivals()) == {0}
+    site.slots.open(1)
+    site.listen(1)
+    assert set(site.arrivals()) == {0, 1}
+    site.slots.close_all()
+
+
+def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
+    bound = listeners.bind(Config(port=0), 2, reuseport=False)
+    address = bound[0][0].getsockname()
+    slots = Slots.of(bound, parting=False, inherited=False)
+    slots.listen(0, 10)
+    slots.close(0)
+    socket.create_connection(address).close()
+    slots.close(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    slots.close_all()
+
+
+def test_what_is_in_the_inbox_of_a_slot_that_closes_another_gets(three: Site) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        inbox.put(three.slots._slots[1].writer, ours.fileno(), 5.0)
+        three.slots.close(1)
+        with three.slots._slots[0].reader.dup() as reader, InboxQueue(reader).take() as taken:
+            taken.sendall(b"hello")
+        assert theirs.recv(10) == b"hello"
+
+
+def test_sockets_that_another_supervisor_has_too_go_on(three: Site) -> None:
+    three.listen(0, 1, 2)
+    adopted = [sock.dup() for slot in three.slots._slots for sock in slot.sockets]
+    three.slots.share(True)
+    three.slots.close_all()
+    socket.create_connection(three.address).close()
+    for sock in adopted:
+        sock.close()

@@ -1,0 +1,117 @@
+"""Passing connections between processes, over real sockets."""
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from corehttp import inbox
+from corehttp.inbox import InboxQueue
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def box() -> Iterator[Pair]:
+    reader, writer = inbox.pair()
+    with reader, writer:
+        yield reader, writer
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+def connection(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """The server's and the client's end."""
+    if request.param == socket.AF_UNIX:
+        ours, theirs = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_connection_arrives_with_its_deadline_and_what_its_client_has_sent(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, theirs = connection
+    theirs.sendall(b"on the way")
+    assert inbox.put(writer, ours.fileno(), 12.5)
+    ours.close()
+    queue = InboxQueue(reader)
+    assert queue.waits()
+    with queue.take() as taken:
+        assert taken.keep_until == 12.5
+        assert taken.family == theirs.family
+        assert taken.recv(100) == b"on the way"
+        taken.sendall(b"still there")
+    assert theirs.recv(100) == b"still there"
+    assert not queue.waits()
+
+
+def test_from_an_empty_inbox_nothing_is_taken(box: Pair) -> None:
+    queue = InboxQueue(box[0])
+    assert not queue.waits()
+    with pytest.raises(BlockingIOError):
+        queue.take()
+
+
+def test_a_full_inbox_takes_no_more_and_loses_nothing(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, _ = connection
+    put = 0
+    while inbox.put(writer, ours.fileno(), float(put)):
+        put += 1
+    queue = InboxQueue(reader)
+    for number in range(put):
+        with queue.take() as taken:
+            assert taken.keep_until == number
+    assert not queue.waits()
+
+
+def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, _ = connection
+    inbox.put(writer, ours.fileno(), 1.0)
+    queue = InboxQueue(reader)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        spare = []
+        stack.callback(lambda: [os.close(fd) for fd in spare])
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(os.dup(0))
+        with pytest.raises(OSError) as caught:
+            queue.take()
+        assert caught.value.errno == errno.EMFILE
+    with queue.take() as taken:
+        assert taken.keep_until == 1.0
+
+
+def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, theirs = connection
+    other_reader, other_writer = inbox.pair()
+    with other_reader, other_writer:
+        inbox.put(writer, ours.fileno(), 1.0)
+        inbox.put(writer, ours.fileno(), 2.0)
+        assert inbox.forward(reader, other_writer) == 2
+        assert not InboxQueue(reader).waits()
+        ours.close()
+        queue = InboxQueue(other_reader)
+        with queue.take() as first, queue.take() as second:
+            assert (first.keep_until, second.keep_until) == (1.0, 2.0)
+            first.sendall(b"hello")
+    assert theirs.recv(100) == b"hello"
+
+
+def test_an_inbox_that_is_gone_takes_nothing(connection: Pair) -> None:
+    reader, writer = inbox.pair()
+    reader.close()
+    assert not inbox.put(writer, connection[0].fileno(), 1.0)
+    writer.close()
