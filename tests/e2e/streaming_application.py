@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from urllib.parse import parse_qs
 
-from tests.e2e.application import Message, Receive, Scope, Send, live, respond
+from tests.e2e.application import Message, Receive, Scope, Send, live, note, respond
 
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 
@@ -32,8 +32,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         case "/background":
             await respond(send, "answered")
             await asyncio.sleep(seconds)
-            with open("background", "w") as file:
-                file.write("done")
+            note("background done")
         case _:
             await asyncio.sleep(seconds)
             await respond(send, "slept")

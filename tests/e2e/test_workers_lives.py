@@ -1,5 +1,6 @@
 """Workers that crash, hang, grow old, are forked, or end: what their clients and the operator see of it."""
 
+import functools
 import os
 import re
 import signal
@@ -81,10 +82,14 @@ def test_a_worker_that_dies_on_every_request_is_started_ever_less_often(start: S
 
 def test_a_worker_that_an_operator_ends_is_replaced_and_nobody_notices(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2")
+
+    def gone(pid: int) -> bool:
+        return pid not in server.worker_pids()
+
     with Load(server.port, keepers=16, strangers=2, slow=4).running() as account:
         for pid in server.worker_pids():
             os.kill(pid, signal.SIGTERM)
-            until(lambda pid=pid: pid not in server.worker_pids(), "the end of the worker")
+            until(functools.partial(gone, pid), "the end of the worker")
             until(lambda: len(server.worker_pids()) == 2, "its successor")
     account.check()
     assert server.stop() == 0
@@ -101,8 +106,8 @@ def test_a_blocked_loop_is_reported_with_its_request_and_stack_and_replaced(star
         server.wait_for_log(r"the event loop is blocked for 1\.\d s by GET /block, in\n")
         server.wait_for_log(r"time\.sleep\(float\(query\)\)")
         found = server.wait_for_log(
-            r"worker (\d) \(pid (\d+)\): its event loop is blocked for \d\.\d s \(--timeout-worker-healthcheck\), it is "
-            r"replaced, in flight: GET /block"
+            r"worker (\d) \(pid (\d+)\): its event loop is blocked for \d\.\d s \(--timeout-worker-healthcheck\), "
+            r"it is replaced, in flight: GET /block"
         )
         hung = int(found.group(2))
         server.wait_for_log(r"(?s)Current thread .*in app")

@@ -27,6 +27,7 @@ class RecordingStream:
         self.calls: list[tuple[object, ...]] = []
         self.exchange: Exchange | None = None
         self.congested = False
+        self.endless = True
         self.taken = asyncio.Event()
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool) -> None:

@@ -217,7 +217,7 @@ class Life:
             acts.append((chance.uniform(0, ends), self._act()))
         self.calm_at = ends
         stop_at = ends + (CALM if chance.random() < 0.5 else 0.0)
-        acts.append((stop_at, chance.choice([StopRequested(), StopRequested(), HandedOn()])))
+        acts.append((stop_at, HandedOn() if chance.random() < 0.3 else StopRequested()))
         if chance.random() < 0.2:
             acts.append((stop_at + chance.uniform(0, 3), ForceRequested()))
         self.acts = sorted(acts, key=lambda act: act[0])
@@ -227,9 +227,8 @@ class Life:
 
     def _act(self) -> Event:
         chance = self.chance
-        return chance.choice(
-            [ReloadRequested(), ReloadRequested(), Resized(chance.randint(0, 5)), WasLate(chance.uniform(2, 1e6))]
-        )
+        acts: list[Event] = [ReloadRequested(), Resized(chance.randint(0, 5)), WasLate(chance.uniform(2, 1e6))]
+        return chance.choice([ReloadRequested(), *acts])
 
     def run(self) -> ExitCode:
         world, fleet = self.world, self.fleet
@@ -346,8 +345,7 @@ class Life:
                 start, end = self.world.silent.get(worker, (0.0, 0.0))
                 assert start <= self.world.now <= end + 2.51, "a worker that is alive was found hung"
             case CloseSlot(slot):
-                left = [w for w in fleet.occupants(slot)]
-                assert fleet.stop is not Stop.NO or not left, "a slot was closed under its worker"
+                assert fleet.stop is not Stop.NO or not fleet.occupants(slot), "a slot was closed under its worker"
             case _:
                 pass
 
@@ -389,11 +387,10 @@ class Life:
     def _check_settled(self) -> None:
         fleet = self.fleet
         assert fleet.rollout is None, "a reload did not end"
+        hung = any(w.hung_at is not None or w.id in self.world.silent for w in fleet.workers.values())
         for slot in range(fleet.size):
             assert fleet.slots[slot].open, "a wanted slot was not opened"
-            if not any(
-                worker.hung_at is not None or worker.id in self.world.silent for worker in fleet.workers.values()
-            ):
+            if not hung:
                 assert len(fleet.ready(slot)) == 1, "a slot has not its one worker"
         assert not [slot for slot in fleet.slots[fleet.size :] if slot.open], "a slot was not closed"
         assert all(template.phase is not TemplatePhase.ENDING for template in fleet.templates.values())
