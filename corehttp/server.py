@@ -110,6 +110,7 @@ def _serve_here(config: Config) -> ExitCode:
     import asyncio
 
     from corehttp.app import load
+    from corehttp.watchdog import Watchdog
     from corehttp.worker import Worker, loop_factory
     from corehttp.worker_process import EXIT_GRACE, end_within
 
@@ -133,8 +134,11 @@ def _serve_here(config: Config) -> ExitCode:
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, on_signal, number)
+            watchdog = Watchdog(loop, lambda now: None, config.blocked_warn)
+            watchdog.start()
             await stop.wait()
             code = await worker.stop()
+            watchdog.stop()
             end_within(EXIT_GRACE, code)
             return code
 

@@ -96,9 +96,10 @@ async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: byt
     ("module", "unwanted"),
     [
         # asyncio brings subprocess along.
-        ("corehttp.worker", {"click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"}),
+        ("corehttp.worker_process", {"click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"}),
         ("corehttp.protocols.parser_httptools", {"h11", "asyncio", "logging"}),
         ("corehttp.server", {"asyncio", "uvloop", "click", "anyio", "email", "http.client", "multiprocessing", "ssl"}),
+        ("corehttp.supervisor.loop", {"asyncio", "uvloop", "tempfile", "ctypes", "json", "multiprocessing", "ssl"}),
         ("corehttp", {"asyncio", "uvloop", "click", "anyio", "dataclasses", "logging", "socket"}),
     ],
 )

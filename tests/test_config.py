@@ -27,6 +27,7 @@ SECONDS = Sample("2.5", 2.5, "3", "-1", "a number of seconds, 0 or more")
 ON = Sample("yes", True, "off", "perhaps", "true or false")
 OFF = Sample("no", False, "on", "perhaps", "true or false")
 ANY_TEXT = Sample("somewhere", "somewhere", "elsewhere", 5, "text")
+COUNT = Sample("50", 50, "51", "-1", "a whole number from 0 to 2147483648")
 SAMPLES = {
     "app": Sample("main:app", "main:app", "main:other", "", "some text"),
     "factory": ON,
@@ -56,9 +57,23 @@ SAMPLES = {
     "limit_queue": Sample("50", 50, "51", "-1", "a whole number from 0 to 1048575"),
     "limit_queue_timeout": SECONDS,
     "limit_exempt": Sample("/healthz", ("/healthz",), "/ready", "healthz", "a path that begins with /"),
+    "limit_max_requests": COUNT,
+    "limit_max_requests_jitter": COUNT,
+    "worker_max_age": SECONDS,
+    "worker_max_age_jitter": SECONDS,
+    "worker_max_rss": Sample("300M", 300 * 2**20, "100", "-1", "a number of bytes from 0, as in 65536, 64K or 10M"),
     "cancel_on_disconnect": ON,
     "timeout_graceful_shutdown": SECONDS,
     "timeout_lifespan_shutdown": SECONDS,
+    "shutdown_delay": SECONDS,
+    "shutdown_stream_grace": SECONDS,
+    "timeout_worker_startup": SECONDS,
+    "timeout_worker_healthcheck": SECONDS,
+    "blocked_warn": SECONDS,
+    "reload_strategy": Sample("stop-first", "stop-first", "start-first", "at-once", "one of start-first, stop-first"),
+    "reload_parallel": Sample("4", 4, "5", "0", "a whole number from 1 to 1024"),
+    "preload": ON,
+    "preload_strict": ON,
     "crash_loop_timeout": SECONDS,
     "supervise": OFF,
     "log_level": Sample("DEBUG", "debug", "error", "loud", "one of critical, error, warning, info, debug"),
@@ -68,29 +83,39 @@ SAMPLES = {
     "server_header": OFF,
     "date_header": OFF,
 }
+# What an option is not allowed without.
+COMPANIONS: dict[str, dict[str, Any]] = {
+    "limit_max_requests_jitter": {"limit_max_requests": 100},
+    "worker_max_age_jitter": {"worker_max_age": 100.0},
+    "preload_strict": {"preload": True},
+}
 BY_NAME = {entry.name: entry for entry in options()}
 EACH = pytest.mark.parametrize("name", list(BY_NAME))
 Give = Callable[[Option, Any], Config]
 
 
+def company(entry: Option) -> dict[str, Any]:
+    return COMPANIONS.get(entry.name, {})
+
+
 def by_keyword(entry: Option, value: Any) -> Config:
-    return Config(**{entry.name: value})
+    return Config(**company(entry), **{entry.name: value})
 
 
 def by_flag(entry: Option, value: Any) -> Config:
-    return Config.from_sources({entry.name: value}, {}, {})
+    return Config.from_sources({**company(entry), entry.name: value}, {}, {})
 
 
 def by_environment(entry: Option, value: Any) -> Config:
-    return Config.from_sources({}, {entry.env: value}, {})
+    return Config.from_sources(company(entry), {entry.env: value}, {})
 
 
 def by_file(entry: Option, value: Any) -> Config:
-    return Config.from_sources({}, {}, {entry.name: value}, "corehttp.toml")
+    return Config.from_sources(company(entry), {}, {entry.name: value}, "corehttp.toml")
 
 
 def by_file_with_dashes(entry: Option, value: Any) -> Config:
-    return Config.from_sources({}, {}, {entry.name.replace("_", "-"): value}, "corehttp.toml")
+    return Config.from_sources(company(entry), {}, {entry.name.replace("_", "-"): value}, "corehttp.toml")
 
 
 SOURCES = pytest.mark.parametrize("give", [by_keyword, by_flag, by_environment, by_file, by_file_with_dashes])
@@ -106,7 +131,8 @@ def test_each_option_can_be_given_by_each_source(give: Give, name: str) -> None:
     config = give(BY_NAME[name], SAMPLES[name].text)
     assert getattr(config, name) == SAMPLES[name].value
     others = {key: value for key, value in dataclasses.asdict(config).items() if key != name}
-    assert others == {key: value for key, value in dataclasses.asdict(Config()).items() if key != name}
+    usual = dataclasses.asdict(Config(**company(BY_NAME[name])))
+    assert others == {key: value for key, value in usual.items() if key != name}
 
 
 @EACH
@@ -149,6 +175,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(name: str) -> N
         ({}, {entry.env: sample.text}, {name: sample.other}),
         ({}, {}, {name: sample.text}),
     ):
+        flags.update(company(entry))
         assert getattr(Config.from_sources(flags, env, file), name) == wins
 
 
@@ -289,3 +316,21 @@ def test_an_empty_variable_counts_as_not_set(variable: str) -> None:
 
 def test_an_empty_variable_is_text_where_empty_text_means_something() -> None:
     assert Config.from_sources({}, {"COREHTTP_HOST": ""}, {}).host == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"limit_max_requests_jitter": 5}, "limit-max-requests-jitter needs limit-max-requests, to which it is added"),
+        ({"worker_max_age_jitter": 5}, "worker-max-age-jitter needs worker-max-age, to which it is added"),
+        ({"preload_strict": True}, "preload-strict needs preload"),
+        (
+            {"supervise": False, "preload": True},
+            "preload needs a supervisor: leave it out, or leave out --no-supervise",
+        ),
+        ({"supervise": False, "worker_max_rss": "1G"}, "worker-max-rss needs a supervisor"),
+    ],
+)
+def test_an_option_that_means_nothing_alone_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config(**wrong)

@@ -4,7 +4,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -71,7 +70,7 @@ class Row:
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         self.memory = memory
         self.start = start
-        self._free = list(range(1, _CELL_COUNT))
+        self._free: list[int] | None = None  # places in the table; only its writer keeps account of them
         # A request begins to run: begin(now, method, path); it runs no more, for it has ended or waits: pause().
         # Without a frame of Python's, since every request pays for it.
         self.begin = partial(_CELL.pack_into, memory, self._cell(0))
@@ -85,6 +84,8 @@ class Row:
 
     def enter(self, now: float, method: bytes, path: bytes) -> int:
         """A request waits: note it in the table. Answers its place there, 0 if there is none left."""
+        if self._free is None:
+            self._free = list(range(1, _CELL_COUNT))
         if not self._free:
             return 0
         cell = self._free.pop()
@@ -93,7 +94,7 @@ class Row:
 
     def leave(self, cell: int) -> None:
         """The request in this place has ended."""
-        if cell:
+        if cell and self._free is not None:
             _TIME.pack_into(self.memory, self._cell(cell), 0.0)
             self._free.append(cell)
 
@@ -124,6 +125,8 @@ class Scoreboard:
         if sys.platform == "linux":
             fd = os.memfd_create("corehttp-scoreboard", os.MFD_CLOEXEC)
         else:
+            import tempfile  # here, since it brings much along
+
             fd, path = tempfile.mkstemp()
             os.unlink(path)
         os.ftruncate(fd, _END + _WORD.size)
