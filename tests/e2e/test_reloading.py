@@ -15,7 +15,7 @@ from tests.e2e.server_process import ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 
-FULL = bool(os.environ.get("CI"))  # elsewhere a part of it has to do
+FULL = bool(os.environ.get("FULL"))  # elsewhere a part of it has to do
 RELOADS, RESIZES = (20, 10) if FULL else (4, 2)
 
 

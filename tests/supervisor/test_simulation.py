@@ -69,7 +69,7 @@ from corehttp.supervisor.fleet import (
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.record import observe
 
-LIVES = 20_000 if os.environ.get("CI") else 5_000
+LIVES = 20_000 if os.environ.get("FULL") else 5_000
 BLOCKS = 8
 CALM = 90.0  # seconds after the operator's last act, in which everything settles
 LIMITS = Limits(graceful=5.0, lifespan=2.0, startup=8.0, healthcheck=6.0, shutdown_delay=1.5, crash_loop=60.0)
