@@ -22,6 +22,10 @@ _PENDING_LIMIT = 16 * 1024 * 1024  # bytes not yet taken by standard output befo
 Render = Callable[[float, list[AccessRecord]], str]  # seconds since the epoch and the records of a batch, to its lines
 
 
+# Of a WebSocket that has ended: client, path, close code, messages in and out and bytes in and out, seconds.
+Closing = tuple[str, str, int, tuple[int, int, int, int], float]
+
+
 class AccessLog:
     """Collects what happened per request; formats and writes it in batches, off the request path.
 
@@ -33,9 +37,11 @@ class AccessLog:
     def __init__(self, form: str, who: str, call_later: Callable[[float, Callable[[], None]], object]) -> None:
         make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
         self._render = make_render(who)
+        self._render_closing = (_json_closing if form == "json" else _text_closing)(who)
         self._call_later = call_later
         self.records: list[AccessRecord] = []  # what is noted and not yet formatted
         self.armed = False  # a flush is to come
+        self._closings: list[Closing] = []
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # In bytes; each is written by one thread only.
         self._given = 0
@@ -51,17 +57,28 @@ class AccessLog:
         self.armed = True
         self._call_later(_FLUSH_AFTER, self.flush)
 
+    def websocket_closed(
+        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
+    ) -> None:
+        """Note the end of a WebSocket; `counts` are messages in and out, bytes in and out."""
+        self._closings.append((client, path, code, counts, seconds))
+        if not self.armed:
+            self.arm()
+
     def flush(self) -> None:
         """Format what was noted and give it to the writer."""
         self.armed = False
         records, self.records = self.records, []
-        if not records:
+        closings, self._closings = self._closings, []
+        if not records and not closings:
             return
         if self._given - self._taken > _PENDING_LIMIT:
-            self._dropped += len(records)
+            self._dropped += len(records) + len(closings)
             return
         self._report_dropped()
-        chunk = self._render(time.time(), records).encode()
+        wall = time.time()
+        text = self._render(wall, records) + "".join([self._render_closing(wall, *closing) for closing in closings])
+        chunk = text.encode()
         if self._writer is None:
             _write_all(chunk)
         else:
@@ -145,3 +162,29 @@ def _json_batch(who: str) -> Render:
         return "".join([line(stamp, record) for record in records])
 
     return render
+
+
+def _text_closing(who: str) -> Callable[..., str]:
+    def line(wall: float, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float) -> str:
+        messages_in, messages_out, bytes_in, bytes_out = counts
+        return (
+            f'{local_timestamp(wall)} [{who}] {client} "WS {path}" closed {code}, {messages_in} messages '
+            f"({bytes_in} bytes) in, {messages_out} ({bytes_out}) out, {seconds:.3f} s\n"
+        )
+
+    return line
+
+
+def _json_closing(who: str) -> Callable[..., str]:
+    from json.encoder import encode_basestring_ascii as escape
+
+    def line(wall: float, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float) -> str:
+        messages_in, messages_out, bytes_in, bytes_out = counts
+        return (
+            f'{{"time": "{utc_timestamp(wall)}", "level": "info", "worker": {escape(who)}, "client": {escape(client)}, '
+            f'"websocket": "closed", "path": {escape(path)}, "code": {code}, "messages_in": {messages_in}, '
+            f'"messages_out": {messages_out}, "bytes_in": {bytes_in}, "bytes_out": {bytes_out}, '
+            f'"duration": {seconds:.6f}}}\n'
+        )
+
+    return line

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 HTTP_VERSIONS: dict[str, str] = {"version": "3.0", "spec_version": "2.5"}
+WEBSOCKET_VERSIONS: dict[str, str] = {"version": "3.0", "spec_version": "2.5"}
 LIFESPAN_VERSIONS: dict[str, str] = {"version": "3.0", "spec_version": "2.0"}
 
 Headers = list[tuple[bytes, bytes]]

@@ -191,6 +191,18 @@ class Config:
     socket: str = option("auto", _choice("auto", "reuseport", "shared"), "How workers share the port.")
     loop: str = option("auto", _choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
     http: str = option("auto", _choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
+    ws: bool = option(True, SWITCH, "Serve WebSockets; off: an upgrade is answered as a plain request.")
+    ws_max_size: int = option(16 * 2**20, _size(1), "Bytes of a WebSocket message, else closed with 1009.")
+    ws_max_queue: int = option(32, _whole(1, 1048575), "Messages of a WebSocket that wait before reading pauses.")
+    ws_write_high_water: int = option(
+        65536, _size(0), "Bytes that a WebSocket client has not taken before send() waits."
+    )
+    ws_ping_interval: float = option(20.0, SECONDS, "Seconds between pings to a WebSocket client; 0: none.")
+    ws_ping_timeout: float = option(20.0, SECONDS, "Seconds it may take to answer one, else closed with 1011.")
+    ws_compression: str = option(
+        "small", _choice("off", "small", "full"), "permessage-deflate; small: 4 KiB windows, nothing kept."
+    )
+    limit_websockets: int = option(0, _whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
     lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
     root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
@@ -228,6 +240,7 @@ class Config:
     shutdown_stream_grace: float = option(
         5.0, SECONDS, "Seconds at a stop after which streams and long polls are told to end."
     )
+    shutdown_ws_grace: float = option(2.0, SECONDS, "Seconds over which WebSockets are closed when a worker leaves.")
     timeout_worker_startup: float = option(60.0, SECONDS, "Seconds until a worker must be ready; 0: no limit.")
     timeout_worker_healthcheck: float = option(
         30.0, SECONDS, "Seconds that a worker's event loop may be blocked before it is replaced; 0: never."

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import math
 import time
 
 from corehttp.acceptor import Acceptor
-from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.context import Connection, WorkerContext
 from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.ws_session import Stage
 
 logger = logging.getLogger("corehttp.error")
 
@@ -21,23 +22,28 @@ class Drain:
     """The end of the work in one worker, which accepts no more, or is about to.
 
     While `context.hand_over` is set, connections are passed on as soon as they are idle; else they are closed.
-    `stream_grace`: seconds after which responses without an end are told that it has come.
+    `stream_grace`: seconds after which responses without an end are told that it has come. `websocket_grace`: seconds
+    over which WebSockets are closed, so that not all clients come back at once.
     """
 
-    def __init__(self, context: WorkerContext, acceptor: Acceptor, stream_grace: float) -> None:
+    def __init__(
+        self, context: WorkerContext, acceptor: Acceptor, stream_grace: float, websocket_grace: float = 0.0
+    ) -> None:
         self._context = context
         self._acceptor = acceptor
         self._tell_at = time.monotonic() + stream_grace
-        self._idle_since: dict[HTTP1Connection, float] = {}
+        self._websockets_until = time.monotonic() + websocket_grace
+        self._idle_since: dict[Connection, float] = {}
 
     async def finish(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False if the deadline (seconds, monotonic) comes first."""
         context = self._context
-        while context.connections or context.running or not self._acceptor.done:
+        while context.connections or context.running or context.websockets or not self._acceptor.done:
             now = time.monotonic()
             if now >= deadline:
                 return False
             self._end_idle(now)
+            self._end_websockets(now)
             if now >= self._tell_at:
                 for exchange in tuple(context.running):
                     exchange.tell()
@@ -59,13 +65,25 @@ class Drain:
             )
             exchange.tell()  # so that one without a response is answered for with 503
             exchange.cancel()
+        sessions = [websocket for websocket in context.websockets if not websocket.ended]
+        for websocket in sessions:
+            age = now - websocket.opened_at
+            logger.warning("cut at the end of the graceful time: WS %s after %.1f s", websocket.scope["path"], age)
+            websocket.cancel()
         give_up = now + CANCEL_GRACE
-        while context.running and time.monotonic() < give_up:
+        while (context.running or any(not websocket.ended for websocket in sessions)) and time.monotonic() < give_up:
             await asyncio.sleep(POLL)
         for connection in tuple(context.connections):
             connection.cut()
         await asyncio.sleep(0)
-        return bool(exchanges)
+        return bool(exchanges or sessions)
+
+    def _end_websockets(self, now: float) -> None:
+        """Begin to close as many WebSockets as are due by now."""
+        live = [websocket for websocket in self._context.websockets if websocket.stage is Stage.OPEN]
+        left = self._websockets_until - now
+        for websocket in live if left <= POLL else live[: math.ceil(len(live) * POLL / left)]:
+            websocket.leave()
 
     def _end_idle(self, now: float) -> None:
         """Pass on the connections that are idle, or close those that have been so for a moment."""

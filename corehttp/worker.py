@@ -22,6 +22,8 @@ from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.protocols.websocket import Settings, WebSocketConnection
+from corehttp.protocols.ws_handshake import examine
 from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
@@ -120,7 +122,7 @@ class Worker:
             await asyncio.sleep(config.shutdown_delay)
         deadline = time.monotonic() + config.timeout_graceful_shutdown
         self._stop_accepting(why, on_closed)
-        drain = Drain(self._context, self._acceptor, config.shutdown_stream_grace)
+        drain = Drain(self._context, self._acceptor, config.shutdown_stream_grace, config.shutdown_ws_grace)
         code = ExitCode.CLEAN
         if not await drain.finish(deadline) and await drain.cut():
             code = ExitCode.DRAIN
@@ -160,8 +162,13 @@ class Worker:
                 queue_timeout=config.limit_queue_timeout,
                 exempt=config.limit_exempt,
             )
+        if config.ws:
+            context.examine_handshake = functools.partial(examine, compression=config.ws_compression)
+            context.make_websocket = functools.partial(WebSocketConnection, context, websocket_settings(config))
+            context.websocket_limit = config.limit_websockets or NEVER
         self._shutdown = asyncio.Event()
         context.extensions["corehttp.shutdown"] = {"event": self._shutdown}
+        context.websocket_extensions["corehttp.shutdown"] = {"event": self._shutdown}
         return context
 
     def _stop_accepting(self, why: Why, then: Callable[[], object] | None) -> None:
@@ -254,6 +261,17 @@ def limits(config: Config) -> Limits:
         request_body_stall=config.timeout_request_body or NEVER,
         write_stall=config.timeout_write_stall or NEVER,
         request=config.timeout_request or NEVER,
+    )
+
+
+def websocket_settings(config: Config) -> Settings:
+    """What the options say of WebSockets."""
+    return Settings(
+        max_size=config.ws_max_size,
+        max_queue=config.ws_max_queue,
+        write_high_water=config.ws_write_high_water,
+        ping_interval=config.ws_ping_interval or NEVER,
+        ping_timeout=config.ws_ping_timeout or NEVER,
     )
 
 

@@ -181,9 +181,15 @@ class RecordingSink:
     def __init__(self, records: list[AccessRecord]) -> None:
         self.records = records
         self.armed = False
+        self.closings: list[tuple[str, int, tuple[int, int, int, int]]] = []
 
     def arm(self) -> None:
         self.armed = True
+
+    def websocket_closed(
+        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
+    ) -> None:
+        self.closings.append((path, code, counts))
 
 
 class FakeTimers:

@@ -21,6 +21,8 @@ LAYERS = (
         "protocols.limits",
         "protocols.semantics",
         "protocols.wire",
+        "protocols.ws_frames",
+        "protocols.ws_handshake",
         "balance",
         "supervisor.deadlines",
         "supervisor.fleet",
@@ -28,7 +30,7 @@ LAYERS = (
         "supervisor.record",
     },
     # 2: the ASGI side
-    {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
+    {"protocols.exchange", "protocols.extensions", "protocols.admission", "protocols.ws_session", "lifespan", "app"},
     # 3: I/O
     {
         "acceptor",
@@ -47,6 +49,7 @@ LAYERS = (
         "protocols.http1_writing",
         "protocols.parser_h11",
         "protocols.parser_httptools",
+        "protocols.websocket",
         "retirement",
         "siblings",
         "supervisor.channel",

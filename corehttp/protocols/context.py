@@ -5,15 +5,17 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from corehttp.asgi import HTTP_VERSIONS, ASGIApp, State, Unchecked
+from corehttp.asgi import HTTP_VERSIONS, ASGIApp, Scope, State, Unchecked
 from corehttp.clock import Clock
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
-from corehttp.protocols.limits import Limits
+from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.protocols.ws_handshake import Handshake
+from corehttp.protocols.ws_session import Request
 
 if TYPE_CHECKING:
-    from corehttp.protocols.http1 import HTTP1Connection
+    from corehttp.protocols.websocket import WebSocketConnection
 
 logger = logging.getLogger("corehttp.error")
 
@@ -34,6 +36,12 @@ EXTENSIONS = (
 )
 
 
+Fields = list[tuple[bytes, bytes]]
+# Method, HTTP version, fields, and the same as a dictionary: see `ws_handshake.examine`.
+ExamineHandshake = Callable[[str, str, Fields, dict[bytes, bytes]], Handshake | None]
+MakeWebSocket = Callable[[Scope, Handshake], "WebSocketConnection"]
+
+
 class AccessSink(Protocol):
     """Where requests that have ended are noted."""
 
@@ -42,6 +50,12 @@ class AccessSink(Protocol):
 
     def arm(self) -> None:
         """There are new `records`."""
+        ...
+
+    def websocket_closed(
+        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
+    ) -> None:
+        """A WebSocket has ended; `counts` are messages in and out, bytes in and out."""
         ...
 
 
@@ -70,6 +84,38 @@ class Ledger(Protocol):
         ...
 
 
+class Connection(Protocol):
+    """What a worker asks of every connection, whatever it speaks."""
+
+    deadline: float  # seconds, by the worker's clock: when to call `expire`
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read, answered or waited for."""
+        ...
+
+    @property
+    def unanswered(self) -> list[Exchange]:
+        """The requests that were read and have no whole response yet, in order."""
+        ...
+
+    def expire(self) -> None:
+        """The deadline is over: look at what is late, and at what to look at next."""
+        ...
+
+    def pass_on(self, hand_over: HandOver) -> bool:
+        """Give it to another worker if it is idle; answers whether it is gone."""
+        ...
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        ...
+
+    def cut(self) -> None:
+        """Cut the connection with whatever is in progress on it."""
+        ...
+
+
 class WorkerContext:
     """One worker's application, loop, settings and live connections. Everything here is read per request."""
 
@@ -82,6 +128,7 @@ class WorkerContext:
         "clock",
         "connections",
         "draining",
+        "examine_handshake",
         "extensions",
         "hand_over",
         "keep_alive",
@@ -89,6 +136,7 @@ class WorkerContext:
         "limits",
         "loop",
         "make_parser",
+        "make_websocket",
         "on_release",
         "plain_head",
         "request_timeout",
@@ -97,6 +145,9 @@ class WorkerContext:
         "scope",
         "start_task",
         "state",
+        "websocket_extensions",
+        "websocket_limit",
+        "websockets",
     )
 
     def __init__(
@@ -149,7 +200,14 @@ class WorkerContext:
         self.ledger = ledger  # None: nobody looks
         self.draining = False  # every response ends its connection
         self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
-        self.connections: set[HTTP1Connection] = set()
+        self.connections: set[Connection] = set()
+        # Those of them that are WebSockets, each until its application has returned too.
+        self.websockets: set[WebSocketConnection] = set()
+        self.websocket_limit = NEVER
+        self.websocket_extensions: dict[str, dict[str, Unchecked]] = {"websocket.http.response": {}}
+        # How an opening handshake is recognized, and what takes over its connection; None: WebSockets are off.
+        self.examine_handshake: ExamineHandshake | None = None
+        self.make_websocket: MakeWebSocket | None = None
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
 
@@ -167,9 +225,9 @@ class WorkerContext:
         if self.admission is not None:
             self.admission.release()
 
-    def app_failed(self, exchange: Exchange, fault: BaseException | str) -> None:
+    def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
-        where = f"{exchange.scope['method']} {exchange.scope['path']}"
+        where = f"{request.scope.get('method', 'WS')} {request.scope['path']}"
         if isinstance(fault, str):
             logger.error("%s: %s", where, fault)
         else:

@@ -279,7 +279,7 @@ class Exchange:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if not (self._gone or self._told) or not _stems_from_disconnect(error):
+            if not (self._gone or self._told) or not stems_from_disconnect(error):
                 self._keeper.app_failed(self, error)
         finally:
             if self.phase is not _DONE:
@@ -390,7 +390,7 @@ def _is_event_stream(name: bytes, value: bytes) -> bool:
     return name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
 
 
-def _stems_from_disconnect(error: BaseException) -> bool:
+def stems_from_disconnect(error: BaseException) -> bool:
     """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it)."""
     link: BaseException | None = error
     while link is not None:

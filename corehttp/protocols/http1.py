@@ -7,6 +7,7 @@ import asyncio
 import logging
 from typing import cast
 
+from corehttp.asgi import Scope
 from corehttp.protocols import half_closed, wire
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import HandOver, WorkerContext
@@ -16,13 +17,14 @@ from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.ws_handshake import Handshake
 
 logger = logging.getLogger("corehttp.error")
 
 LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
-_IDLE, _HEAD, _BODY, _ENDED = Reading
+_IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = Reading
 _OPEN, _LINGERING, _CLOSED = Stage
 _RESPONSE_HEAD, _RESPONSE_BODY, _RESPONSE_DONE = Phase.HEAD, Phase.BODY, Phase.DONE
 _COMING = Intake.COMING
@@ -118,7 +120,7 @@ class HTTP1Connection(ResponseWriting):
             self._file.disconnect()
         self._end_reading()
         # The parser holds our methods and the exchanges hold us: let go of both.
-        self._current = self._incoming = self._half_closed = self._refusal = None
+        self._current = self._incoming = self._half_closed = self._refusal = self._upgrade = None
         self._queue.clear()
         self.resume_writing()
         del self._parser, self._feed
@@ -207,6 +209,10 @@ class HTTP1Connection(ResponseWriting):
         self._advancing = True
         while self._current is None and self._stage is _OPEN and not self.congested:
             if not queue:
+                if self._upgrade is not None:
+                    self._advancing = False
+                    self._switch(*self._upgrade)
+                    return
                 if not self._held or self._scan is not None:
                     break
                 self._read(b"")
@@ -243,6 +249,26 @@ class HTTP1Connection(ResponseWriting):
             self._pace()
         if self._refusal is not None:
             self._answer_refusal()
+
+    def _switch(self, scope: Scope, handshake: Handshake) -> None:
+        """Leave the transport to a WebSocket, with whatever has come in behind its handshake."""
+        context = self._context
+        assert context.make_websocket is not None
+        if len(context.websockets) >= context.websocket_limit:
+            self._upgrade = None
+            self._refuse(503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)")
+            self._answer_refusal()
+            return
+        websocket = context.make_websocket(scope, handshake)
+        held, transport = bytes(self._held), self._transport
+        self._resume_reading()
+        self._stage = _CLOSED
+        self._end_reading()
+        context.connections.discard(self)
+        self._upgrade = None
+        # The parser holds our methods: let go of it.
+        del self._parser, self._feed
+        websocket.start(transport, held)
 
     def proceed(self) -> None:
         """The request whose turn it is need not wait any more."""

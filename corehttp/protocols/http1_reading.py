@@ -7,6 +7,7 @@ import asyncio
 from time import monotonic
 from urllib.parse import unquote
 
+from corehttp.asgi import Scope
 from corehttp.errors import PeerError
 from corehttp.protocols.chunked import ChunkedBody
 from corehttp.protocols.context import WorkerContext
@@ -16,6 +17,7 @@ from corehttp.protocols.http1_state import Reading
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.semantics import judge, origin_form
 from corehttp.protocols.stream import RequestParser, ResponseStream
+from corehttp.protocols.ws_handshake import Handshake
 
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
 DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
@@ -23,7 +25,7 @@ PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
 EMPTY_LINES_LIMIT = 8  # before a request (RFC 9112, 2.2)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
-_IDLE, _HEAD, _BODY, _ENDED = Reading
+_IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = Reading
 _SPACE = ord(" ")
 _CR = ord("\r")
 _EMPTY_LINE = b"\r\n"
@@ -57,6 +59,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_server",
         "_spent",
         "_transport",
+        "_upgrade",
         "deadline",
     )
 
@@ -81,6 +84,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._discarded = 0  # bytes of a request's body thrown away after its response
         self._paused = False  # reading
         self._queue: list[Exchange] = []  # parsed, not begun
+        self._upgrade: tuple[Scope, Handshake] | None = None  # an opening handshake, for when its turn comes
         self._current: Exchange | None = None  # whose response is being written
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
 
@@ -167,6 +171,12 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         scope["server"] = self._server
         scope["state"] = context.state.copy()
         scope["extensions"] = context.extensions.copy()
+        if b"upgrade" in fields and context.examine_handshake is not None:
+            handshake = context.examine_handshake(method, version, headers, fields)
+            if handshake is not None:
+                self._upgrade = scope, handshake
+                self._reading = _UPGRADED
+                return
         exchange = Exchange(scope, intent, self, context)
         if context.access is None:
             exchange.started_at = context.clock.now
@@ -198,7 +208,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 at = self._read_body(source, at)
             elif reading is _ENDED:
                 at = size
-            elif len(self._queue) >= PIPELINE_LIMIT:
+            elif reading is _UPGRADED or len(self._queue) >= PIPELINE_LIMIT:
                 break
             else:
                 if self._blank or source[at] == _CR:
@@ -225,7 +235,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             held += source[at:]
         if self._reading is _ENDED:
             held.clear()
-        elif held:
+        elif held and self._reading is not _UPGRADED:
             self._reading = _HEAD
             if len(self._queue) < PIPELINE_LIMIT:
                 self._scan_part(held)
@@ -287,7 +297,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             self._read_head(head)
             self._fresh = False
         else:
-            fault = fault or PeerError(400, "the request cannot be parsed")
+            if fault is None:
+                fault = error if isinstance(error, PeerError) else PeerError(400, "the request cannot be parsed")
             self._refuse(fault.status, str(fault), head)
 
     def _renew_parser(self) -> None:

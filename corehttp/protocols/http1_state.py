@@ -9,6 +9,7 @@ class Reading(Enum):
     IDLE = "idle"  # between requests
     HEAD = "head"  # bytes of the next request are there
     BODY = "body"  # the head is whole, the body is not
+    UPGRADED = "upgraded"  # the last request was an opening handshake: what follows is not HTTP
     ENDED = "ended"  # the last request is read: whatever comes is not one
 
 

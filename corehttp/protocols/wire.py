@@ -113,9 +113,10 @@ def trailer_lines(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
 def refusal(status: int, reason: str, date_and_server: bytes, *, bodiless: bool = False) -> bytes:
     """A whole response that refuses a request and closes the connection; `bodiless` to HEAD (RFC 9110, 9.3.2)."""
     body = (reason + "\n").encode()
+    upgrade = b"upgrade: websocket\r\nsec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     fields = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body)
     return b"".join(
-        (status_line(status), fields, date_and_server, CONNECTION_CLOSE, b"\r\n", b"" if bodiless else body)
+        (status_line(status), fields, upgrade, date_and_server, CONNECTION_CLOSE, b"\r\n", b"" if bodiless else body)
     )
 
 

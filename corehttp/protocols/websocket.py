@@ -1,0 +1,506 @@
+"""A WebSocket over an HTTP/1.1 connection (RFC 6455): frames in and out, the closing handshake, and what is late."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from time import monotonic
+
+from corehttp.asgi import WEBSOCKET_VERSIONS, Scope
+from corehttp.errors import AppError
+from corehttp.protocols import wire
+from corehttp.protocols.context import HandOver, WorkerContext
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.files import untaken
+from corehttp.protocols.framing import OutgoingBody, frame
+from corehttp.protocols.half_closed import reset_on_close
+from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.ws_frames import (
+    BINARY,
+    CLOSE,
+    FIN,
+    PING,
+    PONG,
+    RSV1,
+    TEXT,
+    Deflater,
+    Event,
+    FrameReader,
+    ProtocolError,
+    close_payload,
+    is_close_code,
+    unmask,
+)
+from corehttp.protocols.ws_frames import frame as ws_frame
+from corehttp.protocols.ws_handshake import Handshake
+from corehttp.protocols.ws_session import Stage, WebSocketSession
+
+logger = logging.getLogger("corehttp.error")
+
+CLOSE_TIMEOUT = 10.0  # seconds that the client has to answer our close frame
+LINGER = 2.0  # seconds that we listen on after our last byte
+LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing is looked at again
+LEAST_TO_COMPRESS = 512  # bytes; below that it costs more than it saves
+
+# Bound once: a name in the module costs less per message than an attribute of the class.
+_CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the options say of WebSockets; times in seconds, sizes in bytes."""
+
+    max_size: int = 16 * 2**20  # of a message
+    max_queue: int = 32  # messages kept for the application before reading pauses
+    write_high_water: int = 65536  # not taken by the client before send() waits
+    ping_interval: float = 20.0  # infinite: no pings
+    ping_timeout: float = 20.0
+
+
+class WebSocketConnection(WebSocketSession, asyncio.Protocol):
+    """What takes over the transport when a request turns out to be an opening handshake."""
+
+    __slots__ = (
+        "_awaited_pong",
+        "_bytes_in",
+        "_bytes_out",
+        "_context",
+        "_deaf",
+        "_deflater",
+        "_drained",
+        "_handshake",
+        "_lost",
+        "_messages_in",
+        "_messages_out",
+        "_outgoing",
+        "_outlet",
+        "_paused",
+        "_ping_due",
+        "_plain",
+        "_reader",
+        "_settings",
+        "_transport",
+        "_unread",
+        "_unsent",
+        "_was_open",
+        "code",
+        "deadline",
+        "opened_at",
+    )
+
+    _outgoing: OutgoingBody  # of a denial
+
+    def __init__(self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake) -> None:
+        super().__init__(_as_websocket(scope, handshake, context), context)
+        self._context = context
+        self._settings = settings
+        self._handshake = handshake
+        self._reader = FrameReader(settings.max_size, handshake.deflate)
+        self._deflater: Deflater | None = None if handshake.deflate is None else Deflater(handshake.deflate)
+        self._plain = True  # what comes next is the beginning of a frame, and of a message
+        self._unread = b""  # that the application has no room for
+        self._paused = False  # reading
+        self._drained: asyncio.Future[None] | None = None
+        self._outlet: Pace | None = None  # of what the client does not take
+        self._unsent = 0  # bytes of that
+        self._awaited_pong: bytes | None = None
+        self._ping_due = NEVER
+        self._deaf = False  # whatever else comes in is thrown away
+        self._lost = False  # the connection is
+        self._was_open = False
+        self.opened_at = monotonic()
+        self.code = 1006  # with which it ended, as the access log shows it
+        self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
+        # Of data, for the access log.
+        self._messages_in = self._messages_out = self._bytes_in = self._bytes_out = 0
+
+    def __repr__(self) -> str:
+        return f"<WebSocketConnection {self.scope['path']}: {self.stage.value}>"
+
+    # What the worker asks of every connection.
+
+    @property
+    def idle(self) -> bool:
+        """Never: it cannot be passed on or closed without a word."""
+        return False
+
+    @property
+    def unanswered(self) -> list[Exchange]:
+        """No requests."""
+        return []
+
+    def pass_on(self, hand_over: HandOver) -> bool:
+        """It cannot be: what the client has sent in part is in our memory."""
+        return False
+
+    def close(self) -> None:
+        """Never, since it is never idle."""
+        raise AssertionError("a WebSocket is closed by `leave`")
+
+    def cut(self) -> None:
+        """Cut the connection with whatever is in progress on it."""
+        self._transport.abort()
+
+    def start(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Take over the transport, which has read `data` already, and run the application."""
+        context = self._context
+        self._transport = transport
+        transport.set_protocol(self)
+        transport.set_write_buffer_limits(self._settings.write_high_water)
+        context.connections.add(self)
+        context.websockets.add(self)
+        if context.ledger is not None:
+            context.ledger.connections = len(context.connections)
+        if data:
+            self.data_received(data)
+        task = context.start_task(self.run())
+        if not self.ended:
+            self._task = task
+
+    def leave(self) -> None:
+        """The worker goes: tell the client to connect again (RFC 6455 and the IANA registry, 1012)."""
+        if self.stage is _OPEN:
+            self.send_close(1012, "the server is restarting")
+            self.disconnect(1012, "the server is restarting")
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Never: the transport is taken over."""
+
+    def data_received(self, data: bytes) -> None:
+        # Most often it is one whole frame with one whole, short message.
+        size = len(data)
+        if self._plain and self.stage is _OPEN and 6 <= size < 132 and size == 6 + (data[1] ^ 0x80):
+            if data[0] == FIN | TEXT:
+                try:
+                    text = unmask(data[6:], data[2:6]).decode()
+                except UnicodeDecodeError:
+                    self._violated(ProtocolError(1007, "a text that is not UTF-8"))
+                    return
+                self._messages_in += 1
+                self._bytes_in += size - 6
+                self.deliver({"type": "websocket.receive", "text": text})
+                if len(self._queue) >= self._settings.max_queue:
+                    self._pause()
+                return
+            if data[0] == FIN | BINARY:
+                self._messages_in += 1
+                self._bytes_in += size - 6
+                self.deliver({"type": "websocket.receive", "bytes": unmask(data[6:], data[2:6])})
+                if len(self._queue) >= self._settings.max_queue:
+                    self._pause()
+                return
+        if self._deaf or self.stage is _DENYING:
+            return
+        self._unread = self._unread + data if self._unread else data
+        if self.stage is not _CONNECTING:
+            self._read_on()
+        elif len(self._unread) >= self._settings.write_high_water:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        if self.stage is _OPEN:
+            logger.debug("a WebSocket's client has ended its side without a close frame")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = self._deaf = True
+        self.stage = _CLOSED
+        context = self._context
+        context.connections.discard(self)
+        if context.ledger is not None:
+            context.ledger.connections = len(context.connections)
+        if context.on_release is not None:
+            context.on_release()
+        self.resume_writing()
+        self._unread = b""
+        self.disconnect(1006, "")
+        self._settle()
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self._outlet = Pace(self._context.limits.write_stall, self._context.clock.now)
+        self._unsent = untaken(self._transport)
+        self.deadline = min(self.deadline, self._context.clock.now + LOOK_AGAIN)
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._outlet = None
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # What comes in.
+
+    def _read_on(self) -> None:
+        """Read what there is, as far as the application has room for messages."""
+        reader = self._reader
+        while self._unread and not self._deaf:
+            room = self._settings.max_queue - len(self._queue) if self.stage is _OPEN else self._settings.max_queue
+            if room <= 0:
+                self._pause()
+                return
+            data = self._unread
+            try:
+                events, at = reader.feed(data, 0, room)
+            except ProtocolError as error:
+                self._unread = b""
+                self._handle(error.events)
+                self._violated(error)
+                return
+            self._unread = data[at:] if at < len(data) else b""
+            self._handle(events)
+        self._plain = reader.idle
+        if len(self._queue) >= self._settings.max_queue:
+            self._pause()
+
+    def _handle(self, events: list[Event]) -> None:
+        for opcode, payload in events:
+            if opcode in (TEXT, BINARY):
+                if self.stage is _OPEN:
+                    assert isinstance(payload, str | bytes)
+                    self._messages_in += 1
+                    self._bytes_in += len(payload)
+                    self.deliver({"type": "websocket.receive", "text" if opcode == TEXT else "bytes": payload})
+            elif opcode == PING:
+                if self.stage is _OPEN and isinstance(payload, bytes):
+                    self._transport.write(ws_frame(PONG, payload))
+            elif opcode == PONG:
+                if payload == self._awaited_pong:
+                    self._awaited_pong = None
+                    self._time_ping()
+            elif isinstance(payload, tuple):
+                self._closed_by_client(*payload)
+
+    def _closed_by_client(self, code: int, reason: str) -> None:
+        """A close frame has come: answer it, unless it is the answer to ours (RFC 6455, 5.5.1)."""
+        if self.stage is _OPEN:
+            self.code = code
+            self._transport.write(ws_frame(CLOSE, b"" if code == 1005 else close_payload(code, "")))
+        self.stage = _CLOSING
+        self.disconnect(code, reason)
+        self._linger()
+
+    def _violated(self, error: ProtocolError) -> None:
+        """The client broke the protocol: say so, and have no more of it (RFC 6455, 7.1.7)."""
+        logger.warning("closed a WebSocket of %s: %s (%d)", self._client_name(), error, error.code)
+        if self.stage is _OPEN:
+            self.code = error.code
+            self._transport.write(ws_frame(CLOSE, close_payload(error.code, str(error))))
+        self.stage = _CLOSING
+        self.disconnect(error.code, str(error))
+        self._linger()
+
+    def _pause(self) -> None:
+        self._plain = False
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def consumed(self) -> None:
+        if self._paused and len(self._queue) * 2 <= self._settings.max_queue and self.stage is not _CONNECTING:
+            self._paused = False
+            self._plain = not self._unread and self._reader.idle
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+            if self._unread:
+                self._context.loop.call_soon(self._read_on)
+
+    # What goes out.
+
+    def accept(self, subprotocol: str | None, headers: list[tuple[bytes, bytes]]) -> None:
+        handshake = self._handshake
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"]
+        lines.append(b"sec-websocket-accept: %b\r\n" % handshake.accept)
+        if subprotocol is not None:
+            if subprotocol not in handshake.subprotocols:
+                raise AppError(
+                    f"the subprotocol {subprotocol!r} was not offered; the client offers {handshake.subprotocols}"
+                )
+            lines.append(b"sec-websocket-protocol: %b\r\n" % subprotocol.encode())
+        agreed = handshake.deflate
+        for name, value in headers:
+            wire.check_field(name, value)
+            if name.lower() == b"sec-websocket-extensions" and value == b"":
+                agreed = None  # no compression for this one
+                continue
+            if name.lower().startswith(b"sec-websocket-") or name.lower() in (b"connection", b"upgrade"):
+                raise AppError(f"the field {name.decode()!r} of the handshake is the server's")
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if agreed is None:
+            self._deflater = None
+            self._reader = FrameReader(self._settings.max_size, None)
+        else:
+            lines.append(b"sec-websocket-extensions: %b\r\n" % agreed.answer)
+        lines += [self._context.clock.lines, b"\r\n"]
+        self._transport.write(b"".join(lines))
+        self.stage = _OPEN
+        began, self.opened_at = self.opened_at, monotonic()
+        self._was_open = True
+        self._record(101, 0, self.opened_at - began)
+        self._time_ping()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if self._unread:
+            self._context.loop.call_soon(self._read_on)
+
+    def write_message(self, data: str | bytes) -> None:
+        opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
+        size = len(payload)
+        self._messages_out += 1
+        self._bytes_out += size
+        if size < 126:
+            self._transport.write(bytes((FIN | opcode, size)) + payload)
+        elif self._deflater is not None and size >= LEAST_TO_COMPRESS:
+            self._transport.write(ws_frame(opcode, self._deflater.compress(payload), FIN | RSV1))
+        else:
+            self._transport.write(ws_frame(opcode, payload))
+
+    def send_close(self, code: int, reason: str) -> None:
+        if not is_close_code(code):
+            raise AppError(f"{code} cannot be the code of a close frame (RFC 6455, 7.4)")
+        if len(reason.encode()) > 123:
+            raise AppError("the reason of a close frame must not be longer than 123 bytes")
+        self.code = code
+        self.stage = _CLOSING
+        self._transport.write(ws_frame(CLOSE, close_payload(code, reason)))
+        self.deadline = self._context.clock.now + CLOSE_TIMEOUT
+        if self._paused:  # the client's close frame is to be read
+            self._paused = False
+            self._transport.resume_reading()
+        if self._unread:
+            self._context.loop.call_soon(self._read_on)
+
+    def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
+        pieces, length, _ = wire.response_head(status, headers)
+        self._outgoing, framing = frame(False, status, "1.1", len(body) if length < 0 and not more else length)
+        encoded = self._outgoing.encode(body, more)
+        if length < 0 and not more and not framing:
+            framing = b"content-length: %d\r\n" % len(body)
+        pieces += (self._context.clock.lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
+        self.stage = _DENYING
+        self._transport.write(b"".join(pieces))
+        self._record(status, len(body), monotonic() - self.opened_at)
+        if not more:
+            self._denied()
+
+    def write_denial(self, body: bytes, more: bool) -> None:
+        self._transport.write(self._outgoing.encode(body, more))
+        if not more:
+            self._denied()
+
+    def _denied(self) -> None:
+        self.stage = _CLOSING
+        self.disconnect(1006, "")
+        self._linger()
+
+    def abort(self) -> None:
+        reset_on_close(self._transport)
+        self._transport.abort()
+
+    async def writable(self) -> None:
+        if self.congested:
+            if self._drained is None:
+                self._drained = self._context.loop.create_future()
+            # Shielded: a sender that is cancelled must not cancel the others that wait.
+            await asyncio.shield(self._drained)
+
+    def _linger(self) -> None:
+        """Our last byte is out: end our side, and listen on for a moment (RFC 6455, 7.1.1; RFC 9112, 9.6)."""
+        self._unread = b""
+        self._deaf = True
+        self.deadline = self._context.clock.now + LINGER
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    # What is late.
+
+    def expire(self) -> None:
+        """The deadline is over: look at what is late, and at what to look at next."""
+        now = self._context.clock.now
+        if self._outlet is not None:
+            taken, self._unsent = self._unsent, untaken(self._transport)
+            self._outlet.moved(max(0, taken - self._unsent), now)
+            if self._outlet.due <= now:
+                logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
+                self._end_by_force(1013, "the client is too slow")
+                return
+        if self.stage is not _OPEN:
+            if self._outlet is None:
+                self._transport.abort()
+                return
+        elif self._outlet is None and self._ping_due <= now:
+            if self._awaited_pong is not None:
+                logger.warning("cut a WebSocket of %s: it answered no ping", self._client_name())
+                self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
+                self._end_by_force(1011, "no answer to a ping")
+                return
+            self._awaited_pong = payload = random.randbytes(4)
+            self._transport.write(ws_frame(PING, payload))
+            self._ping_due = now + self._settings.ping_timeout
+        self.deadline = self._ping_due if self._outlet is None else now + LOOK_AGAIN
+
+    def _time_ping(self) -> None:
+        self.deadline = self._ping_due = self._context.clock.now + self._settings.ping_interval
+
+    def _end_by_force(self, code: int, reason: str) -> None:
+        self.code = code
+        self.disconnect(code, reason)
+        self.stage = _CLOSING
+        self._transport.abort()
+
+    # The end.
+
+    def finished(self) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Once the connection is lost and the application has returned, nothing is left."""
+        if not self._lost or not self.ended:
+            return
+        context = self._context
+        context.websockets.discard(self)
+        access = context.access
+        if access is not None and self._was_open:
+            access.websocket_closed(
+                self._client_name(),
+                self.scope["path"],
+                self.code,
+                (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
+                monotonic() - self.opened_at,
+            )
+
+    def _record(self, status: int, sent: int, seconds: float) -> None:
+        access = self._context.access
+        if access is not None:
+            target = self.scope["raw_path"].decode("latin-1")
+            if self.scope["query_string"]:
+                target += "?" + self.scope["query_string"].decode("latin-1")
+            access.records.append((self._client_name(), "GET", target, "1.1", status, sent, seconds * 1000))
+            if not access.armed:
+                access.arm()
+
+    def _client_name(self) -> str:
+        client = self.scope["client"]
+        return f"{client[0]}:{client[1]}" if client else "-"
+
+
+def _as_websocket(scope: Scope, handshake: Handshake, context: WorkerContext) -> Scope:
+    """The scope of the request as that of a WebSocket (ASGI specification, WebSocket, 2.5)."""
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["asgi"] = WEBSOCKET_VERSIONS
+    scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+    scope["subprotocols"] = handshake.subprotocols
+    scope["extensions"] = context.websocket_extensions.copy()
+    return scope
