@@ -30,7 +30,15 @@ LAYERS = (
         "supervisor.record",
     },
     # 2: the ASGI side
-    {"protocols.exchange", "protocols.extensions", "protocols.admission", "protocols.ws_session", "lifespan", "app"},
+    {
+        "protocols.exchange",
+        "protocols.extensions",
+        "protocols.admission",
+        "protocols.bell",
+        "protocols.ws_session",
+        "lifespan",
+        "app",
+    },
     # 3: I/O
     {
         "acceptor",

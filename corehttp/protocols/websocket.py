@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from time import monotonic
 
-from corehttp.asgi import WEBSOCKET_VERSIONS, Scope
+from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
 from corehttp.errors import AppError
 from corehttp.protocols import wire
 from corehttp.protocols.context import HandOver, WorkerContext
@@ -44,6 +44,7 @@ LEAST_TO_COMPRESS = 512  # bytes; below that it costs more than it saves
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
+_WHOLE = (FIN | TEXT, FIN | BINARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,6 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_messages_out",
         "_outgoing",
         "_outlet",
-        "_paused",
         "_ping_due",
         "_plain",
         "_reader",
@@ -97,9 +97,8 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self._handshake = handshake
         self._reader = FrameReader(settings.max_size, handshake.deflate)
         self._deflater: Deflater | None = None if handshake.deflate is None else Deflater(handshake.deflate)
-        self._plain = True  # what comes next is the beginning of a frame, and of a message
+        self._plain = False  # it is open, and what comes next is the beginning of a message
         self._unread = b""  # that the application has no room for
-        self._paused = False  # reading
         self._drained: asyncio.Future[None] | None = None
         self._outlet: Pace | None = None  # of what the client does not take
         self._unsent = 0  # bytes of that
@@ -171,26 +170,22 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Most often it is one whole frame with one whole, short message.
         size = len(data)
-        if self._plain and self.stage is _OPEN and 6 <= size < 132 and size == 6 + (data[1] ^ 0x80):
+        if self._plain and 6 <= size < 132 and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
+            payload = unmask(data[6:], data[2:6])
             if data[0] == FIN | TEXT:
                 try:
-                    text = unmask(data[6:], data[2:6]).decode()
+                    message: Message = {"type": "websocket.receive", "text": payload.decode()}
                 except UnicodeDecodeError:
                     self._violated(ProtocolError(1007, "a text that is not UTF-8"))
                     return
-                self._messages_in += 1
-                self._bytes_in += size - 6
-                self.deliver({"type": "websocket.receive", "text": text})
-                if len(self._queue) >= self._settings.max_queue:
-                    self._pause()
-                return
-            if data[0] == FIN | BINARY:
-                self._messages_in += 1
-                self._bytes_in += size - 6
-                self.deliver({"type": "websocket.receive", "bytes": unmask(data[6:], data[2:6])})
-                if len(self._queue) >= self._settings.max_queue:
-                    self._pause()
-                return
+            else:
+                message = {"type": "websocket.receive", "bytes": payload}
+            self._messages_in += 1
+            self._bytes_in += size - 6
+            self.deliver(message)
+            if len(self._queue) >= self._settings.max_queue:
+                self._pause()
+            return
         if self._deaf or self.stage is _DENYING:
             return
         self._unread = self._unread + data if self._unread else data
@@ -207,6 +202,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._deaf = True
         self.stage = _CLOSED
+        self._plain = False
         context = self._context
         context.connections.discard(self)
         if context.ledger is not None:
@@ -251,7 +247,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                 return
             self._unread = data[at:] if at < len(data) else b""
             self._handle(events)
-        self._plain = reader.idle
+        self._plain = reader.idle and self.stage is _OPEN
         if len(self._queue) >= self._settings.max_queue:
             self._pause()
 
@@ -279,6 +275,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             self.code = code
             self._transport.write(ws_frame(CLOSE, b"" if code == 1005 else close_payload(code, "")))
         self.stage = _CLOSING
+        self._plain = False
         self.disconnect(code, reason)
         self._linger()
 
@@ -289,19 +286,20 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             self.code = error.code
             self._transport.write(ws_frame(CLOSE, close_payload(error.code, str(error))))
         self.stage = _CLOSING
+        self._plain = False
         self.disconnect(error.code, str(error))
         self._linger()
 
     def _pause(self) -> None:
         self._plain = False
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
+        if not self.paused and not self._transport.is_closing():
+            self.paused = True
             self._transport.pause_reading()
 
     def consumed(self) -> None:
-        if self._paused and len(self._queue) * 2 <= self._settings.max_queue and self.stage is not _CONNECTING:
-            self._paused = False
-            self._plain = not self._unread and self._reader.idle
+        if self.paused and len(self._queue) * 2 <= self._settings.max_queue and self.stage is not _CONNECTING:
+            self.paused = False
+            self._plain = not self._unread and self._reader.idle and self.stage is _OPEN
             if not self._transport.is_closing():
                 self._transport.resume_reading()
             if self._unread:
@@ -336,18 +334,18 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         lines += [self._context.clock.lines, b"\r\n"]
         self._transport.write(b"".join(lines))
         self.stage = _OPEN
+        self._plain = not self._unread
         began, self.opened_at = self.opened_at, monotonic()
         self._was_open = True
         self._record(101, 0, self.opened_at - began)
         self._time_ping()
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self._transport.resume_reading()
         if self._unread:
             self._context.loop.call_soon(self._read_on)
 
-    def write_message(self, data: str | bytes) -> None:
-        opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
+    def write_message(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
         self._messages_out += 1
         self._bytes_out += size
@@ -365,10 +363,11 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             raise AppError("the reason of a close frame must not be longer than 123 bytes")
         self.code = code
         self.stage = _CLOSING
+        self._plain = False
         self._transport.write(ws_frame(CLOSE, close_payload(code, reason)))
         self.deadline = self._context.clock.now + CLOSE_TIMEOUT
-        if self._paused:  # the client's close frame is to be read
-            self._paused = False
+        if self.paused:  # the client's close frame is to be read
+            self.paused = False
             self._transport.resume_reading()
         if self._unread:
             self._context.loop.call_soon(self._read_on)
@@ -393,6 +392,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def _denied(self) -> None:
         self.stage = _CLOSING
+        self._plain = False
         self.disconnect(1006, "")
         self._linger()
 
@@ -415,8 +415,8 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             transport.resume_reading()
         if transport.can_write_eof():
             transport.write_eof()
@@ -457,6 +457,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self.code = code
         self.disconnect(code, reason)
         self.stage = _CLOSING
+        self._plain = False
         self._transport.abort()
 
     # The end.

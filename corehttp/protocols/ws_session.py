@@ -6,8 +6,10 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols.bell import Bell
 from corehttp.protocols.exchange import stems_from_disconnect
 from corehttp.protocols.extensions import field, pairs
+from corehttp.protocols.ws_frames import BINARY, TEXT
 
 
 class Stage(Enum):
@@ -52,6 +54,7 @@ class WebSocketSession:
     """The ASGI side of a WebSocket; the wire is the matter of who inherits from it."""
 
     __slots__ = (
+        "_bell",
         "_denial",
         "_disconnect",
         "_keeper",
@@ -60,6 +63,7 @@ class WebSocketSession:
         "_waiters",
         "congested",
         "ended",
+        "paused",
         "scope",
         "stage",
     )
@@ -70,11 +74,13 @@ class WebSocketSession:
         self.scope = scope
         self.stage = _CONNECTING
         self.ended = False  # the application has returned
+        self.paused = False  # reading
         self.congested = False  # the client takes less than is written
         self._keeper = keeper
         self._queue: list[Message] = [{"type": "websocket.connect"}]
         self._disconnect: Message | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._bell = Bell(keeper.loop)  # for the one that waits in receive()
+        self._waiters: list[asyncio.Future[None]] = []  # the others, where several do
         self._task: asyncio.Task[None] | None = None
 
     # What the wire does.
@@ -83,8 +89,8 @@ class WebSocketSession:
         """Answer the handshake; raises AppError before a byte is written."""
         raise NotImplementedError
 
-    def write_message(self, data: str | bytes) -> None:
-        """Send a message."""
+    def write_message(self, opcode: int, payload: bytes) -> None:
+        """Send a message: TEXT or BINARY."""
         raise NotImplementedError
 
     def send_close(self, code: int, reason: str) -> None:
@@ -120,7 +126,12 @@ class WebSocketSession:
     def deliver(self, message: Message) -> None:
         """A message for the application."""
         self._queue.append(message)
-        if self._waiters:
+        if self._bell.callback is not None:
+            if asyncio.current_task(self._keeper.loop) is None:
+                self._bell.ring()
+            else:
+                self._keeper.loop.call_soon(self._bell.ring)
+        elif self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 if not waiter.done():
@@ -145,11 +156,15 @@ class WebSocketSession:
         while not queue:
             if self._disconnect is not None:
                 return self._disconnect
+            if self._bell.callback is None:
+                await self._bell
+                continue
             waiter: asyncio.Future[None] = self._keeper.loop.create_future()
             self._waiters.append(waiter)
             await waiter
         message = queue.pop(0)
-        self.consumed()
+        if self.paused:
+            self.consumed()
         return message
 
     async def send(self, message: Message) -> None:
@@ -160,7 +175,11 @@ class WebSocketSession:
             raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
         if kind == "websocket.send":
             if self.stage is _OPEN:
-                self.write_message(_content(message))
+                text = message.get("text")
+                if type(text) is str and message.get("bytes") is None:
+                    self.write_message(TEXT, text.encode())
+                else:
+                    self.write_message(*_content(message))
                 if self.congested:
                     await self.writable()
                 return
@@ -241,11 +260,11 @@ class WebSocketSession:
             raise AppError(f"expected {_EXPECTED[stage]}, got {kind!r}")
 
 
-def _content(message: Message) -> str | bytes:
+def _content(message: Message) -> tuple[int, bytes]:
     """What 'websocket.send' carries; raises AppError unless it is exactly one of text and bytes."""
     text, data = message.get("text"), message.get("bytes")
     if data is None and isinstance(text, str):
-        return text
+        return TEXT, text.encode()
     if text is None and isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
+        return BINARY, bytes(data)
     raise AppError("'websocket.send' needs either 'text', a str, or 'bytes', which are bytes")
