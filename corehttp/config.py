@@ -202,6 +202,7 @@ class Config:
     ws_compression: str = option(
         "small", _choice("off", "small", "full"), "permessage-deflate; small: 4 KiB windows, nothing kept."
     )
+    ws_compression_min_size: int = option(512, _size(0), "Bytes of the smallest WebSocket message that is compressed.")
     limit_websockets: int = option(0, _whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
     lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
     root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")

@@ -268,6 +268,7 @@ def websocket_settings(config: Config) -> Settings:
     """What the options say of WebSockets."""
     return Settings(
         max_size=config.ws_max_size,
+        compress_from=config.ws_compression_min_size,
         max_queue=config.ws_max_queue,
         write_high_water=config.ws_write_high_water,
         ping_interval=config.ws_ping_interval or NEVER,

@@ -40,7 +40,6 @@ logger = logging.getLogger("corehttp.error")
 CLOSE_TIMEOUT = 10.0  # seconds that the client has to answer our close frame
 LINGER = 2.0  # seconds that we listen on after our last byte
 LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing is looked at again
-LEAST_TO_COMPRESS = 512  # bytes; below that it costs more than it saves
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
@@ -52,6 +51,7 @@ class Settings:
     """What the options say of WebSockets; times in seconds, sizes in bytes."""
 
     max_size: int = 16 * 2**20  # of a message
+    compress_from: int = 512  # for a smaller one it costs more than it saves
     max_queue: int = 32  # messages kept for the application before reading pauses
     write_high_water: int = 65536  # not taken by the client before send() waits
     ping_interval: float = 20.0  # infinite: no pings
@@ -349,10 +349,10 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         size = len(payload)
         self._messages_out += 1
         self._bytes_out += size
-        if size < 126:
-            self._transport.write(bytes((FIN | opcode, size)) + payload)
-        elif self._deflater is not None and size >= LEAST_TO_COMPRESS:
+        if self._deflater is not None and size >= self._settings.compress_from:
             self._transport.write(ws_frame(opcode, self._deflater.compress(payload), FIN | RSV1))
+        elif size < 126:
+            self._transport.write(bytes((FIN | opcode, size)) + payload)
         else:
             self._transport.write(ws_frame(opcode, payload))
 

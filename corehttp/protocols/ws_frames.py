@@ -120,6 +120,7 @@ class FrameReader:
         "_pieces",
         "_remaining",
         "_size",
+        "_to_inflate",
         "ended",
     )
 
@@ -135,6 +136,7 @@ class FrameReader:
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
+        self._to_inflate: list[bytes] = []
         # Its frame that is being read.
         self._remaining = -1  # bytes of the payload; -1: none is
         self._final = False
@@ -167,6 +169,8 @@ class FrameReader:
                     if whole:
                         events.append(self._message())
                         most -= 1
+            if self._to_inflate:
+                self._inflate()
         except ProtocolError as error:
             error.events = events
             raise
@@ -246,11 +250,10 @@ class FrameReader:
             mask = self._mask
             if self._remaining and (turn := len(piece) % 4):
                 self._mask = mask[turn:] + mask[:turn]
-            piece_ = unmask(piece, mask)
             if self._compressed:
-                self._inflate(piece_)
+                self._to_inflate.append(unmask(piece, mask))
             else:
-                self._take(piece_)
+                self._take(unmask(piece, mask))
         whole = not self._remaining and self._final
         if not self._remaining:
             self._remaining = -1
@@ -268,9 +271,14 @@ class FrameReader:
         except UnicodeDecodeError:
             raise ProtocolError(1007, "a text that is not UTF-8") from None
 
-    def _inflate(self, data: bytes) -> None:
-        """Take what `data` inflates to, and never more than a message may hold."""
+    def _inflate(self, end: bytes = b"") -> None:
+        """Take what the pieces of the last frames inflate to, and never more than a message may hold.
+
+        Not piece by piece: a client may send a message in very many frames.
+        """
         assert self._deflate is not None
+        pieces, self._to_inflate = self._to_inflate, []
+        data = b"".join((*pieces, end))
         while data:
             inflater = self._inflater
             assert inflater is not None
