@@ -215,11 +215,15 @@ class ResponseWriting(RequestReading):
 
     def _stalled(self, outlet: Pace, now: float) -> bool:
         """Whether the client takes too little of what is written."""
-        moved = self._unsent
-        self._unsent = untaken(self._transport)
-        moved -= self._unsent
+        waited, self._unsent = self._unsent, untaken(self._transport)
+        handed = 0
         if self._file is not None:
-            moved += self._file.sent - self._file_sent
-            self._file_sent = self._file.sent
-        outlet.moved(max(0, moved), now)
+            handed = self._file.sent - self._file_sent
+            self._file_sent += handed
+        if self._unsent <= handed:
+            # What waits now came since the last look, so that all before it is taken: a slow file keeps the client
+            # waiting, not the other way round.
+            outlet.kept_up(now)
+        else:
+            outlet.moved(max(0, waited + handed - self._unsent), now)
         return outlet.due <= now

@@ -130,6 +130,22 @@ def test_a_file_that_is_not_read_is_cut_and_one_that_is_read_slowly_is_not(
         assert memory.growth < MEGABYTE
 
 
+def test_a_client_that_waits_for_a_slow_file_is_not_cut(server: ServerProcess, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    file = os.open(path, os.O_RDWR)  # both ends, so that neither we nor the application waits for the other
+    try:
+        with RawConnection(server.port) as client:
+            client.ask(f"/pipe?path={path}&size=10")
+            for piece in (b"first", b"later"):
+                time.sleep(3 * LIMIT)
+                os.write(file, piece)
+            client.wait_for(b"later\r\n0\r\n\r\n")
+            assert not lines_about(server, client)
+    finally:
+        os.close(file)
+
+
 @pytest.mark.parametrize("path", ["/file", "/baize"])
 def test_a_client_that_leaves_in_the_middle_of_a_file_is_no_error(
     server: ServerProcess, files: dict[int, Path], path: str
