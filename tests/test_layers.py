@@ -35,6 +35,7 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.disk",
         "protocols.files",
         "protocols.half_closed",
         "protocols.http1",
