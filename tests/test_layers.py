@@ -40,6 +40,7 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.disk",
         "protocols.files",
         "protocols.half_closed",
         "protocols.http1",

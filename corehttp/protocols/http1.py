@@ -125,11 +125,13 @@ class HTTP1Connection(ResponseWriting):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._watch_outlet()
+        if self._outlet is None:
+            self._watch_outlet()
 
     def resume_writing(self) -> None:
         self.congested = False
-        self._outlet = None
+        if self._file is None:
+            self._outlet = None
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
