@@ -33,7 +33,6 @@ class Intake(Enum):
     TOLD = "told"  # the application has had its last `http.request`
 
 
-BURST = 262144  # bytes of a response that are written in one turn of the event loop
 CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
@@ -97,7 +96,6 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_burst",
         "_events",
         "_gone",
         "_head",
@@ -145,7 +143,6 @@ class Exchange:
         self._keeper = keeper
         self._gone = False  # the client is
         self._told = False  # that the worker leaves
-        self._burst = 0  # bytes written since others had their turn
         self._events = False  # the response is a stream of events, which never ends by itself
         self._head: Message | None = None
         self._body: list[bytes] | None = None
@@ -264,11 +261,6 @@ class Exchange:
                 self._events = any(_is_event_stream(name, value) for name, value in headers)
         else:
             stream.write_body(body, more or self._trailers is not None)
-            self._burst += len(body)
-            if self._burst > BURST:
-                # A socket takes megabytes before it is full: others have their turn meanwhile.
-                self._burst = 0
-                await asyncio.sleep(0)
         if self._trailers is not None and not more:
             self.phase = _TRAILERS
         if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
