@@ -29,6 +29,7 @@ from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.supervisor import channel as messages
 from corehttp.supervisor.channel import Channel
+from corehttp.sweep import Sweep
 
 logger = logging.getLogger("corehttp.error")
 
@@ -97,7 +98,7 @@ class Worker:
             await self._lifespan.shutdown()
             self._close()
             raise
-        clock.each_tick(self._expire)
+        clock.each_tick(Sweep(loop, clock, context.connections))
         clock.start(loop)
 
     async def stop(
@@ -174,10 +175,6 @@ class Worker:
             connection.cut()
         await asyncio.sleep(0)
         return ExitCode.DRAIN if exchanges else ExitCode.CLEAN
-
-    def _expire(self, now: float) -> None:
-        for connection in [c for c in self._context.connections if c.deadline <= now]:
-            connection.expire()
 
     def _close(self) -> None:
         self._acceptor.close()

@@ -25,7 +25,7 @@ LAYERS = (
         "supervisor.plan",
     },
     # 2: the ASGI side
-    {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
+    {"protocols.exchange", "protocols.extensions", "protocols.admission", "protocols.turns", "lifespan", "app"},
     # 3: I/O
     {
         "acceptor",
@@ -48,6 +48,7 @@ LAYERS = (
         "supervisor.processes",
         "supervisor.signals",
         "supervisor.slots",
+        "sweep",
     },
     # 4: assembly; "" is the package itself
     {"worker", "embed", "server", "cli", "", "__main__"},
