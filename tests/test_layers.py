@@ -28,7 +28,7 @@ LAYERS = (
         "supervisor.record",
     },
     # 2: the ASGI side
-    {"protocols.exchange", "protocols.extensions", "protocols.admission", "lifespan", "app"},
+    {"protocols.exchange", "protocols.extensions", "protocols.admission", "protocols.turns", "lifespan", "app"},
     # 3: I/O
     {
         "acceptor",
@@ -61,6 +61,7 @@ LAYERS = (
         "supervisor.slots",
         "supervisor.templates",
         "supervisor.upgrade",
+        "sweep",
         "watchdog",
     },
     # 4: assembly; "" is the package itself

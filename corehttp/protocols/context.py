@@ -11,6 +11,7 @@ from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.protocols.turns import Turns
 
 if TYPE_CHECKING:
     from corehttp.protocols.http1 import HTTP1Connection
@@ -97,6 +98,7 @@ class WorkerContext:
         "scope",
         "start_task",
         "state",
+        "turns",
     )
 
     def __init__(
@@ -115,6 +117,7 @@ class WorkerContext:
         self.app = app
         self.loop = loop
         self.start_task = task_starter(loop)
+        self.turns = Turns(loop)
         self.clock = clock
         self.make_parser = make_parser
         self.limits = limits

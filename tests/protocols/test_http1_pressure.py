@@ -1,7 +1,5 @@
 """Clients that send faster than they are answered, or than they read: what is kept for them is bounded."""
 
-import asyncio
-
 import pytest
 
 from corehttp.asgi import Receive, Scope, Send
@@ -240,25 +238,3 @@ async def test_a_connection_that_ends_reads_on_whatever_waits_on_it(parser: Make
     assert client.transport.calls[-1] == "write_eof"
     # What is not read when the connection closes makes a reset of its end, which may cost the client our answer.
     assert client.transport.reading
-
-
-async def test_a_stream_that_its_client_takes_at_once_gives_others_a_turn(parser: MakeParser) -> None:
-    turns = 0
-
-    async def flood(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(40):
-            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
-        await send({"type": "http.response.body"})
-
-    def count() -> None:
-        nonlocal turns
-        turns += 1
-        if b"".join(client.transport.writes[-1:])[-5:] != b"0\r\n\r\n":
-            asyncio.get_running_loop().call_soon(count)
-
-    client = Client(make_context(flood, parser))
-    asyncio.get_running_loop().call_soon(count)
-    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert client.received.endswith(b"0\r\n\r\n")
-    assert turns >= 8
