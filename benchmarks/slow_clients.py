@@ -35,7 +35,9 @@ its CPU is not the clients' where there are two. The healthy client asks every 2
 ones, beside them from when they are there to when all must be cut. {slowloris} connections drip a field each 0.5 s into
 a head that never ends, {stalled} ask for 100 MB and never read. Then {abandoned} connections, in {passes} passes, are
 opened and left: random parts of right and wrong requests, then FIN or RST. What is left of them is counted by the
-application itself, after a garbage collection; descriptors are those of the worker. RSS is in MB."""
+application itself, after a garbage collection; descriptors are those of the worker. RSS is in MB; it stays at its
+peak, since the C library keeps what was freed for the next such crowd, for which it does not grow again (malloc_trim(3)
+called from a debugger after the slow ones are gone takes it back to what it was before)."""
 
 
 @dataclass(frozen=True, slots=True)

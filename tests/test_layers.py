@@ -35,6 +35,7 @@ LAYERS = (
         "protocols.extensions",
         "protocols.admission",
         "protocols.bell",
+        "protocols.turns",
         "protocols.ws_session",
         "lifespan",
         "app",
@@ -50,6 +51,7 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.disk",
         "protocols.files",
         "protocols.half_closed",
         "protocols.http1",
@@ -71,6 +73,7 @@ LAYERS = (
         "supervisor.slots",
         "supervisor.templates",
         "supervisor.upgrade",
+        "sweep",
         "watchdog",
     },
     # 4: assembly; "" is the package itself

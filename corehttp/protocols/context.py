@@ -11,6 +11,7 @@ from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
+from corehttp.protocols.turns import Turns
 from corehttp.protocols.ws_handshake import Handshake
 from corehttp.protocols.ws_session import Request
 
@@ -145,6 +146,7 @@ class WorkerContext:
         "scope",
         "start_task",
         "state",
+        "turns",
         "websocket_extensions",
         "websocket_limit",
         "websockets",
@@ -166,6 +168,7 @@ class WorkerContext:
         self.app = app
         self.loop = loop
         self.start_task = task_starter(loop)
+        self.turns = Turns(loop)
         self.clock = clock
         self.make_parser = make_parser
         self.limits = limits

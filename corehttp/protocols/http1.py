@@ -127,11 +127,13 @@ class HTTP1Connection(ResponseWriting):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._watch_outlet()
+        if self._outlet is None:
+            self._watch_outlet()
 
     def resume_writing(self) -> None:
         self.congested = False
-        self._outlet = None
+        if self._file is None:
+            self._outlet = None
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -148,7 +150,7 @@ class HTTP1Connection(ResponseWriting):
 
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
-        now = self._context.clock.now
+        now = self._context.clock.ticked
         current = self._current
         if self._outlet is not None and self._stalled(self._outlet, now):
             logger.warning("cut the connection of %s: it does not take what is sent to it", self._client_name())
@@ -421,7 +423,7 @@ class HTTP1Connection(ResponseWriting):
         if self._intake is not None and not self._paused:
             due = min(due, self._intake.due)
         if self._outlet is not None or (self._half_closed is not None and self._current is not None):
-            due = min(due, self._context.clock.now + LOOK_AGAIN)
+            due = min(due, self._context.clock.ticked + LOOK_AGAIN)
         self.deadline = due
 
     def _harmless_bytes(self, exchange: Exchange) -> bytes:

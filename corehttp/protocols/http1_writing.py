@@ -130,29 +130,41 @@ class ResponseWriting(RequestReading):
         if self._outgoing.framing is not Framing.NONE and count:
             if before:
                 self._transport.write(before)
-            self._file = transfer = Transfer(self._transport, self._context.loop, self.writable)
-            self._file_sent = 0
-            self._watch_outlet()
-            whole = False
-            try:
-                whole = await transfer.send(file, offset, count) == count
-            finally:
-                self._file = None
-                exchange.sent += transfer.sent
-                if not whole and exchange is self._current:
-                    # Whatever was sent now, the client would take for the rest of this piece.
-                    exchange.disconnect()
-                    self.abort()
+            whole = await self._transfer(exchange, file, offset, count)
             if exchange is not self._current:
-                raise ClientDisconnectedError("the client has disconnected")
-            if not whole:
-                raise AppError(f"the file ended {count - transfer.sent} bytes before what was to be sent of it")
+                if after or more or not whole:
+                    raise ClientDisconnectedError("the client has disconnected")
+                return  # it has left with all of its response
             if not self.congested:
                 self._outlet = None
         if after:
             self._transport.write(after)
         if not more:
             self._complete(exchange)
+
+    async def _transfer(self, exchange: Exchange, file: int, offset: int, count: int) -> bool:
+        """Send a part of a file; answers whether all of it was sent. If not, the response is cut.
+
+        Raises as `send_file` does.
+        """
+        self._file = transfer = Transfer(self._transport, self._context.loop, self.writable)
+        self._file_sent = 0
+        self._watch_outlet()
+        whole = False
+        try:
+            whole = await transfer.send(file, offset, count) == count
+        finally:
+            self._file = None
+            exchange.sent += transfer.sent
+            if exchange is not self._current:
+                self._record(exchange)  # which had to wait until all that was sent is counted
+            elif not whole:
+                # Whatever was sent now, the client would take for the rest of this piece.
+                exchange.disconnect()
+                self.abort()
+        if not whole and exchange is self._current:
+            raise AppError(f"the file ended {count - transfer.sent} bytes before what was to be sent of it")
+        return whole
 
     def _check_no_file(self) -> None:
         """Raises AppError while a file is going out: what was written now would come into its middle."""
@@ -196,16 +208,14 @@ class ResponseWriting(RequestReading):
     def _record(self, exchange: Exchange) -> None:
         """Note the exchange for the access log."""
         access = self._context.access
-        if access is None:
-            return
+        if access is None or self._file is not None:
+            return  # what is sent of a file is not all counted yet: `_transfer` comes back
         client = self._client_text
         if client is None:
             client = self._client_text = self._client_name()
         scope = exchange.scope
         milliseconds = (monotonic() - exchange.started_at) * 1000
         status, sent = exchange.status, exchange.sent
-        if self._file is not None:
-            sent += self._file.sent
         access.records.append(
             (client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds)
         )
@@ -219,11 +229,15 @@ class ResponseWriting(RequestReading):
 
     def _stalled(self, outlet: Pace, now: float) -> bool:
         """Whether the client takes too little of what is written."""
-        moved = self._unsent
-        self._unsent = untaken(self._transport)
-        moved -= self._unsent
+        waited, self._unsent = self._unsent, untaken(self._transport)
+        handed = 0
         if self._file is not None:
-            moved += self._file.sent - self._file_sent
-            self._file_sent = self._file.sent
-        outlet.moved(max(0, moved), now)
+            handed = self._file.sent - self._file_sent
+            self._file_sent += handed
+        if self._unsent <= handed:
+            # What waits now came since the last look, so that all before it is taken: a slow file keeps the client
+            # waiting, not the other way round.
+            outlet.kept_up(now)
+        else:
+            outlet.moved(max(0, waited + handed - self._unsent), now)
         return outlet.due <= now

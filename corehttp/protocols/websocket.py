@@ -427,7 +427,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
-        now = self._context.clock.now
+        now = self._context.clock.ticked
         if self._outlet is not None:
             taken, self._unsent = self._unsent, untaken(self._transport)
             self._outlet.moved(max(0, taken - self._unsent), now)
