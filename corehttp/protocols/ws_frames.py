@@ -4,6 +4,7 @@ import struct
 import zlib
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
 from corehttp.protocols.ws_handshake import Deflate
@@ -113,12 +114,13 @@ class FrameReader:
         "_decoder",
         "_deflate",
         "_final",
+        "_first",
         "_inflater",
         "_mask",
         "_max_size",
         "_opcode",
-        "_pieces",
         "_remaining",
+        "_rest",
         "_size",
         "_to_inflate",
         "ended",
@@ -132,7 +134,8 @@ class FrameReader:
         # The message that is being read.
         self._opcode = -1
         self._compressed = False
-        self._pieces: list[bytes] | list[str] = []
+        self._first: str | bytes | None = None  # what there is of it
+        self._rest: StringIO | BytesIO | None = None  # all of it, if it comes in several pieces
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -232,7 +235,7 @@ class FrameReader:
         self._final = bool(first & FIN)
         if opcode != CONTINUATION:
             self._opcode = opcode
-            self._pieces = []
+            self._first = self._rest = None
             self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
@@ -263,13 +266,20 @@ class FrameReader:
         self._size += len(piece)
         if self._size > self._max_size:
             raise self._too_large()
-        if self._decoder is None:
-            self._pieces.append(piece)  # type: ignore[arg-type]
+        text: str | bytes = piece
+        if self._decoder is not None:
+            try:
+                text = self._decoder.decode(piece)
+            except UnicodeDecodeError:
+                raise ProtocolError(1007, "a text that is not UTF-8") from None
+        if self._first is None:
+            self._first = text
             return
-        try:
-            self._pieces.append(self._decoder.decode(piece))  # type: ignore[arg-type]
-        except UnicodeDecodeError:
-            raise ProtocolError(1007, "a text that is not UTF-8") from None
+        # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory.
+        if self._rest is None:
+            self._rest = StringIO(newline="") if self._decoder is not None else BytesIO()
+            self._rest.write(self._first)  # type: ignore[arg-type]
+        self._rest.write(text)  # type: ignore[arg-type]
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -297,14 +307,15 @@ class FrameReader:
             if self._deflate is not None and self._deflate.inflate_anew:
                 self._inflater = None
         opcode, self._opcode = self._opcode, -1
-        pieces, self._pieces = self._pieces, []
-        if self._decoder is None:
-            return opcode, b"".join(pieces)  # type: ignore[arg-type]
-        try:
-            self._decoder.decode(b"", True)
-        except UnicodeDecodeError:
-            raise ProtocolError(1007, "a text that is not UTF-8") from None
-        return opcode, "".join(pieces)  # type: ignore[arg-type]
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(b"", True)
+            except UnicodeDecodeError:
+                raise ProtocolError(1007, "a text that is not UTF-8") from None
+        whole = self._first if self._rest is None else self._rest.getvalue()
+        empty: str | bytes = "" if opcode == TEXT else b""
+        self._first = self._rest = self._decoder = None
+        return opcode, empty if whole is None else whole
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")
