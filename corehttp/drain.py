@@ -8,6 +8,7 @@ from corehttp.acceptor import Acceptor
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -55,7 +56,10 @@ class Drain:
             scope = exchange.scope
             age = max(0.0, now - exchange.started_at)
             logger.warning(
-                "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
+                "cut at the end of the graceful time: %s %s after %.1f s",
+                scope["method"],
+                printable(scope["path"]),
+                age,
             )
             exchange.tell()  # so that one without a response is answered for with 503
             exchange.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from corehttp.protocols.exchange import Exchange
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -76,7 +77,7 @@ class Watchdog:
         if frame is None:
             return
         exchange = _running(frame)
-        whose = "" if exchange is None else f" by {exchange.scope['method']} {exchange.scope['path']}"
+        whose = "" if exchange is None else f" by {exchange.scope['method']} {printable(exchange.scope['path'])}"
         stack = "".join(traceback.format_stack(frame)).rstrip()
         logger.warning("the event loop is blocked for %.1f s%s, in\n%s", blocked, whose, stack)
 

@@ -12,6 +12,7 @@ from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.turns import Turns
+from corehttp.text import printable
 
 if TYPE_CHECKING:
     from corehttp.protocols.http1 import HTTP1Connection
@@ -172,7 +173,7 @@ class WorkerContext:
 
     def app_failed(self, exchange: Exchange, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
-        where = f"{exchange.scope['method']} {exchange.scope['path']}"
+        where = f"{exchange.scope['method']} {printable(exchange.scope['path'])}"
         if isinstance(fault, str):
             logger.error("%s: %s", where, fault)
         else:

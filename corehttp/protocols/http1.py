@@ -16,6 +16,7 @@ from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -353,7 +354,7 @@ class HTTP1Connection(ResponseWriting):
         logger.warning(
             "%s %s from %s took longer than %g s (504)",
             exchange.scope["method"],
-            exchange.scope["path"],
+            printable(exchange.scope["path"]),
             self._client_name(),
             seconds,
         )
