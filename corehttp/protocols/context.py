@@ -14,6 +14,7 @@ from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.turns import Turns
 from corehttp.protocols.ws_handshake import Handshake
 from corehttp.protocols.ws_session import Request
+from corehttp.text import printable
 
 if TYPE_CHECKING:
     from corehttp.protocols.websocket import WebSocketConnection
@@ -230,7 +231,7 @@ class WorkerContext:
 
     def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
-        where = f"{request.scope.get('method', 'WS')} {request.scope['path']}"
+        where = f"{request.scope.get('method', 'WS')} {printable(request.scope['path'])}"
         if isinstance(fault, str):
             logger.error("%s: %s", where, fault)
         else:

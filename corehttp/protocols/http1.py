@@ -17,7 +17,11 @@ from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
+<<<<<<< HEAD
 from corehttp.protocols.ws_handshake import Handshake
+=======
+from corehttp.text import printable
+>>>>>>> main
 
 logger = logging.getLogger("corehttp.error")
 
@@ -379,7 +383,7 @@ class HTTP1Connection(ResponseWriting):
         logger.warning(
             "%s %s from %s took longer than %g s (504)",
             exchange.scope["method"],
-            exchange.scope["path"],
+            printable(exchange.scope["path"]),
             self._client_name(),
             seconds,
         )

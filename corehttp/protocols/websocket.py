@@ -475,7 +475,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         if access is not None and self._was_open:
             access.websocket_closed(
                 self._client_name(),
-                self.scope["path"],
+                self.scope["raw_path"].decode("latin-1"),
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
                 monotonic() - self.opened_at,
