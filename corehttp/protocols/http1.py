@@ -17,11 +17,8 @@ from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
-<<<<<<< HEAD
 from corehttp.protocols.ws_handshake import Handshake
-=======
 from corehttp.text import printable
->>>>>>> main
 
 logger = logging.getLogger("corehttp.error")
 
