@@ -154,7 +154,9 @@ class FrameReader:
         it there must be no other call.
         """
         events: list[Event] = []
-        if self._buffer:
+        before = 0  # bytes of `data` as it is read here that were not in what was given
+        if self._buffer and most > 0:
+            before = len(self._buffer) - at
             data, at, self._buffer = self._buffer + data[at:], 0, b""
         try:
             while at < len(data) and most > 0 and not self.ended:
@@ -174,7 +176,7 @@ class FrameReader:
         except ProtocolError as error:
             error.events = events
             raise
-        return events, at
+        return events, at - before
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int:
         """Read a frame's head, or a whole control frame; answers where it ends, -1 if it is not here (5.2)."""
