@@ -16,6 +16,7 @@ MASKED = 0x80
 
 # Codes that may stand in a close frame (RFC 6455, 7.4.1, and the IANA registry); those from 3000 on are free.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+_MANY = 1024  # pieces of a message: then they are joined, since each takes some 50 bytes more than it holds
 _END_OF_DEFLATE = b"\x00\x00\xff\xff"
 _SHORT, _LONG = struct.Struct("!H"), struct.Struct("!Q")
 _Utf8 = getincrementaldecoder("utf-8")
@@ -108,6 +109,7 @@ class FrameReader:
     """The bytes of a client become messages and control frames, however they are cut."""
 
     __slots__ = (
+        "_blocks",
         "_buffer",
         "_compressed",
         "_decoder",
@@ -133,6 +135,7 @@ class FrameReader:
         self._opcode = -1
         self._compressed = False
         self._pieces: list[bytes] | list[str] = []
+        self._blocks = 0  # at the beginning of the pieces: those that were joined
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -247,7 +250,7 @@ class FrameReader:
         if opcode != CONTINUATION:
             self._opcode = opcode
             self._pieces = []
-            self._size = 0
+            self._blocks = self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
             deflate = self._deflate
@@ -282,6 +285,9 @@ class FrameReader:
             raise ProtocolError(1007, "a text that is not UTF-8") from None
         if self._size > self._max_size:  # second, or the code would depend on the cut
             raise self._too_large()
+        if len(self._pieces) - self._blocks >= _MANY:
+            self._pieces[self._blocks :] = [self._joined(self._pieces[self._blocks :])]  # type: ignore[assignment]
+            self._blocks += 1
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -310,13 +316,15 @@ class FrameReader:
                 self._inflater = None
         opcode, self._opcode = self._opcode, -1
         pieces, self._pieces = self._pieces, []
-        if self._decoder is None:
-            return opcode, b"".join(pieces)  # type: ignore[arg-type]
         try:
-            self._decoder.decode(b"", True)
+            if self._decoder is not None:
+                self._decoder.decode(b"", True)
         except UnicodeDecodeError:
             raise ProtocolError(1007, "a text that is not UTF-8") from None
-        return opcode, "".join(pieces)  # type: ignore[arg-type]
+        return opcode, self._joined(pieces)
+
+    def _joined(self, pieces: list[bytes] | list[str]) -> bytes | str:
+        return b"".join(pieces) if self._decoder is None else "".join(pieces)  # type: ignore[arg-type]
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")
