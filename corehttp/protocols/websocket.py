@@ -79,6 +79,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_plain",
         "_reader",
         "_settings",
+        "_short",
         "_transport",
         "_unread",
         "_unsent",
@@ -98,6 +99,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self._reader = FrameReader(settings.max_size, handshake.deflate)
         self._deflater: Deflater | None = None if handshake.deflate is None else Deflater(handshake.deflate)
         self._plain = False  # it is open, and what comes next is the beginning of a message
+        self._short = min(132, settings.max_size + 7)  # bytes: a frame of fewer is short, and no larger than allowed
         self._unread = b""  # that the application has no room for
         self._drained: asyncio.Future[None] | None = None
         self._outlet: Pace | None = None  # of what the client does not take
@@ -170,7 +172,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Most often it is one whole frame with one whole, short message.
         size = len(data)
-        if self._plain and 6 <= size < 132 and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
+        if self._plain and 6 <= size < self._short and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
             payload = unmask(data[6:], data[2:6])
             if data[0] == FIN | TEXT:
                 try:
