@@ -259,7 +259,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                 if self.stage is _OPEN:
                     assert isinstance(payload, str | bytes)
                     self._messages_in += 1
-                    self._bytes_in += len(payload)
+                    self._bytes_in += len(payload if isinstance(payload, bytes) else payload.encode())
                     self.deliver({"type": "websocket.receive", "text" if opcode == TEXT else "bytes": payload})
             elif opcode == PING:
                 if self.stage is _OPEN and isinstance(payload, bytes):
@@ -477,7 +477,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         if access is not None and self._was_open:
             access.websocket_closed(
                 self._client_name(),
-                self.scope["path"],
+                self.scope["raw_path"].decode("latin-1"),
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
                 monotonic() - self.opened_at,
