@@ -24,6 +24,7 @@ class Stage(Enum):
 
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
 
+_ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start", "websocket.http.response.body"})
 _EXPECTED = {
     _CONNECTING: "'websocket.accept', 'websocket.close' or 'websocket.http.response.start'",
     _DENYING: "'websocket.http.response.body'",
@@ -256,6 +257,8 @@ class WebSocketSession:
             self.stage = _DENYING
         elif kind == "websocket.http.response.body" and stage is _DENYING:
             self._send_denial(message)
+        elif kind in _ANSWERS and stage is _CLOSED:  # the client has left before it was answered
+            raise ClientDisconnectedError("the WebSocket is closed")
         else:
             raise AppError(f"expected {_EXPECTED[stage]}, got {kind!r}")
 
