@@ -132,7 +132,7 @@ class WebSocketSession:
                 self._bell.ring()
             else:
                 self._keeper.loop.call_soon(self._bell.ring)
-        elif self._waiters:
+        if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 if not waiter.done():
