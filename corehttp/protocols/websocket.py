@@ -77,6 +77,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_outlet",
         "_ping_due",
         "_plain",
+        "_pong",
         "_reader",
         "_settings",
         "_short",
@@ -106,6 +107,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self._unsent = 0  # bytes of that
         self._awaited_pong: bytes | None = None
         self._ping_due = NEVER
+        self._pong: bytes | None = None  # that waits until the client takes what is written
         self._deaf = False  # whatever else comes in is thrown away
         self._lost = False  # the connection is
         self._was_open = False
@@ -228,6 +230,9 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        pong, self._pong = self._pong, None
+        if pong is not None and self.stage is _OPEN:
+            self._answer_ping(pong)
 
     # What comes in.
 
@@ -263,13 +268,20 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                     self.deliver({"type": "websocket.receive", "text" if opcode == TEXT else "bytes": payload})
             elif opcode == PING:
                 if self.stage is _OPEN and isinstance(payload, bytes):
-                    self._transport.write(ws_frame(PONG, payload))
+                    self._answer_ping(payload)
             elif opcode == PONG:
                 if payload == self._awaited_pong:
                     self._awaited_pong = None
                     self._time_ping()
             elif isinstance(payload, tuple):
                 self._closed_by_client(*payload)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Of a client that sends pings and takes nothing only the last is answered (RFC 6455, 5.5.3)."""
+        if self.congested:
+            self._pong = payload
+        else:
+            self._transport.write(ws_frame(PONG, payload))
 
     def _closed_by_client(self, code: int, reason: str) -> None:
         """A close frame has come: answer it, unless it is the answer to ours (RFC 6455, 5.5.1)."""
