@@ -220,13 +220,12 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._outlet = Pace(self._context.limits.write_stall, self._context.clock.now)
-        self._unsent = untaken(self._transport)
-        self.deadline = min(self.deadline, self._context.clock.now + LOOK_AGAIN)
+        self._watch_outlet()
 
     def resume_writing(self) -> None:
         self.congested = False
         self._outlet = None
+        self._set_deadline()
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -442,37 +441,65 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
         now = self._context.clock.now
-        if self._outlet is not None:
-            taken, self._unsent = self._unsent, untaken(self._transport)
-            self._outlet.moved(max(0, taken - self._unsent), now)
-            if self._outlet.due <= now:
-                logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
-                self._end_by_force(1013, "the client is too slow")
-                return
-        if self.stage is not _OPEN:
-            if self._outlet is None:
+        if self._outlet is not None and self._stalled(self._outlet, now):
+            logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
+            self._end_late(1013, "the client is too slow")
+            self._transport.abort()
+        elif self.stage is _CLOSING:
+            if not self._transport.get_write_buffer_size():
                 self._transport.abort()
-                return
-        elif self._outlet is None and self._ping_due <= now:
-            if self._awaited_pong is not None:
-                logger.warning("cut a WebSocket of %s: it answered no ping", self._client_name())
-                self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
-                self._end_by_force(1011, "no answer to a ping")
-                return
+            elif self._outlet is None:
+                self._watch_outlet()
+        elif self.stage is _OPEN and self._outlet is None and self._ping_due <= now:
+            self._ping(now)
+            return
+        self.deadline = self._ping_due if self._outlet is None else now + LOOK_AGAIN
+
+    def _ping(self, now: float) -> None:
+        if self._awaited_pong is None:
             self._awaited_pong = payload = random.randbytes(4)
             self._transport.write(ws_frame(PING, payload))
-            self._ping_due = now + self._settings.ping_timeout
-        self.deadline = self._ping_due if self._outlet is None else now + LOOK_AGAIN
+        elif not self.paused:  # else the pong may be among what is not read
+            logger.warning("closed a WebSocket of %s: it answered no ping", self._client_name())
+            self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
+            self._end_late(1011, "no answer to a ping")
+            self._linger()
+            return
+        self.deadline = self._ping_due = now + self._settings.ping_timeout
 
     def _time_ping(self) -> None:
         self.deadline = self._ping_due = self._context.clock.now + self._settings.ping_interval
 
-    def _end_by_force(self, code: int, reason: str) -> None:
+    def _end_late(self, code: int, reason: str) -> None:
         self.code = code
-        self.disconnect(code, reason)
         self.stage = _CLOSING
         self._plain = False
-        self._transport.abort()
+        self.disconnect(code, reason)
+
+    def _watch_outlet(self) -> None:
+        now = self._context.clock.now
+        self._outlet = Pace(self._context.limits.write_stall, now)
+        self._unsent = untaken(self._transport)
+        self.deadline = min(self.deadline, now + LOOK_AGAIN)
+
+    def _stalled(self, outlet: Pace, now: float) -> bool:
+        """Whether the client takes too little of what is written."""
+        before, self._unsent = self._unsent, untaken(self._transport)
+        outlet.moved(max(0, before - self._unsent), now)
+        return outlet.due <= now
+
+    def _set_deadline(self) -> None:
+        """The client has taken what was written: only from now on it can answer."""
+        now = self._context.clock.now
+        match self.stage:
+            case Stage.OPEN:
+                if self._awaited_pong is not None:
+                    self._ping_due = max(self._ping_due, now + self._settings.ping_timeout)
+                self.deadline = self._ping_due
+            case Stage.CLOSING:
+                self.deadline = now + (LINGER if self._deaf else CLOSE_TIMEOUT)
+            case Stage.CONNECTING | Stage.DENYING | Stage.CLOSED:
+                self.deadline = NEVER
 
     # The end.
 
