@@ -12,7 +12,7 @@ from corehttp.protocols import wire
 from corehttp.protocols.context import HandOver, WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.files import untaken
-from corehttp.protocols.framing import OutgoingBody, frame
+from corehttp.protocols.framing import BODILESS, OutgoingBody, frame
 from corehttp.protocols.half_closed import reset_on_close
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_frames import (
@@ -68,6 +68,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_context",
         "_deaf",
         "_deflater",
+        "_denied_with",
         "_drained",
         "_handshake",
         "_lost",
@@ -111,6 +112,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self._deaf = False  # whatever else comes in is thrown away
         self._lost = False  # the connection is
         self._was_open = False
+        self._denied_with = 0  # the status of a denial, once its head is out
         self.opened_at = monotonic()
         self.code = 1006  # with which it ended, as the access log shows it
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
@@ -205,6 +207,8 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._deaf = True
+        if self.stage is _DENYING and self._denied_with:
+            self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSED
         self._plain = False
         context = self._context
@@ -386,24 +390,31 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             self._context.loop.call_soon(self._read_on)
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
-        pieces, length, _ = wire.response_head(status, headers)
-        self._outgoing, framing = frame(False, status, "1.1", len(body) if length < 0 and not more else length)
+        pieces, length, flags = wire.response_head(status, headers)
+        bodiless = status in BODILESS
+        known = length < 0 and not more and not bodiless
+        self._outgoing, framing = frame(bodiless, status, "1.1", len(body) if known else length)
         encoded = self._outgoing.encode(body, more)
-        if length < 0 and not more and not framing:
+        if known:
             framing = b"content-length: %d\r\n" % len(body)
-        pieces += (self._context.clock.lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
+        clock = self._context.clock
+        lines = clock.lines_without(date=flags & wire.OWN_DATE > 0, server=flags & wire.OWN_SERVER > 0)
+        pieces += (lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
         self.stage = _DENYING
+        self._denied_with = status
+        self._bytes_out = len(body)
         self._transport.write(b"".join(pieces))
-        self._record(status, len(body), monotonic() - self.opened_at)
         if not more:
             self._denied()
 
     def write_denial(self, body: bytes, more: bool) -> None:
         self._transport.write(self._outgoing.encode(body, more))
+        self._bytes_out += len(body)
         if not more:
             self._denied()
 
     def _denied(self) -> None:
+        self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSING
         self._plain = False
         self.disconnect(1006, "")

@@ -215,11 +215,11 @@ class WebSocketSession:
 
     def _end(self, code: int, reason: str) -> None:
         match self.stage:
-            case Stage.CONNECTING:
+            case Stage.DENYING if self._denial is None:  # a part of it is out
+                self.abort()
+            case Stage.CONNECTING | Stage.DENYING:
                 fields = [(b"content-type", b"text/plain; charset=utf-8")]
                 self.deny(500, fields, b"Internal Server Error", False)
-            case Stage.DENYING:
-                self.abort()
             case Stage.OPEN:
                 self.send_close(code, reason)
             case Stage.CLOSING | Stage.CLOSED:
