@@ -43,6 +43,7 @@ LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing 
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
+_OURS = (b"connection", b"upgrade", b"content-length", b"transfer-encoding")  # the latter never with 1xx: RFC 9110, 8.6
 _WHOLE = (FIN | TEXT, FIN | BINARY)
 
 
@@ -340,7 +341,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             if name.lower() == b"sec-websocket-extensions" and value == b"":
                 agreed = None  # no compression for this one
                 continue
-            if name.lower().startswith(b"sec-websocket-") or name.lower() in (b"connection", b"upgrade"):
+            if name.lower().startswith(b"sec-websocket-") or name.lower() in _OURS:
                 raise AppError(f"the field {name.decode()!r} of the handshake is the server's")
             lines.append(b"%b: %b\r\n" % (name, value))
         if agreed is None:
