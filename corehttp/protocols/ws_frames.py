@@ -157,7 +157,9 @@ class FrameReader:
         it there must be no other call.
         """
         events: list[Event] = []
-        if self._buffer:
+        before = 0  # bytes of `data` as it is read here that were not in what was given
+        if self._buffer and most > 0:
+            before = len(self._buffer) - at
             data, at, self._buffer = self._buffer + data[at:], 0, b""
         try:
             while at < len(data) and most > 0 and not self.ended:
@@ -175,9 +177,19 @@ class FrameReader:
             if self._to_inflate:
                 self._inflate()
         except ProtocolError as error:
-            error.events = events
-            raise
-        return events, at
+            fault = self._earlier_fault() or error
+            fault.events = events
+            raise fault from None
+        return events, at - before
+
+    def _earlier_fault(self) -> ProtocolError | None:
+        """What is wrong with pieces not inflated yet: it came first, and in another cut it would have been told."""
+        try:
+            if self._to_inflate:
+                self._inflate()
+        except ProtocolError as error:
+            return error
+        return None
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int:
         """Read a frame's head, or a whole control frame; answers where it ends, -1 if it is not here (5.2)."""
@@ -198,6 +210,8 @@ class FrameReader:
             return -1
         mask = data[start - 4 : start]
         if control:
+            if self._to_inflate:
+                self._inflate()
             events.append(self._control(first & 0x0F, unmask(data[start : start + size], mask)))
             return start + size
         if extra:
@@ -242,7 +256,8 @@ class FrameReader:
             deflate = self._deflate
             if self._compressed and deflate is not None and (deflate.inflate_anew or self._inflater is None):
                 self._inflater = zlib.decompressobj(-deflate.inflate_bits)
-        if size > self._max_size - (0 if self._compressed else self._size):
+        # What is compressed is judged by what it inflates to: it may also have become longer.
+        if not self._compressed and size > self._max_size - self._size:
             raise self._too_large()
 
     def _payload(self, data: bytes, at: int) -> tuple[int, bool]:
@@ -264,14 +279,14 @@ class FrameReader:
 
     def _take(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size > self._max_size:
-            raise self._too_large()
         text: str | bytes = piece
         if self._decoder is not None:
             try:
                 text = self._decoder.decode(piece)
             except UnicodeDecodeError:
                 raise ProtocolError(1007, "a text that is not UTF-8") from None
+        if self._size > self._max_size:  # second, or the code would depend on the cut
+            raise self._too_large()
         if self._first is None:
             self._first = text
             return
