@@ -132,6 +132,7 @@ class WorkerContext:
         "draining",
         "examine_handshake",
         "extensions",
+        "gathers",
         "hand_over",
         "keep_alive",
         "ledger",
@@ -170,6 +171,10 @@ class WorkerContext:
         self.loop = loop
         self.start_task = task_starter(loop)
         self.turns = Turns(loop)
+        # Whether writelines() of its transports takes several buffers without joining them, and says when they are too
+        # many. That of asyncio joins before Python 3.12, then does not say so (gh-127655), nor ends if the last buffer
+        # is empty (gh-155888), until some patch release.
+        self.gathers = not isinstance(loop, asyncio.BaseEventLoop)
         self.clock = clock
         self.make_parser = make_parser
         self.limits = limits
