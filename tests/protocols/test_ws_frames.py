@@ -1,9 +1,9 @@
 """Frames and messages, from bytes and to bytes; every violation and its code, in every cut."""
 
-import os
 import tracemalloc
 import zlib
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -148,7 +148,7 @@ def test_a_window_that_is_kept_is_used_by_the_next_message() -> None:
 
 
 def test_a_message_that_compression_has_made_longer_is_not_too_large() -> None:
-    content = os.urandom(MAX)
+    content = Random(1).randbytes(MAX)
     raw = masked(BINARY, deflated(content, level=0), FIN | RSV1)
     assert len(raw) > MAX + 8
     assert read([raw], SMALL) == ([(BINARY, content)], 0)
@@ -332,14 +332,14 @@ def test_which_codes_a_close_frame_may_carry(code: int, valid: bool) -> None:
 @pytest.mark.parametrize("deflate", [SMALL, FULL, Deflate(9, True, 9, False, b"")], ids=["small", "full", "tiny"])
 def test_what_is_compressed_is_what_was_given(deflate: Deflate) -> None:
     deflater = Deflater(deflate)
-    for content in b"a" * 500, b"", os.urandom(500), b"a" * 500:
+    for content in b"a" * 500, b"", Random(1).randbytes(500), b"a" * 500:
         raw = masked(BINARY, deflater.compress(content), FIN | RSV1)
         if deflate.deflate_anew:
             assert read([raw], SMALL) == ([(BINARY, content)], 0)
 
 
 def test_a_compressor_that_is_kept_refers_to_what_it_has_sent() -> None:
-    content = os.urandom(300)
+    content = Random(1).randbytes(300)
     kept, anew = Deflater(FULL), Deflater(SMALL)
     raw = b""
     for _ in range(3):

@@ -210,10 +210,8 @@ def test_nothing_is_agreed_on_where_compression_is_off() -> None:
 
 
 def refused(status: bytes, reason: bytes, fields: bytes = b"") -> bytes:
-    return (
-        b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b%bconnection: close\r\n\r\n%b"
-        % (status, len(reason), fields, LINES, reason)
-    )
+    plain = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(reason)
+    return b"HTTP/1.1 %b\r\n%b%b%bconnection: close\r\n\r\n%b" % (status, plain, fields, LINES, reason)
 
 
 async def test_another_version_is_refused_and_13_is_named(parser: MakeParser) -> None:
