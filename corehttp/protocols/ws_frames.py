@@ -286,7 +286,7 @@ class FrameReader:
         if self._size > self._max_size:  # second, or the code would depend on the cut
             raise self._too_large()
         if len(self._pieces) - self._blocks >= _MANY:
-            self._pieces[self._blocks :] = [self._joined(self._pieces[self._blocks :])]  # type: ignore[assignment]
+            self._pieces[self._blocks :] = [self._joined(self._pieces[self._blocks :])]  # type: ignore[list-item]
             self._blocks += 1
 
     def _inflate(self, end: bytes = b"") -> None:
