@@ -613,6 +613,8 @@ async def test_an_application_that_is_cancelled_is_answered_for(
 
 # A denial.
 
+END = b"connection: close\r\n\r\n"
+
 
 async def test_a_close_before_accept_is_403(parser: MakeParser) -> None:
     app = Puppet()
@@ -641,20 +643,19 @@ def body(content: bytes, more: bool = False) -> Message:
     [
         (
             [denial(401, (b"www-authenticate", b"Basic")), body(b"no")],
-            b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\n%bcontent-length: 2\r\nconnection: close\r\n\r\nno",
+            b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\n%bcontent-length: 2\r\n" + END + b"no",
         ),
         (
             [denial(404, (b"content-length", b"4")), body(b"no", True), body(b"pe")],
-            b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n%bconnection: close\r\n\r\nnope",
+            b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n%b" + END + b"nope",
         ),
         (
             [denial(404), body(b"no", True), body(b"", True), body(b"pe")],
-            b"HTTP/1.1 404 Not Found\r\n%btransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-            b"2\r\nno\r\n2\r\npe\r\n0\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\n%btransfer-encoding: chunked\r\n" + END + b"2\r\nno\r\n2\r\npe\r\n0\r\n\r\n",
         ),
         (
             [denial(204), {"type": "websocket.http.response.body"}],
-            b"HTTP/1.1 204 No Content\r\n%bconnection: close\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n%b" + END,
         ),
     ],
     ids=["whole", "sized", "chunked", "without a body"],

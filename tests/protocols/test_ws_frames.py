@@ -341,12 +341,10 @@ def test_what_is_compressed_is_what_was_given(deflate: Deflate) -> None:
 def test_a_compressor_that_is_kept_refers_to_what_it_has_sent() -> None:
     content = Random(1).randbytes(300)
     kept, anew = Deflater(FULL), Deflater(SMALL)
-    raw = b""
-    for _ in range(3):
-        payload = kept.compress(content)
-        raw += masked(BINARY, payload, FIN | RSV1)
-        assert len(anew.compress(content)) > 300
-    assert len(payload) < 30
+    payloads = [kept.compress(content) for _ in range(3)]
+    assert [len(payload) < 30 for payload in payloads] == [False, True, True]
+    assert [len(anew.compress(content)) > 300 for _ in range(3)] == [True] * 3
+    raw = b"".join(masked(BINARY, payload, FIN | RSV1) for payload in payloads)
     assert read([raw], FULL) == ([(BINARY, content)] * 3, 0)
 
 

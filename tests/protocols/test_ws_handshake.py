@@ -108,7 +108,7 @@ def test_what_is_no_opening_handshake_is_left_to_http(handshake: Handshake | Non
 )
 def test_a_wrong_handshake_is_refused(more: Headers, changed: dict[str, bytes], status: int, reason: str) -> None:
     with pytest.raises(PeerError, match=reason) as caught:
-        examined(*more, **changed)
+        examined(*more, method="GET", version="1.1", compression="off", **changed)
     assert caught.value.status == status
 
 
