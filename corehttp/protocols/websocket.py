@@ -258,9 +258,10 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                 return
             self._unread = data[at:] if at < len(data) else b""
             self._handle(events)
-        self._plain = reader.idle and self.stage is _OPEN
-        if len(self._queue) >= self._settings.max_queue:
-            self._pause()
+        if self.stage is _OPEN:
+            self._plain = reader.idle
+            if len(self._queue) >= self._settings.max_queue:
+                self._pause()
 
     def _handle(self, events: list[Event]) -> None:
         for opcode, payload in events:

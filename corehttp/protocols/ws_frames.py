@@ -177,19 +177,19 @@ class FrameReader:
             if self._to_inflate:
                 self._inflate()
         except ProtocolError as error:
-            fault = self._earlier_fault() or error
-            fault.events = events
-            raise fault from None
+            error.events = events
+            self._judge_earlier(events)
+            raise
         return events, at - before
 
-    def _earlier_fault(self) -> ProtocolError | None:
-        """What is wrong with pieces not inflated yet: it came first, and in another cut it would have been told."""
+    def _judge_earlier(self, events: list[Event]) -> None:
+        """Raise what is wrong with pieces not inflated yet: it came first, and in another cut it would be told."""
         try:
             if self._to_inflate:
                 self._inflate()
         except ProtocolError as error:
-            return error
-        return None
+            error.events = events
+            raise
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int:
         """Read a frame's head, or a whole control frame; answers where it ends, -1 if it is not here (5.2)."""
