@@ -120,11 +120,10 @@ class Crowd:
         served, took, most, look_at = 0, 0.0, 0, began
         with selectors.DefaultSelector() as selector:
             for reader in self.readers:
-                selector.register(reader, selectors.EVENT_READ)
+                selector.register(reader, selectors.EVENT_READ, reader)
             while (served < len(missing) or asking.is_alive()) and time.monotonic() < began + feed.seconds:
                 for key, _ in selector.select(_SAMPLE):
-                    reader = key.fileobj
-                    assert isinstance(reader, socket.socket)
+                    reader = key.data
                     size = _received(reader)
                     missing[reader] -= size
                     if not size:
