@@ -24,7 +24,7 @@ class Clock:
     one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
     """
 
-    __slots__ = ("_date", "_fixed", "_loop", "_server", "_timer", "_work", "date", "lines", "now", "server")
+    __slots__ = ("_date", "_fixed", "_loop", "_server", "_timer", "_work", "date", "lines", "now", "server", "ticked")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Clock:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.now = 0.0  # seconds, monotonic
+        self.ticked = 0.0  # the time of the last tick: for what is done at a tick, though it may take a while
         self.date = b""
         self.lines = b""
         self.update(time.monotonic(), time.time())
@@ -62,7 +63,7 @@ class Clock:
 
     def update(self, now: float, wall: float) -> None:
         """Set the time: `now` in monotonic seconds, `wall` in seconds since the epoch (RFC 9110, 5.6.7)."""
-        self.now = now
+        self.now = self.ticked = now
         if self._date:
             self.date = b"date: %b\r\n" % http_date(wall).encode()
         self.lines = self.server + self.date + self._fixed

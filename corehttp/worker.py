@@ -27,6 +27,7 @@ from corehttp.protocols.ws_handshake import examine
 from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
+from corehttp.sweep import Sweep
 
 logger = logging.getLogger("corehttp.error")
 
@@ -93,7 +94,8 @@ class Worker:
     def accept(self) -> None:
         """Accept connections: the sockets listen."""
         clock = self._context.clock
-        clock.each_tick(self._expire)
+        loop = asyncio.get_running_loop()
+        clock.each_tick(Sweep(loop, clock, self._context.connections))
         if self._siblings is not None:
             self._siblings.serving()
             clock.each_tick(self._even_out)
@@ -101,7 +103,7 @@ class Worker:
             self._born = time.monotonic()
             self._retirement = retirement(self._config)
             clock.each_tick(self._look_at_age)
-        clock.start(asyncio.get_running_loop())
+        clock.start(loop)
         self._acceptor.start()
 
     async def stop(
@@ -202,6 +204,8 @@ class Worker:
         """Pass on some idle connections if others have clearly fewer: those that have come up since, say."""
         siblings = self._siblings
         context = self._context
+        if siblings is not None:
+            siblings.row.requests = context.begun
         if siblings is None or context.draining or context.hand_over is not None:
             return
         surplus = siblings.excess()
@@ -215,10 +219,6 @@ class Worker:
         cause = self._retirement.cause(self._context.begun, time.monotonic() - self._born, memory)
         if cause is not None and self._on_retire is not None:
             self._on_retire(cause)
-
-    def _expire(self, now: float) -> None:
-        for connection in [c for c in self._context.connections if c.deadline <= now]:
-            connection.expire()
 
     def _close(self) -> None:
         self._acceptor.close()

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "corehttp"
 
 LAYERS = (
     # 0: the vocabulary
-    {"errors", "asgi", "version", "protocols", "protocols.stream", "supervisor"},
+    {"errors", "asgi", "text", "version", "protocols", "protocols.stream", "supervisor"},
     # 1: the pure core
     {
         "config",
@@ -35,6 +35,7 @@ LAYERS = (
         "protocols.extensions",
         "protocols.admission",
         "protocols.bell",
+        "protocols.turns",
         "protocols.ws_session",
         "lifespan",
         "app",
@@ -50,6 +51,7 @@ LAYERS = (
         "listeners",
         "logs",
         "protocols.context",
+        "protocols.disk",
         "protocols.files",
         "protocols.half_closed",
         "protocols.http1",
@@ -71,6 +73,7 @@ LAYERS = (
         "supervisor.slots",
         "supervisor.templates",
         "supervisor.upgrade",
+        "sweep",
         "watchdog",
     },
     # 4: assembly; "" is the package itself

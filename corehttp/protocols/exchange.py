@@ -13,6 +13,7 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
+from corehttp.protocols.turns import Turns
 
 
 class Phase(Enum):
@@ -32,6 +33,10 @@ class Intake(Enum):
     WHOLE = "whole"  # all of it is here, the application has not been told
     TOLD = "told"  # the application has had its last `http.request`
 
+
+FIRST = 256 * 1024  # bytes that a response sends before others get a turn; few, as many may begin in the same one
+STRETCH = 4 * FIRST  # bytes between its later turns
+MESSAGE = 4 * 1024  # what a message counts beside its bytes: to send it takes as long as to copy more than that
 
 CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
@@ -54,6 +59,7 @@ class Keeper(Protocol):
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
     running: "set[Exchange]"
+    turns: Turns
 
     @property
     def ledger(self) -> object | None:
@@ -101,6 +107,7 @@ class Exchange:
         "_head",
         "_keeper",
         "_stream",
+        "_stretch",
         "_task",
         "_told",
         "_trailers",
@@ -141,6 +148,7 @@ class Exchange:
         self.waiters: list[asyncio.Future[None]] | None = None
         self._stream = stream
         self._keeper = keeper
+        self._stretch = FIRST  # bytes to send until others get a turn
         self._gone = False  # the client is
         self._told = False  # that the worker leaves
         self._events = False  # the response is a stream of events, which never ends by itself
@@ -265,6 +273,11 @@ class Exchange:
             self.phase = _TRAILERS
         if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
             await stream.writable()
+        elif more:
+            self._stretch -= len(body) + MESSAGE
+            if self._stretch < 0:
+                self._stretch = STRETCH
+                await self._keeper.turns.next()
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the request is answered or cut."""

@@ -15,9 +15,10 @@ from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.framing import Framing
 from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
-from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
+from corehttp.protocols.http1_writing import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_handshake import Handshake
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -73,6 +74,7 @@ class HTTP1Connection(ResponseWriting):
         context = self._context
         self._transport = cast(asyncio.Transport, transport)
         self._renew_parser()
+        self._transport.set_write_buffer_limits(HIGH_WATER)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         # A unix socket has no addresses but the path it is bound to (ASGI HTTP specification, "server").
         self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
@@ -127,11 +129,13 @@ class HTTP1Connection(ResponseWriting):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._watch_outlet()
+        if self._outlet is None:
+            self._watch_outlet()
 
     def resume_writing(self) -> None:
         self.congested = False
-        self._outlet = None
+        if self._file is None:
+            self._outlet = None
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
@@ -148,7 +152,7 @@ class HTTP1Connection(ResponseWriting):
 
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
-        now = self._context.clock.now
+        now = self._context.clock.ticked
         current = self._current
         if self._outlet is not None and self._stalled(self._outlet, now):
             logger.warning("cut the connection of %s: it does not take what is sent to it", self._client_name())
@@ -377,7 +381,7 @@ class HTTP1Connection(ResponseWriting):
         logger.warning(
             "%s %s from %s took longer than %g s (504)",
             exchange.scope["method"],
-            exchange.scope["path"],
+            printable(exchange.scope["path"]),
             self._client_name(),
             seconds,
         )
@@ -421,7 +425,7 @@ class HTTP1Connection(ResponseWriting):
         if self._intake is not None and not self._paused:
             due = min(due, self._intake.due)
         if self._outlet is not None or (self._half_closed is not None and self._current is not None):
-            due = min(due, self._context.clock.now + LOOK_AGAIN)
+            due = min(due, self._context.clock.ticked + LOOK_AGAIN)
         self.deadline = due
 
     def _harmless_bytes(self, exchange: Exchange) -> bytes:

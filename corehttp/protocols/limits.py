@@ -38,3 +38,7 @@ class Pace:
     def moved(self, size: int, now: float) -> None:
         """The peer has moved `size` bytes."""
         self.due = min(now + self._seconds, self.due + size / MINIMUM_RATE)
+
+    def kept_up(self, now: float) -> None:
+        """Nothing waits for the peer any more that did when it was last looked at: it has all the time again."""
+        self.due = now + self._seconds

@@ -453,7 +453,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
-        now = self._context.clock.now
+        now = self._context.clock.ticked
         if self._outlet is not None and self._stalled(self._outlet, now):
             logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
             self._end_late(1013, "the client is too slow")

@@ -4,6 +4,7 @@ import struct
 import zlib
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
 from corehttp.protocols.ws_handshake import Deflate
@@ -16,7 +17,6 @@ MASKED = 0x80
 
 # Codes that may stand in a close frame (RFC 6455, 7.4.1, and the IANA registry); those from 3000 on are free.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
-_MANY = 1024  # pieces of a message: then they are joined, since each takes some 50 bytes more than it holds
 _END_OF_DEFLATE = b"\x00\x00\xff\xff"
 _SHORT, _LONG = struct.Struct("!H"), struct.Struct("!Q")
 _Utf8 = getincrementaldecoder("utf-8")
@@ -109,18 +109,18 @@ class FrameReader:
     """The bytes of a client become messages and control frames, however they are cut."""
 
     __slots__ = (
-        "_blocks",
         "_buffer",
         "_compressed",
         "_decoder",
         "_deflate",
         "_final",
+        "_first",
         "_inflater",
         "_mask",
         "_max_size",
         "_opcode",
-        "_pieces",
         "_remaining",
+        "_rest",
         "_size",
         "_to_inflate",
         "ended",
@@ -134,8 +134,8 @@ class FrameReader:
         # The message that is being read.
         self._opcode = -1
         self._compressed = False
-        self._pieces: list[bytes] | list[str] = []
-        self._blocks = 0  # at the beginning of the pieces: those that were joined
+        self._first: str | bytes | None = None  # what there is of it
+        self._rest: StringIO | BytesIO | None = None  # all of it, if it comes in several pieces
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -249,8 +249,8 @@ class FrameReader:
         self._final = bool(first & FIN)
         if opcode != CONTINUATION:
             self._opcode = opcode
-            self._pieces = []
-            self._blocks = self._size = 0
+            self._first = self._rest = None
+            self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
             deflate = self._deflate
@@ -279,15 +279,22 @@ class FrameReader:
 
     def _take(self, piece: bytes) -> None:
         self._size += len(piece)
-        try:
-            self._pieces.append(piece if self._decoder is None else self._decoder.decode(piece))  # type: ignore[arg-type]
-        except UnicodeDecodeError:
-            raise ProtocolError(1007, "a text that is not UTF-8") from None
+        text: str | bytes = piece
+        if self._decoder is not None:
+            try:
+                text = self._decoder.decode(piece)
+            except UnicodeDecodeError:
+                raise ProtocolError(1007, "a text that is not UTF-8") from None
         if self._size > self._max_size:  # second, or the code would depend on the cut
             raise self._too_large()
-        if len(self._pieces) - self._blocks >= _MANY:
-            self._pieces[self._blocks :] = [self._joined(self._pieces[self._blocks :])]  # type: ignore[list-item]
-            self._blocks += 1
+        if self._first is None:
+            self._first = text
+            return
+        # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory.
+        if self._rest is None:
+            self._rest = StringIO(newline="") if self._decoder is not None else BytesIO()
+            self._rest.write(self._first)  # type: ignore[arg-type]
+        self._rest.write(text)  # type: ignore[arg-type]
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -315,16 +322,15 @@ class FrameReader:
             if self._deflate is not None and self._deflate.inflate_anew:
                 self._inflater = None
         opcode, self._opcode = self._opcode, -1
-        pieces, self._pieces = self._pieces, []
-        try:
-            if self._decoder is not None:
+        if self._decoder is not None:
+            try:
                 self._decoder.decode(b"", True)
-        except UnicodeDecodeError:
-            raise ProtocolError(1007, "a text that is not UTF-8") from None
-        return opcode, self._joined(pieces)
-
-    def _joined(self, pieces: list[bytes] | list[str]) -> bytes | str:
-        return b"".join(pieces) if self._decoder is None else "".join(pieces)  # type: ignore[arg-type]
+            except UnicodeDecodeError:
+                raise ProtocolError(1007, "a text that is not UTF-8") from None
+        whole = self._first if self._rest is None else self._rest.getvalue()
+        empty: str | bytes = "" if opcode == TEXT else b""
+        self._first = self._rest = self._decoder = None
+        return opcode, empty if whole is None else whole
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")

@@ -75,7 +75,7 @@ from corehttp.supervisor.upgrade import Upgrade
 logger = logging.getLogger("corehttp.supervisor")
 
 LOOK = 1.0  # seconds between two looks at the workers' heartbeats
-LATE = 2.0  # seconds that such a look may be late before nobody is blamed for anything
+LATE = 2.0  # seconds that we may wake up too late before nobody is blamed for anything
 
 
 class Supervisor:
@@ -94,6 +94,7 @@ class Supervisor:
         self._generations = generations
         self._upgrade = upgrade
         self._on_ready = on_ready  # called when all workers are ready for the first time
+        self._greeted = False
         self._board = Scoreboard.create()
         self._crew = Crew(self._board)
         self._templates = Templates()
@@ -131,15 +132,30 @@ class Supervisor:
                 observe(fleet, self._perform(action), time.monotonic())
         return None
 
+    def _greet(self) -> None:
+        """Once, when all workers serve for the first time."""
+        if self._fleet.booted and not self._greeted:
+            self._greeted = True
+            self._report.complete()
+            if self._fleet.preload:
+                logger.info("%s", self._crew.memory_saved())
+            self._on_ready()
+
     def _wait(self, pipe: SignalPipe) -> None:
         now = time.monotonic()
         deadline = min(next_deadline(self._fleet, now), self._look_at if self._watched() else float("inf"))
         timeout = None if deadline == float("inf") else max(0, deadline - now) * 1000 + 1
-        for fd, _ in self._poll.poll(timeout):
+        ready = self._poll.poll(timeout)
+        late = time.monotonic() - max(now, deadline)
+        if late > LATE:
+            logger.warning("the supervisor was held up for %.1f s: no worker is blamed for that time", late)
+            self._observe(WasLate(late))
+        for fd, _ in ready:
             self._readers.get(fd, lambda: None)()
         for number in pipe.read():
             self._on_signal(number)
         self._look()
+        self._greet()
 
     def _read_when_ready(self, fd: int, read: Callable[[], None]) -> None:
         self._readers[fd] = read
@@ -229,13 +245,9 @@ class Supervisor:
             processes.terminate(member.pid)
             return
         self._crew.serve(member, self._slots.inboxes())
-        booted = self._fleet.booted
         self._observe(BecameReady(member.worker))
-        self._report.ready(member)
-        if self._fleet.booted and not booted:
-            self._on_ready()
-            if self._fleet.preload:
-                logger.info("%s", self._crew.memory_saved())
+        if self._greeted:
+            logger.info("%s is ready", member)
 
     def _reap(self) -> None:
         by_pid = self._crew.by_pid()
@@ -286,10 +298,7 @@ class Supervisor:
         now = time.monotonic()
         if now < self._look_at:
             return
-        late, self._look_at = now - self._look_at, now + LOOK
-        if self._watched() and late > LATE:
-            logger.warning("the supervisor was held up for %.1f s: no worker is blamed for that time", late)
-            self._observe(WasLate(late))
+        self._look_at = now + LOOK
         for member in self._crew if self._watched() else ():
             if member.serves:
                 beat = self._board.row(member.row).beat

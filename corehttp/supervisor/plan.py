@@ -97,6 +97,8 @@ def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
     ready = {slot: fleet.ready(slot) for slot in slots}
     starting = {w.slot for w in fleet.workers.values() if w.phase is Phase.STARTING and w.generation == fleet.wanted}
     waiting = [slot for slot in slots if ready[slot] and slot not in starting and all(map(fleet.is_due, ready[slot]))]
+    if fleet.rollout is not None:  # what else is to be replaced comes after the reload
+        waiting = [slot for slot in waiting if any(worker.generation < fleet.wanted for worker in ready[slot])]
     start_first = fleet.strategy is Strategy.START_FIRST
     in_transition = sum(slot in starting and bool(ready[slot]) if start_first else not ready[slot] for slot in slots)
     at_once = fleet.parallel if fleet.rollout is not None else 1 if fleet.booted else fleet.size
@@ -131,7 +133,7 @@ def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Act
     actions: list[Action] = []
     for worker in occupants:
         starting = worker.phase is Phase.STARTING
-        if (starting and emptied) or (not starting and steered and others):
+        if (starting and (emptied or fleet.ready(slot))) or (not starting and steered and others):
             actions.append(Leave(worker.id, Why.SLOT_CLOSES))
     emptying = [w for w in fleet.workers.values() if w.slot == slot and w.why is Why.SLOT_CLOSES]
     if not occupants and emptied:

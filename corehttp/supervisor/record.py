@@ -61,12 +61,16 @@ def observe(fleet: Fleet, event: Event, now: float) -> None:
             _stop(fleet, ExitCode.CLEAN, now)
         case Resized(size):
             fleet.size = max(1, size)
+            _see_whether_complete(fleet)
         case WasLate(seconds):
             for worker in fleet.workers.values():
                 worker.since += seconds
                 worker.beat = now
             for template in fleet.templates.values():
                 template.since += seconds
+            for slot in fleet.slots:
+                if slot.failing_since is not None:
+                    slot.failing_since += seconds
         case ReloadRequested() | ReloadAbandoned() | ReloadFinished():
             _observe_reload(fleet, event)
         case SlotOpened() | SlotFailed() | SlotClosed() | Steered() | Refusing() | SpawnFailed():
@@ -100,7 +104,7 @@ def _observe_worker(
         case BecameReady():
             _become(worker, Phase.READY, now)
             fleet.slots[worker.slot].served = True
-            fleet.booted = fleet.booted or all(fleet.ready(slot) for slot in range(fleet.size))
+            _see_whether_complete(fleet)
         case StoppedAccepting():
             if worker.why in (Why.STOP, Why.SLOT_CLOSES):  # else another one accepts there
                 fleet.slots[worker.slot].closes_at = now
@@ -126,6 +130,10 @@ def _observe_worker(
             _record_exit(fleet, worker, code, jitter, now)
         case _:
             assert_never(event)
+
+
+def _see_whether_complete(fleet: Fleet) -> None:
+    fleet.booted = fleet.booted or all(fleet.ready(slot) for slot in range(fleet.size))
 
 
 def _observe_reload(fleet: Fleet, event: ReloadRequested | ReloadAbandoned | ReloadFinished) -> None:

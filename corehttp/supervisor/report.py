@@ -17,7 +17,6 @@ class Report:
         self._fleet = fleet
         self._urls = urls
         self._started = time.monotonic()
-        self._announced = False
         self._blamed: set[int] = set()  # generations of which a failure to start has been told in full
         self._failures: dict[int, str] = {}  # by generation: the first one, in a line
         self._reload_began = 0.0
@@ -48,16 +47,11 @@ class Report:
             case _:
                 pass
 
-    def ready(self, member: Member) -> None:
-        fleet = self._fleet
-        if fleet.booted and not self._announced:
-            self._announced = True
-            took = (time.monotonic() - self._started) * 1000
-            noun = "worker" if fleet.size == 1 else "workers"
-            every = "" if fleet.size == 1 else "all "
-            logger.info("%s%d %s ready in %.0f ms: %s", every, fleet.size, noun, took, self._urls)
-        elif self._announced:
-            logger.info("%s is ready", member)
+    def complete(self) -> None:
+        size = self._fleet.size
+        took = (time.monotonic() - self._started) * 1000
+        noun, every = ("worker", "") if size == 1 else ("workers", "all ")
+        logger.info("%s%d %s ready in %.0f ms: %s", every, size, noun, took, self._urls)
 
     def blame(self, member: Member, message: str, detail: str) -> None:
         """Say why a worker could not start: in full once for each generation, where all workers fail alike."""

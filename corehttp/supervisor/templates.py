@@ -56,8 +56,8 @@ class Templates:
         return self._templates[generation].channel.fileno()
 
     def retire(self, generation: int) -> None:
-        """End one that is needed no more."""
-        processes.terminate(self._templates[generation].pid)
+        """End one that is needed no more, whatever the application makes of signals: it has nothing to clean up."""
+        processes.kill(self._templates[generation].pid)
 
     def pids(self) -> list[int]:
         return [template.pid for template in self._templates.values()]

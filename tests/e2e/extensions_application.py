@@ -31,6 +31,8 @@ async def act(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.pathsend", "path": query["path"]})
         case "/pieces":
             await pieces(send, Path(query["path"]))
+        case "/pipe":
+            await pipe(send, Path(query["path"]), int(query["size"]))
         case "/links":
             links = [b"</style.css>; rel=preload; as=style", b"</script.js>; rel=preload; as=script"]
             await send({"type": "http.response.early_hint", "links": links})
@@ -63,6 +65,13 @@ async def pieces(send: Send, path: Path) -> None:
         assert file.read() == b""  # its position is behind what was sent
         await send({"type": "http.response.zerocopysend", "file": file, "offset": 2, "count": 3, "more_body": True})
     await send({"type": "http.response.body", "body": b"\nafter"})
+
+
+async def pipe(send: Send, path: Path, size: int) -> None:
+    """A file whose bytes are long in coming."""
+    await start(send)
+    with path.open("rb") as file:
+        await send({"type": "http.response.zerocopysend", "file": file, "offset": 0, "count": size})
 
 
 async def trailers(send: Send) -> None:

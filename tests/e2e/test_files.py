@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import h11
 import httpx
 import pytest
 
+from tests.e2e.conftest import Start
 from tests.e2e.raw_client import RawConnection
 from tests.e2e.server_process import APP, ServerProcess, until
 from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_about, lines_about
@@ -19,6 +21,7 @@ from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_abou
 pytestmark = pytest.mark.e2e
 
 LARGE = 50 * MEGABYTE
+HEAD = 1000  # bytes: more than any response's head here
 SIZES = (0, 1, 65536, 65537, 300_000, LARGE)
 STYLE, SCRIPT = "</style.css>; rel=preload; as=style", "</script.js>; rel=preload; as=script"
 
@@ -130,17 +133,53 @@ def test_a_file_that_is_not_read_is_cut_and_one_that_is_read_slowly_is_not(
         assert memory.growth < MEGABYTE
 
 
+def test_a_client_that_waits_for_a_slow_file_is_not_cut(server: ServerProcess, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    file = os.open(path, os.O_RDWR)  # both ends, so that neither we nor the application waits for the other
+    try:
+        with RawConnection(server.port) as client:
+            client.ask(f"/pipe?path={path}&size=10")
+            for piece in (b"first", b"later"):
+                time.sleep(3 * LIMIT)
+                os.write(file, piece)
+            client.wait_for(b"later\r\n0\r\n\r\n")
+            assert not lines_about(server, client)
+    finally:
+        os.close(file)
+
+
 @pytest.mark.parametrize("path", ["/file", "/baize"])
 def test_a_client_that_leaves_in_the_middle_of_a_file_is_no_error(
     server: ServerProcess, files: dict[int, Path], path: str
 ) -> None:
+    received = 0
     with RawConnection(server.port) as client:
         client.ask(f"{path}?path={files[LARGE]}&leaves")
         for _ in range(20):
-            assert client.socket.recv(65536)
-    line = re.compile(rf'"GET {path}\?path=\S*&leaves HTTP/1.1" 200 (\d+) ')
-    sent = until(lambda: line.search(server.stdout), "the access log's line")
-    assert int(sent.group(1)) < LARGE  # what a thread is just sending is not counted yet
+            received += len(client.socket.recv(65536))
+    sent = until(lambda: logged(server, path, files[LARGE]), "the access log's line")
+    assert received - HEAD < sent < LARGE
+    assert " ERROR " not in server.stderr
+
+
+@pytest.mark.parametrize("path", ["/file", "/baize"])
+def test_what_was_sent_of_a_file_to_a_client_that_left_is_counted_to_the_byte(
+    start: Start, files: dict[int, Path], tmp_path: Path, path: str
+) -> None:
+    server = start("extensions_application:app", *APP[1:3], "--uds", str(tmp_path / "socket"))
+    with RawConnection(server.uds) as client:
+        client.ask(f"{path}?path={files[LARGE]}&leaves")
+        received = b""
+        while len(received) < MEGABYTE:
+            received += client.socket.recv(65536)
+        client.socket.shutdown(socket.SHUT_RDWR)
+        # What a unix socket has taken can be read nevertheless.
+        body = (received + client.rest()).partition(b"\r\n\r\n")[2]
+    sent = until(lambda: logged(server, path, files[LARGE]), "the access log's line")
+    assert sent == len(body) < LARGE
+    assert digest(body) == digest(files[LARGE].read_bytes()[: len(body)])
+    assert server.stop() == 0
     assert " ERROR " not in server.stderr
 
 
@@ -191,6 +230,12 @@ def test_trailers_come_behind_the_body(server: ServerProcess) -> None:
     events = [client.next_event() for _ in range(3)]
     assert isinstance(events[2], h11.EndOfMessage)
     assert list(events[2].headers) == [(b"x-sum", b"42"), (b"x-more", b"yes")]
+
+
+def logged(server: ServerProcess, path: str, file: Path) -> int | None:
+    """Bytes of a file that the access log counts for a client that left."""
+    line = re.search(rf'"GET {path}\?path={re.escape(str(file))}&leaves HTTP/1.1" 200 (\d+) ', server.stdout)
+    return None if line is None else int(line.group(1))
 
 
 def digest(content: bytes) -> str:

@@ -10,7 +10,7 @@ import pytest
 from corehttp.protocols.parser_h11 import H11Parser
 from corehttp.protocols.parser_httptools import HttptoolsParser
 from tests.fakes import MakeParser
-from tests.protocols.connections import Opened, Source
+from tests.protocols.connections import Opened, SlowDisk, Source
 
 
 @pytest.fixture(params=[HttptoolsParser, H11Parser], ids=["httptools", "h11"])
@@ -32,3 +32,10 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     for source in sources:
         with contextlib.suppress(OSError):  # the test has closed it
             os.close(source.descriptor)
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    disk = SlowDisk(monkeypatch)
+    yield disk
+    disk.released.set()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 
@@ -25,6 +25,7 @@ LARGE = 20_000_000  # bytes: more than any socket's buffers take
 
 AsyncTest = Callable[..., Coroutine[object, object, None]]
 Opened = Callable[[int], "Source"]
+_T = TypeVar("_T")
 
 
 def on_both_loops(test: AsyncTest) -> Callable[..., None]:
@@ -119,6 +120,37 @@ class Client:
         self.sock.close()
 
 
+class SlowDisk:
+    """Stands for os.sendfile and os.pread: what they are asked for takes until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[int, int]] = []  # device and inode of what is asked for
+        self.released = threading.Event()
+        self.tells_late = False  # it works at once, and only its answer takes so long
+        self._sendfile, self._pread = os.sendfile, os.pread
+        monkeypatch.setattr(os, "sendfile", self.sendfile)
+        monkeypatch.setattr(os, "pread", self.pread)
+
+    def sendfile(self, sock: int, file: int, offset: int, count: int) -> int:
+        return self._work(file, lambda: self._sendfile(sock, file, offset, count))
+
+    def pread(self, file: int, count: int, offset: int) -> bytes:
+        return self._work(file, lambda: self._pread(file, count, offset))
+
+    def _work(self, file: int, call: Callable[[], _T]) -> _T:
+        status = os.fstat(file)
+        if not self.tells_late:
+            self._wait(status)
+            return call()
+        answer = call()
+        self._wait(status)
+        return answer
+
+    def _wait(self, status: os.stat_result) -> None:
+        self.calls.append((status.st_dev, status.st_ino))
+        assert self.released.wait(WAIT)
+
+
 def pair_of_sockets(family: str) -> tuple[socket.socket, socket.socket]:
     if family == "unix":
         return socket.socketpair()
@@ -177,6 +209,14 @@ async def closed(but: int) -> None:
 async def waiting_for_client(connection: Connection, descriptors_before: int) -> None:
     """The socket takes no more, and its copy is watched. Over "unix" that lasts until the client reads."""
     await until(lambda: connection.sent > 0 and descriptors() == descriptors_before + 1)
+
+
+def skip_unless_it_tells(file: int) -> None:
+    """Whether a byte is in memory, the file system of `file` can tell (preadv2(2))."""
+    try:
+        os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except OSError as error:
+        pytest.skip(f"this file system does not tell: {error}")
 
 
 def refuse(code: int) -> Callable[..., int]:

@@ -11,6 +11,7 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.exchange import Exchange, Phase, task_starter
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import Fields
+from corehttp.protocols.turns import Turns
 from tests.fakes import TURNS
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -74,6 +75,7 @@ class FakeKeeper:
         self.loop = asyncio.get_running_loop()
         self.start_task = task_starter(self.loop)
         self.running: set[Exchange] = set()
+        self.turns = Turns(self.loop)
         self.faults: list[BaseException | str] = []
         self.noted: list[Exchange] = []
         self.ledger: object | None = None

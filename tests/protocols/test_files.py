@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols import files
-from corehttp.protocols.files import FEW, PIECE, STEP, read_now
+from corehttp.protocols import disk
+from corehttp.protocols.disk import CALL, PIECE
+from corehttp.protocols.files import FEW
 from tests.protocols.connections import (
     LARGE,
     Connection,
@@ -23,6 +24,7 @@ from tests.protocols.connections import (
     descriptors,
     on_both_loops,
     refuse,
+    skip_unless_it_tells,
     until,
     waiting_for_client,
 )
@@ -199,40 +201,6 @@ async def test_a_silent_pipe_holds_no_thread_and_can_be_left() -> None:
 # What is in memory, and what is not.
 
 
-def skip_unless_it_tells(file: int) -> None:
-    """Whether a byte is in memory, the file system of `file` can tell (preadv2(2))."""
-    try:
-        os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT)
-    except OSError as error:
-        pytest.skip(f"this file system does not tell: {error}")
-
-
-def test_what_is_in_memory_is_read_at_once(opened: Opened) -> None:
-    source = opened(PIECE + 1)
-    skip_unless_it_tells(source.descriptor)
-    assert read_now(source.descriptor, 0, PIECE) == source.data[:PIECE]
-    assert read_now(source.descriptor, 5, 7) == source.data[5:12]
-
-
-def test_what_has_to_come_from_the_disk_is_not_read_at_once(opened: Opened) -> None:
-    source = opened(PIECE)
-    with open(source.path, "rb+") as file:
-        os.fsync(file)
-    for _ in range(1000):  # it is an advice: the system may be busy with some of the pages
-        os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        if read_now(source.descriptor, 0, PIECE) is None:
-            break
-    else:
-        pytest.fail("it is read from where it cannot be")
-
-
-def test_a_range_that_is_long_or_goes_beyond_the_end_is_not_read_at_once(opened: Opened) -> None:
-    source = opened(PIECE + 1)
-    assert read_now(source.descriptor, 0, PIECE + 1) is None
-    assert read_now(source.descriptor, 10, PIECE) is None
-    assert read_now(source.descriptor, PIECE + 1, 1) is None
-
-
 @pytest.mark.parametrize("size", [1, PIECE, FEW])
 @on_both_loops
 async def test_a_short_range_that_is_in_memory_needs_no_thread(
@@ -240,7 +208,7 @@ async def test_a_short_range_that_is_in_memory_needs_no_thread(
 ) -> None:
     source = opened(size)
     skip_unless_it_tells(source.descriptor)
-    monkeypatch.delattr(files, "_threads")
+    monkeypatch.delattr(disk, "_threads")
     async with connected() as (connection, client):
         sending = connection.send(source.descriptor, 0, size)
         assert await client.read(size) == source.data
@@ -248,7 +216,7 @@ async def test_a_short_range_that_is_in_memory_needs_no_thread(
 
 
 @on_both_loops
-async def test_a_long_range_does_not_pass_through_memory_and_leaves_its_thread_at_times(
+async def test_a_long_range_does_not_pass_through_memory_and_goes_in_calls_of_bounded_size(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = opened(LARGE)
@@ -266,7 +234,7 @@ async def test_a_long_range_does_not_pass_through_memory_and_leaves_its_thread_a
         sending = connection.send(source.descriptor, 0, LARGE)
         assert await client.read(LARGE) == source.data
         await sending
-    assert max(steps) == STEP
+    assert max(steps) == CALL
 
 
 @pytest.mark.parametrize("size", [1, PIECE, FEW, LARGE])
@@ -300,7 +268,7 @@ async def test_what_cannot_be_read_at_once_is_read_in_a_thread(
 async def test_without_a_call_that_does_not_wait_a_file_is_read_in_a_thread(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_NOWAIT", None)
+    monkeypatch.setattr(disk, "_NOWAIT", None)
     source = opened(100)
     async with connected() as (connection, client):
         assert await connection.send(source.descriptor, 0, 100) == 100

@@ -6,20 +6,17 @@ import errno
 import gc
 import os
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
 
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols import files
-from corehttp.protocols.files import FEW, PIECE, THREADS, Transfer, untaken
-from corehttp.worker import loop_factory
+from corehttp.protocols.disk import PIECE, THREADS
+from corehttp.protocols.files import FEW, Transfer, untaken
 from tests.fakes import TURNS, FakeTransport
 from tests.protocols.connections import (
     LARGE,
-    WAIT,
     Client,
     Connection,
     Opened,
@@ -34,29 +31,6 @@ from tests.protocols.connections import (
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
-
-
-class SlowDisk:
-    """Stands for os.sendfile: begins to work when it is released."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, int]] = []  # device and inode of what is asked for
-        self.released = threading.Event()
-        self.sendfile = os.sendfile
-
-    def __call__(self, sock: int, file: int, offset: int, count: int) -> int:
-        status = os.fstat(file)
-        self.calls.append((status.st_dev, status.st_ino))
-        assert self.released.wait(WAIT)
-        return self.sendfile(sock, file, offset, count)
-
-
-@pytest.fixture
-def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
-    disk = SlowDisk()
-    monkeypatch.setattr(os, "sendfile", disk)
-    yield disk
-    disk.released.set()
 
 
 # A client that reads fast, slowly, not at all, or leaves.
@@ -295,104 +269,3 @@ async def test_an_error_leaves_no_cycle(opened: Opened, mode: int, garbage: list
         gc.collect()
         assert not [thing for thing in garbage if isinstance(thing, OSError | Future)]
     os.close(file)
-
-
-# A disk that is slow.
-
-
-@on_both_loops
-async def test_a_thread_at_work_keeps_to_its_file_though_the_number_is_another_files(
-    opened: Opened, slow_disk: SlowDisk
-) -> None:
-    source = opened(FEW + 1)
-    status = source.path.stat()
-    before = descriptors()
-    async with connected() as (connection, client):
-        now = descriptors()
-        sending = connection.send(source.descriptor, 0, FEW + 1)
-        await until(lambda: len(slow_disk.calls) > 0)
-        sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
-        assert descriptors() == now + 2
-        os.close(source.descriptor)
-        assert opened(1).descriptor == source.descriptor
-        slow_disk.released.set()
-        assert await client.read(FEW + 1) == source.data
-        assert slow_disk.calls == [(status.st_dev, status.st_ino)]
-        await until(lambda: descriptors() == now)
-    await closed(but=before)
-
-
-@on_both_loops
-async def test_what_waits_for_a_thread_and_is_cancelled_is_not_begun(opened: Opened, slow_disk: SlowDisk) -> None:
-    source = opened(FEW + 1)
-    before = descriptors()
-    async with contextlib.AsyncExitStack() as stack:
-        pairs = [await stack.enter_async_context(connected()) for _ in range(THREADS + 1)]
-        now = descriptors()
-        tasks = [connection.send(source.descriptor, 0, FEW + 1) for connection, _ in pairs]
-        await until(lambda: len(slow_disk.calls) == THREADS and descriptors() == now + 2 * len(pairs))
-        tasks[-1].cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await tasks[-1]
-        assert descriptors() == now + 2 * THREADS
-        slow_disk.released.set()
-        assert await asyncio.gather(*tasks[:-1]) == [FEW + 1] * THREADS
-        await until(lambda: descriptors() == now)
-        pairs[-1][0].transport.write(b"nothing before")
-        assert await pairs[-1][1].read(14) == b"nothing before"
-    await closed(but=before)
-
-
-@on_both_loops
-async def test_a_client_that_leaves_with_all_of_the_file_has_been_served(
-    opened: Opened, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "FEW", PIECE)
-    source = opened(PIECE + 1)  # that much goes into a socket at once
-    async with connected("unix") as (connection, client):
-        sending = connection.send(source.descriptor, 0, PIECE + 1)
-        await until(lambda: len(slow_disk.calls) > 0)
-        connection.transport.abort()
-        await connection.lost
-        slow_disk.released.set()
-        assert await sending == PIECE + 1
-        assert await client.read(PIECE + 2) == source.data
-
-
-@on_both_loops
-async def test_a_client_that_leaves_with_a_part_of_the_file_is_gone(opened: Opened, slow_disk: SlowDisk) -> None:
-    source = opened(LARGE)
-    async with connected("unix") as (connection, client):
-        sending = connection.send(source.descriptor, 0, LARGE)
-        await until(lambda: len(slow_disk.calls) > 0)
-        connection.transport.abort()
-        await connection.lost
-        slow_disk.released.set()
-        with pytest.raises(ClientDisconnectedError):
-            await sending
-        assert await client.read(LARGE) == source.data[: connection.sent]
-
-
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_thread_outlasts_its_loop_and_closes_what_it_has(
-    opened: Opened, slow_disk: SlowDisk, caplog: pytest.LogCaptureFixture, loop: str
-) -> None:
-    source = opened(FEW + 1)
-    before = descriptors()
-
-    async def leave() -> None:
-        async with connected() as (connection, _):
-            connection.send(source.descriptor, 0, FEW + 1)
-            await until(lambda: len(slow_disk.calls) > 0)
-
-    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        runner.run(leave())
-    assert descriptors() == before + 2
-    threads = files._threads()
-    files._threads.cache_clear()  # the next test starts others
-    slow_disk.released.set()
-    threads.shutdown()
-    assert descriptors() == before
-    assert not caplog.records

@@ -8,7 +8,7 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
-from corehttp.protocols.files import PIECE
+from corehttp.protocols.disk import PIECE
 from tests.fakes import LINES, Client, MakeParser, make_context
 
 CONTENT = b"0123456789" * (PIECE // 5)  # more than goes out at once

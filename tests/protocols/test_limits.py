@@ -53,7 +53,15 @@ def test_a_burst_makes_up_for_the_time_before_it_and_not_for_the_time_after() ->
     assert pace.due == 1111
 
 
+def test_a_peer_that_has_kept_up_has_all_its_time_again() -> None:
+    pace = Pace(60, 1000)
+    pace.kept_up(1059)
+    assert pace.due == 1119
+
+
 def test_where_there_is_no_limit_nobody_is_late() -> None:
     pace = Pace(NEVER, 1000)
     pace.moved(1, 10**9)
+    assert pace.due == NEVER
+    pace.kept_up(10**9)
     assert pace.due == NEVER

@@ -247,6 +247,12 @@ def test_the_only_worker_that_serves_does_not_leave_for_a_shrink() -> None:
     assert plan(fleet, 20.0) == [Spawn(0, 1)]
 
 
+def test_the_last_that_serves_does_not_leave_though_clients_were_steered_away_before() -> None:
+    fleet = serving(2)
+    tell(fleet, Resized(1), Steered(frozenset({1})), Exited(1, -9, 0.0))
+    assert not [action for action in plan(fleet, 20.0) if isinstance(action, Leave)]
+
+
 def test_there_is_always_a_worker() -> None:
     fleet = serving(1)
     tell(fleet, Resized(0))
@@ -348,6 +354,43 @@ def test_a_worker_that_somebody_else_told_to_leave_is_replaced_and_has_not_faile
     tell(fleet, Exited(1, 0, 0.0))
     assert plan(fleet, 0.0) == [Spawn(0, 1)]
     assert fleet.slots[0].failures == 0
+
+
+def test_a_late_supervisor_takes_no_recovered_service_for_a_crash_loop() -> None:
+    fleet = serving(1)
+    tell(fleet, Exited(1, -9, 0.0), Spawned(2, 0, 1), now=100.0)
+    tell(fleet, BecameReady(2), now=101.0)
+    tell(fleet, WasLate(200.0), now=305.0)
+    assert plan(fleet, 305.0) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 500.0])
+def test_a_late_supervisor_gives_a_start_its_whole_time(seconds: float) -> None:
+    fleet = serving(1)
+    tell(fleet, Exited(1, -9, 0.0), Spawned(2, 0, 1), now=10.0)
+    tell(fleet, WasLate(seconds), now=30.0 + seconds)
+    assert plan(fleet, 69.0 + seconds) == []
+    assert plan(fleet, 70.0 + seconds) == [Kill(2)]
+
+
+def test_a_shrink_can_complete_the_first_boot() -> None:
+    fleet = Fleet(2, LIMITS)
+    tell(fleet, Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(1), Resized(1))
+    assert fleet.booted
+    assert Leave(2, CLOSES) in plan(fleet, 0.0)
+
+
+def test_a_worker_that_starts_beside_another_in_a_slot_that_closes_leaves_at_once() -> None:
+    fleet = serving(3, parallel=3)
+    tell(fleet, ReloadRequested(), Spawned(4, 0, 2), Spawned(5, 1, 2), Spawned(6, 2, 2), Resized(2))
+    assert Leave(6, CLOSES) in plan(fleet, 0.0)
+
+
+def test_a_new_worker_that_wants_to_go_waits_for_the_end_of_the_reload() -> None:
+    fleet = serving(2)
+    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED), Exited(1, 0, 0.0))
+    tell(fleet, RetireRequested(3, "old"))
+    assert plan(fleet, 0.0) == [Spawn(1, 2)]
 
 
 # The end, otherwise.
