@@ -4,7 +4,7 @@ import struct
 import zlib
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from corehttp.protocols.ws_handshake import Deflate
@@ -135,7 +135,7 @@ class FrameReader:
         self._opcode = -1
         self._compressed = False
         self._first: str | bytes | None = None  # what there is of it
-        self._rest: StringIO | BytesIO | None = None  # all of it, if it comes in several pieces
+        self._rest: BytesIO | None = None  # all of it, if it comes in several pieces; of a text its UTF-8
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -290,11 +290,12 @@ class FrameReader:
         if self._first is None:
             self._first = text
             return
-        # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory.
+        # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory. Nor a StringIO,
+        # which is such a list (Python 3.11), or has four bytes for each character.
         if self._rest is None:
-            self._rest = StringIO(newline="") if self._decoder is not None else BytesIO()
-            self._rest.write(self._first)  # type: ignore[arg-type]
-        self._rest.write(text)  # type: ignore[arg-type]
+            self._rest = BytesIO()
+            self._rest.write(_encoded(self._first))
+        self._rest.write(_encoded(text))
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -327,13 +328,19 @@ class FrameReader:
                 self._decoder.decode(b"", True)
             except UnicodeDecodeError:
                 raise ProtocolError(1007, "a text that is not UTF-8") from None
-        whole = self._first if self._rest is None else self._rest.getvalue()
+        whole = self._first
+        if self._rest is not None:
+            whole = self._rest.getvalue() if self._decoder is None else self._rest.getvalue().decode()
         empty: str | bytes = "" if opcode == TEXT else b""
         self._first = self._rest = self._decoder = None
         return opcode, empty if whole is None else whole
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 class Deflater:
