@@ -134,6 +134,7 @@ class FrameReader:
         "_remaining",
         "_rest",
         "_size",
+        "_text",
         "_to_inflate",
         "ended",
     )
@@ -146,8 +147,9 @@ class FrameReader:
         # The message that is being read.
         self._opcode = -1
         self._compressed = False
-        self._first: str | bytes | None = None  # what there is of it
-        self._rest: BytesIO | None = None  # all of it, if it comes in several pieces; of a text its UTF-8
+        self._first: bytes | None = None  # what there is of it
+        self._text = ""  # the same, of a text
+        self._rest: BytesIO | None = None  # all of it, if it comes in several pieces
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -262,6 +264,7 @@ class FrameReader:
         if opcode != CONTINUATION:
             self._opcode = opcode
             self._first = self._rest = None
+            self._text = ""
             self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
@@ -291,7 +294,7 @@ class FrameReader:
 
     def _take(self, piece: bytes) -> None:
         self._size += len(piece)
-        text: str | bytes = piece
+        text = ""
         if self._decoder is not None:
             try:
                 text = self._decoder.decode(piece)
@@ -300,14 +303,15 @@ class FrameReader:
         if self._size > self._max_size:  # second, or the code would depend on the cut
             raise self._too_large()
         if self._first is None:
-            self._first = text
+            self._first, self._text = piece, text
             return
         # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory. No StringIO
         # either: that is such a list (Python 3.11), or takes four bytes for each character.
         if self._rest is None:
             self._rest = BytesIO()
-            self._rest.write(_encoded(self._first))
-        self._rest.write(_encoded(text))
+            self._rest.write(self._first)
+            self._first = b""
+        self._rest.write(piece)
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -340,19 +344,14 @@ class FrameReader:
                 self._decoder.decode(b"", True)
             except UnicodeDecodeError:
                 raise ProtocolError(1007, "a text that is not UTF-8") from None
-        whole = self._first
-        if self._rest is not None:
-            whole = self._rest.getvalue() if self._decoder is None else self._rest.getvalue().decode()
-        empty: str | bytes = "" if opcode == TEXT else b""
+        first, rest = self._first or b"", self._rest
         self._first = self._rest = self._decoder = None
-        return opcode, empty if whole is None else whole
+        if rest is not None:
+            return opcode, rest.getvalue().decode() if opcode == TEXT else rest.getvalue()
+        return opcode, self._text if opcode == TEXT else first
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")
-
-
-def _encoded(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
 
 
 class Deflater:
