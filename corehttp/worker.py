@@ -22,8 +22,9 @@ from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
-from corehttp.protocols.websocket import Settings, WebSocketConnection
+from corehttp.protocols.websocket import WebSocketConnection
 from corehttp.protocols.ws_handshake import examine
+from corehttp.protocols.ws_writing import Settings
 from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
