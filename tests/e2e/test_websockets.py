@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from websockets.asyncio.client import connect
@@ -187,7 +188,7 @@ async def test_the_application_is_told_why_the_client_closed(site: Site, opened:
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1008, "not allowed"), (4000, "grüße")])
 async def test_the_client_is_told_why_the_application_closed(site: Site, opened: Open, code: int, reason: str) -> None:
-    async with opened(f"{site.url}/close?code={code}&reason={reason}") as client:
+    async with opened(f"{site.url}/close?code={code}&reason={quote(reason)}") as client:
         assert await client.closed() == (code, reason)
 
 

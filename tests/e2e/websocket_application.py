@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from tests.e2e.application import Message, Receive, Scope, Send, body, live, note, respond
 
@@ -38,7 +38,7 @@ listeners: set[asyncio.Queue[str]] = set()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    query = {key: values[0] for key, values in parse_qs(scope.get("query_string", b"").decode()).items()}
+    query = dict(parse_qsl(scope.get("query_string", b"").decode(), keep_blank_values=True))
     match scope["type"]:
         case "lifespan":
             await live(receive, send)
