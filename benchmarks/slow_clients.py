@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,18 +27,20 @@ from benchmarks.versions import describe, load_average
 
 _GRACE = 4.0  # seconds beyond the limit in which each slow client must be cut: the server looks once a second
 _SETTLED = 90.0  # seconds for the server to see that an abandoned connection is lost
-_PASSES = 2
+_WAVES = 2  # of slow clients
+_PASSES = 2  # of abandoned connections
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _METHOD = """\
 One worker on the application that counts, with {limit:g} s for a request's head and for a reader that takes nothing;
 its CPU is not the clients' where there are two. The healthy client asks every 2 ms: alone before and after the slow
-ones, beside them from when they are there to when all must be cut. {slowloris} connections drip a field each 0.5 s into
-a head that never ends, {stalled} ask for 100 MB and never read. Then {abandoned} connections, in {passes} passes, are
-opened and left: random parts of right and wrong requests, then FIN or RST. What is left of them is counted by the
-application itself, after a garbage collection; descriptors are those of the worker. RSS is in MB; it stays at its
-peak, since the C library keeps what was freed for the next such crowd, for which it does not grow again (malloc_trim(3)
-called from a debugger after the slow ones are gone takes it back to what it was before)."""
+ones, beside them from when they are there to when all must be cut. These come in {waves} waves: {slowloris} connections
+drip a field each 0.5 s into a head that never ends, {stalled} ask for 100 MB and never read. Then {abandoned}
+connections, in {passes} passes, are opened and left: random parts of right and wrong requests, then FIN or RST. What is
+left of them is counted by the application itself, after a garbage collection; descriptors are those of the worker.
+RSS is in MB. Of what the first wave adds to it a part stays though nothing is left of the clients: the interpreter and
+the C library keep memory for what comes next, and do not give back what lies below something that is still in use
+(malloc_trim(3) would, of the heap). The second wave uses it again, and must not add to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class Siege:
 
     alone: Latencies
     beside: Latencies
-    kinds: tuple[Slow, ...]
-    memory: tuple[int, int, int]  # before, at most, after
+    kinds: list[Slow]  # of each wave
+    memory: list[tuple[int, int, int]]  # before, at most, after; of each wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +99,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     placement = place(1)
     print(f"{placement}; load average {load_average()}")
     try:
-        siege, remains, settled = measure(trial, placement)
+        siege, remains, seconds = measure(trial, placement)
     except (StartError, OSError, http.client.HTTPException) as failure:
         print(f"failed: {failure}")
         return 1
     print(aligned(("healthy client", "requests", "p50 ms", "p99 ms", "longest ms"), _healthy_rows(siege)))
     print("\n" + aligned(("slow clients", "opened", "cut", "first s", "median s", "last s"), _slow_rows(siege)))
-    print("\n" + aligned(("RSS", "before", "most", "after"), [["worker", *map(megabytes, siege.memory)]]))
+    print("\n" + aligned(("RSS", "before", "most", "after"), _memory_rows(siege)))
     print("\n" + aligned(("left in the worker", *_names(remains)), _remaining_rows(remains)))
-    print(f"\nAfter the last was abandoned it took {settled:.1f} s until nothing of them was left.")
-    print("\n" + _METHOD.format(passes=_PASSES, **{name: getattr(trial, name) for name in Trial.__slots__}))
+    print(f"\nAfter the last was abandoned it took {seconds:.1f} s until nothing of them was left.")
+    print(
+        "\n" + _METHOD.format(waves=_WAVES, passes=_PASSES, **{name: getattr(trial, name) for name in Trial.__slots__})
+    )
     print("\nVersions\n" + "\n".join(f"  {name}: {version}" for name, version in describe([]).items()))
     return 0 if _is_sound(siege, remains, trial) else 1
 
 
 def measure(trial: Trial, placement: Placement) -> tuple[Siege, list[Remains], float]:
-    """The slow clients, what is left before and after each pass of abandoned ones, and how long it took to settle.
+    """The slow clients, what is left before them, after them and after each pass, and how long the last took to settle.
 
     Raises StartError, and OSError or HTTPException when the healthy client is not served.
     """
@@ -125,44 +130,54 @@ def measure(trial: Trial, placement: Placement) -> tuple[Siege, list[Remains], f
             server.warm_up(0.5)
             with pinned(placement.load):
                 worker = Worker(server)
+                first = worker.remains()
                 siege = besiege(worker, trial)
-                return siege, *abandoned(worker, trial)
+                remains = [first, settled(worker, first)[0]]
+                return siege, *abandoned(worker, trial, remains)
         finally:
             stop_all([server])
 
 
 def besiege(worker: Worker, trial: Trial) -> Siege:
+    kinds: list[Slow] = []
+    memory: list[tuple[int, int, int]] = []
+    beside: list[float] = []
     with HealthyClient(worker.port) as healthy:
-        before = worker.memory()
-        most = before
         alone = list(healthy.ask(trial.seconds).result().values)
-
-        def look() -> None:
-            nonlocal most
-            most = max(most, worker.memory())
-
-        crowd = SlowCrowd(worker.port, trial.slowloris, trial.stalled)
-        beside = healthy.ask(trial.limit + _GRACE)
-        crowd.hold(trial.limit + _GRACE, look)
-        crowd.close()
-        latencies = beside.result()
+        for _ in range(_WAVES):
+            seen = [worker.memory()]
+            crowd = SlowCrowd(worker.port, trial.slowloris, trial.stalled)
+            latencies = healthy.ask(trial.limit + _GRACE)
+            crowd.hold(trial.limit + _GRACE, partial(_note_memory, worker, seen))
+            crowd.close()
+            beside += latencies.result().values
+            memory.append((seen[0], max(seen), worker.memory()))
+            kinds += crowd.kinds
         alone += healthy.ask(trial.seconds).result().values
-    return Siege(Latencies(sorted(alone)), latencies, crowd.kinds, (before, most, worker.memory()))
+    return Siege(Latencies(sorted(alone)), Latencies(sorted(beside)), kinds, memory)
 
 
-def abandoned(worker: Worker, trial: Trial) -> tuple[list[Remains], float]:
-    """What is left in the worker at first and after each pass, and how many seconds the last took to settle."""
+def _note_memory(worker: Worker, seen: list[int]) -> None:
+    seen.append(worker.memory())
+
+
+def abandoned(worker: Worker, trial: Trial, remains: list[Remains]) -> tuple[list[Remains], float]:
+    """What is left in the worker too after each pass, and how many seconds the last took to settle."""
     chance = random.Random(trial.seed)
-    remains = [worker.remains()]
-    settled = 0.0
+    seconds = 0.0
     for _ in range(_PASSES):
         abandon(worker.port, trial.abandoned // _PASSES, chance)
-        began = time.monotonic()
-        while _differs(found := worker.remains(), remains[0]) and time.monotonic() < began + _SETTLED:
-            time.sleep(0.2)
-        settled = time.monotonic() - began
+        found, seconds = settled(worker, remains[0])
         remains.append(found)
-    return remains, settled
+    return remains, seconds
+
+
+def settled(worker: Worker, first: Remains) -> tuple[Remains, float]:
+    """What is left in the worker once that is no more than at `first`, or time is up; and how many seconds it took."""
+    began = time.monotonic()
+    while _differs(found := worker.remains(), first) and time.monotonic() < began + _SETTLED:
+        time.sleep(0.2)
+    return found, time.monotonic() - began
 
 
 def _differs(found: Remains, first: Remains) -> bool:
@@ -185,6 +200,10 @@ def _healthy_rows(siege: Siege) -> list[list[str]]:
     ]
 
 
+def _memory_rows(siege: Siege) -> list[list[str]]:
+    return [[f"wave {number}", *map(megabytes, memory)] for number, memory in enumerate(siege.memory, 1)]
+
+
 def _slow_rows(siege: Siege) -> list[list[str]]:
     rows = []
     for slow in siege.kinds:
@@ -199,14 +218,10 @@ def _names(remains: list[Remains]) -> list[str]:
 
 
 def _remaining_rows(remains: list[Remains]) -> list[list[str]]:
+    names = ["at first", "after the slow ones", *(f"after pass {number + 1}" for number in range(_PASSES))]
     return [
-        [
-            f"after pass {number}" if number else "at first",
-            *map(str, found.objects.values()),
-            str(found.descriptors),
-            megabytes(found.memory),
-        ]
-        for number, found in enumerate(remains)
+        [name, *map(str, found.objects.values()), str(found.descriptors), megabytes(found.memory)]
+        for name, found in zip(names, remains, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from corehttp.acceptor import Acceptor
 from corehttp.protocols.context import Connection, WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import Stage
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -61,14 +62,19 @@ class Drain:
             scope = exchange.scope
             age = max(0.0, now - exchange.started_at)
             logger.warning(
-                "cut at the end of the graceful time: %s %s after %.1f s", scope["method"], scope["path"], age
+                "cut at the end of the graceful time: %s %s after %.1f s",
+                scope["method"],
+                printable(scope["path"]),
+                age,
             )
             exchange.tell()  # so that one without a response is answered for with 503
             exchange.cancel()
         sessions = [websocket for websocket in context.websockets if not websocket.ended]
         for websocket in sessions:
             age = now - websocket.opened_at
-            logger.warning("cut at the end of the graceful time: WS %s after %.1f s", websocket.scope["path"], age)
+            logger.warning(
+                "cut at the end of the graceful time: WS %s after %.1f s", printable(websocket.scope["path"]), age
+            )
             websocket.cancel()
         give_up = now + CANCEL_GRACE
         while (context.running or any(not websocket.ended for websocket in sessions)) and time.monotonic() < give_up:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.ws_session import WebSocketSession
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -75,8 +77,11 @@ class Watchdog:
         frame = sys._current_frames().get(self._loop_thread)
         if frame is None:
             return
-        exchange = _running(frame)
-        whose = "" if exchange is None else f" by {exchange.scope['method']} {exchange.scope['path']}"
+        request = _running(frame)
+        whose = ""
+        if request is not None:
+            scope = request.scope
+            whose = f" by {scope.get('method', 'WS')} {printable(scope['path'])}"
         stack = "".join(traceback.format_stack(frame)).rstrip()
         logger.warning("the event loop is blocked for %.1f s%s, in\n%s", blocked, whose, stack)
 
@@ -86,11 +91,11 @@ def install_dump() -> None:
     faulthandler.register(signal.SIGUSR2, all_threads=True)
 
 
-def _running(frame: FrameType | None) -> Exchange | None:
-    """The exchange whose application is in this stack."""
+def _running(frame: FrameType | None) -> Exchange | WebSocketSession | None:
+    """The request whose application is in this stack."""
     while frame is not None:
-        if frame.f_code is Exchange.run.__code__:
-            exchange = frame.f_locals.get("self")
-            return exchange if type(exchange) is Exchange else None
+        if frame.f_code is Exchange.run.__code__ or frame.f_code is WebSocketSession.run.__code__:
+            request = frame.f_locals.get("self")
+            return request if isinstance(request, Exchange | WebSocketSession) else None
         frame = frame.f_back
     return None

@@ -204,6 +204,8 @@ class Worker:
         """Pass on some idle connections if others have clearly fewer: those that have come up since, say."""
         siblings = self._siblings
         context = self._context
+        if siblings is not None:
+            siblings.row.requests = context.begun
         if siblings is None or context.draining or context.hand_over is not None:
             return
         surplus = siblings.excess()

@@ -45,6 +45,7 @@ class FakeTransport(asyncio.Transport):
         self.calls: list[str] = []  # in order, but for write
         self.buffered = 0  # bytes that the peer has not taken
         self.reading = True
+        self.high_water: int | None = None
         self.full = False  # the peer takes nothing: the protocol is told at its next write
         self._half_closes = half_closes
         self._protocol: asyncio.BaseProtocol | None = None
@@ -89,6 +90,9 @@ class FakeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high_water = high
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = protocol

@@ -101,6 +101,51 @@ def test_a_json_line_survives_quotes_and_backslashes(timers: Timers, output: Out
     assert (entry["worker"], entry["path"], entry["query"], entry["client"]) == ('a "worker"', '/"\\', '"\\"', "-")
 
 
+# What it says of a WebSocket that has ended.
+
+
+def test_the_end_of_a_websocket_as_text(timers: Timers, output: Output) -> None:
+    log = AccessLog("text", "worker 3", timers.call_later)
+    log.websocket_closed("192.0.2.1:5000", "/a%20b", 1001, (3, 2, 50, 70), 12.3456)
+    [line] = written(log, output)
+    expected = ' [worker 3] 192.0.2.1:5000 "WS /a%20b" closed 1001, 3 messages (50 bytes) in, 2 (70) out, 12.346 s'
+    assert re.fullmatch(TIME + re.escape(expected), line)
+
+
+def test_the_end_of_a_websocket_as_json(timers: Timers, output: Output) -> None:
+    log = AccessLog("json", 'a "worker"', timers.call_later)
+    log.websocket_closed("-", '/"\\', 1006, (3, 2, 50, 70), 12.3456)
+    [line] = written(log, output)
+    entry = json.loads(line)
+    assert re.fullmatch(UTC, entry.pop("time"))
+    assert entry == {
+        "level": "info",
+        "worker": 'a "worker"',
+        "client": "-",
+        "websocket": "closed",
+        "path": '/"\\',
+        "code": 1006,
+        "messages_in": 3,
+        "messages_out": 2,
+        "bytes_in": 50,
+        "bytes_out": 70,
+        "duration": 12.3456,
+    }
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
+    timers: Timers, output: Output, form: str
+) -> None:
+    log = AccessLog(form, "worker 1", timers.call_later)
+    log.websocket_closed("-", "/", 1000, (0, 0, 0, 0), 0.5)
+    assert len(timers.calls) == 1, "it is flushed even if no request comes"
+    opened, closed = written(log, output, RECORD)
+    assert len(timers.calls) == 1, "and with those that do"
+    assert "closed" not in opened
+    assert "closed" in closed
+
+
 # Its batches.
 
 

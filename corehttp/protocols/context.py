@@ -14,6 +14,7 @@ from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.turns import Turns
 from corehttp.protocols.ws_handshake import Handshake
 from corehttp.protocols.ws_session import Request
+from corehttp.text import printable
 
 if TYPE_CHECKING:
     from corehttp.protocols.websocket import WebSocketConnection
@@ -131,6 +132,7 @@ class WorkerContext:
         "draining",
         "examine_handshake",
         "extensions",
+        "gathers",
         "hand_over",
         "keep_alive",
         "ledger",
@@ -169,6 +171,10 @@ class WorkerContext:
         self.loop = loop
         self.start_task = task_starter(loop)
         self.turns = Turns(loop)
+        # Whether writelines() of its transports takes several buffers without joining them, and says when they are too
+        # many. That of asyncio joins before Python 3.12, then does not say so (gh-127655), nor ends if the last buffer
+        # is empty (gh-155888), until some patch release.
+        self.gathers = not isinstance(loop, asyncio.BaseEventLoop)
         self.clock = clock
         self.make_parser = make_parser
         self.limits = limits
@@ -230,7 +236,7 @@ class WorkerContext:
 
     def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
-        where = f"{request.scope.get('method', 'WS')} {request.scope['path']}"
+        where = f"{request.scope.get('method', 'WS')} {printable(request.scope['path'])}"
         if isinstance(fault, str):
             logger.error("%s: %s", where, fault)
         else:

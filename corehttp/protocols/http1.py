@@ -15,9 +15,10 @@ from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.framing import Framing
 from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
-from corehttp.protocols.http1_writing import LOOK_AGAIN, ResponseWriting
+from corehttp.protocols.http1_writing import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_handshake import Handshake
+from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -73,6 +74,7 @@ class HTTP1Connection(ResponseWriting):
         context = self._context
         self._transport = cast(asyncio.Transport, transport)
         self._renew_parser()
+        self._transport.set_write_buffer_limits(HIGH_WATER)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         # A unix socket has no addresses but the path it is bound to (ASGI HTTP specification, "server").
         self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
@@ -379,7 +381,7 @@ class HTTP1Connection(ResponseWriting):
         logger.warning(
             "%s %s from %s took longer than %g s (504)",
             exchange.scope["method"],
-            exchange.scope["path"],
+            printable(exchange.scope["path"]),
             self._client_name(),
             seconds,
         )

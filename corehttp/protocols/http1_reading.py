@@ -60,6 +60,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_spent",
         "_transport",
         "_upgrade",
+        "_wrong_handshake",
         "deadline",
     )
 
@@ -85,6 +86,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._paused = False  # reading
         self._queue: list[Exchange] = []  # parsed, not begun
         self._upgrade: tuple[Scope, Handshake] | None = None  # an opening handshake, for when its turn comes
+        self._wrong_handshake: PeerError | None = None  # what is wrong with one, in a head that is right as HTTP
         self._current: Exchange | None = None  # whose response is being written
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
 
@@ -172,7 +174,11 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         scope["state"] = context.state.copy()
         scope["extensions"] = context.extensions.copy()
         if b"upgrade" in fields and context.examine_handshake is not None:
-            handshake = context.examine_handshake(method, version, headers, fields)
+            try:
+                handshake = context.examine_handshake(method, version, headers, fields)
+            except PeerError as error:
+                self._wrong_handshake = error
+                raise
             if handshake is not None:
                 self._upgrade = scope, handshake
                 self._reading = _UPGRADED
@@ -290,6 +296,9 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             return
         self._headers = []
         fault = diagnose(head, self._context.limits)
+        wrong_handshake, self._wrong_handshake = self._wrong_handshake, None
+        if fault is None and wrong_handshake is not None:
+            fault = wrong_handshake.with_traceback(None)
         if fault is None and not self._fresh:
             # It stumbles over what came before: llhttp takes `Proxy-Connection: close` for the end, say.
             self._renew_parser()

@@ -17,6 +17,10 @@ from corehttp.protocols.stream import Fields
 from corehttp.protocols.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
 
 LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing, or is half gone, is looked at again
+# Bytes that wait in the transport beside a piece of a body. A quarter of what asyncio and uvloop take: the kernel holds
+# megabytes. 100 clients that read nothing cost a worker 9 MB instead of 15.
+HIGH_WATER = 16384
+LARGE = 16384  # bytes of a body from which on to join them with what is around them costs more than to gather them
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
 _RESPONSE_BODY = Phase.BODY
@@ -65,7 +69,10 @@ class ResponseWriting(RequestReading):
         else:
             size = self._respond_otherwise(exchange, pieces, status, body, more, (length, flags))
         # One write: the transport sends at once when nothing waits, so two writes would be two system calls.
-        self._transport.write(b"".join(pieces))
+        if size < LARGE or not context.gathers:
+            self._transport.write(b"".join(pieces))
+        else:
+            self._transport.writelines(pieces)
         exchange.status = status
         exchange.sent = size
         if more:
@@ -84,8 +91,7 @@ class ResponseWriting(RequestReading):
         last = context.draining and not self._queue and not self._held
         if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
             exchange.persistent = False
-        framing = b""
-        encoded = body
+        framing = before = after = b""
         bodiless = status in BODILESS or scope["method"] == "HEAD"
         if more or length >= 0 or bodiless:
             self._outgoing, framing = frame(bodiless, status, scope["http_version"], length)
@@ -93,7 +99,7 @@ class ResponseWriting(RequestReading):
                 exchange.persistent = False
             if status == 204:  # RFC 9110, 8.6: it must not declare a length
                 pieces[:] = [line for line in pieces if not line.lower().startswith(b"content-length:")]
-            encoded = self._outgoing.encode(body, more)
+            before, after = self._outgoing.around(len(body), more)
         else:
             framing = b"content-length: %d\r\n" % len(body)
         lines = context.clock.lines
@@ -104,8 +110,10 @@ class ResponseWriting(RequestReading):
             connection = wire.CONNECTION_CLOSE
         elif scope["http_version"] != "1.1":
             connection = wire.CONNECTION_KEEP_ALIVE
-        pieces += (lines, framing, connection, b"\r\n", encoded)
-        return 0 if bodiless else len(body)
+        if bodiless:
+            body = b""
+        pieces += (lines, framing, connection, b"\r\n", before, body, after)
+        return len(body)
 
     @property
     def endless(self) -> bool:
@@ -115,10 +123,16 @@ class ResponseWriting(RequestReading):
         exchange = self._current
         assert exchange is not None, "only the current exchange responds"
         self._check_no_file()
-        data = self._outgoing.encode(body, more)
-        if data:
-            self._transport.write(data)
-        exchange.sent += len(body) if self._outgoing.framing is not Framing.NONE else 0
+        outgoing = self._outgoing
+        size = 0 if outgoing.framing is Framing.NONE else len(body)
+        if size < LARGE or not self._context.gathers:
+            data = outgoing.encode(body, more)
+            if data:
+                self._transport.write(data)
+        else:
+            before, after = outgoing.around(size, more)
+            self._transport.writelines((before, body, after))
+        exchange.sent += size
         if not more:
             self._complete(exchange)
 

@@ -12,7 +12,7 @@ from corehttp.protocols import wire
 from corehttp.protocols.context import HandOver, WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.files import untaken
-from corehttp.protocols.framing import OutgoingBody, frame
+from corehttp.protocols.framing import BODILESS, OutgoingBody, frame
 from corehttp.protocols.half_closed import reset_on_close
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_frames import (
@@ -43,6 +43,7 @@ LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing 
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
+_OURS = (b"connection", b"upgrade", b"content-length", b"transfer-encoding")  # the latter never with 1xx: RFC 9110, 8.6
 _WHOLE = (FIN | TEXT, FIN | BINARY)
 
 
@@ -68,6 +69,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_context",
         "_deaf",
         "_deflater",
+        "_denied_with",
         "_drained",
         "_handshake",
         "_lost",
@@ -77,8 +79,10 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         "_outlet",
         "_ping_due",
         "_plain",
+        "_pong",
         "_reader",
         "_settings",
+        "_short",
         "_transport",
         "_unread",
         "_unsent",
@@ -98,15 +102,18 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         self._reader = FrameReader(settings.max_size, handshake.deflate)
         self._deflater: Deflater | None = None if handshake.deflate is None else Deflater(handshake.deflate)
         self._plain = False  # it is open, and what comes next is the beginning of a message
+        self._short = min(132, settings.max_size + 7)  # bytes: a frame of fewer is short, and no larger than allowed
         self._unread = b""  # that the application has no room for
         self._drained: asyncio.Future[None] | None = None
         self._outlet: Pace | None = None  # of what the client does not take
         self._unsent = 0  # bytes of that
         self._awaited_pong: bytes | None = None
         self._ping_due = NEVER
+        self._pong: bytes | None = None  # that waits until the client takes what is written
         self._deaf = False  # whatever else comes in is thrown away
         self._lost = False  # the connection is
         self._was_open = False
+        self._denied_with = 0  # the status of a denial, once its head is out
         self.opened_at = monotonic()
         self.code = 1006  # with which it ended, as the access log shows it
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
@@ -170,7 +177,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Most often it is one whole frame with one whole, short message.
         size = len(data)
-        if self._plain and 6 <= size < 132 and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
+        if self._plain and 6 <= size < self._short and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
             payload = unmask(data[6:], data[2:6])
             if data[0] == FIN | TEXT:
                 try:
@@ -201,6 +208,8 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._deaf = True
+        if self.stage is _DENYING and self._denied_with:
+            self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSED
         self._plain = False
         context = self._context
@@ -216,16 +225,18 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.congested = True
-        self._outlet = Pace(self._context.limits.write_stall, self._context.clock.now)
-        self._unsent = untaken(self._transport)
-        self.deadline = min(self.deadline, self._context.clock.now + LOOK_AGAIN)
+        self._watch_outlet()
 
     def resume_writing(self) -> None:
         self.congested = False
         self._outlet = None
+        self._set_deadline()
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        pong, self._pong = self._pong, None
+        if pong is not None and self.stage is _OPEN:
+            self._answer_ping(pong)
 
     # What comes in.
 
@@ -247,9 +258,10 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                 return
             self._unread = data[at:] if at < len(data) else b""
             self._handle(events)
-        self._plain = reader.idle and self.stage is _OPEN
-        if len(self._queue) >= self._settings.max_queue:
-            self._pause()
+        if self.stage is _OPEN:
+            self._plain = reader.idle
+            if len(self._queue) >= self._settings.max_queue:
+                self._pause()
 
     def _handle(self, events: list[Event]) -> None:
         for opcode, payload in events:
@@ -257,17 +269,24 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
                 if self.stage is _OPEN:
                     assert isinstance(payload, str | bytes)
                     self._messages_in += 1
-                    self._bytes_in += len(payload)
+                    self._bytes_in += len(payload if isinstance(payload, bytes) else payload.encode())
                     self.deliver({"type": "websocket.receive", "text" if opcode == TEXT else "bytes": payload})
             elif opcode == PING:
                 if self.stage is _OPEN and isinstance(payload, bytes):
-                    self._transport.write(ws_frame(PONG, payload))
+                    self._answer_ping(payload)
             elif opcode == PONG:
                 if payload == self._awaited_pong:
                     self._awaited_pong = None
                     self._time_ping()
             elif isinstance(payload, tuple):
                 self._closed_by_client(*payload)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Of a client that sends pings and takes nothing only the last is answered (RFC 6455, 5.5.3)."""
+        if self.congested:
+            self._pong = payload
+        else:
+            self._transport.write(ws_frame(PONG, payload))
 
     def _closed_by_client(self, code: int, reason: str) -> None:
         """A close frame has come: answer it, unless it is the answer to ours (RFC 6455, 5.5.1)."""
@@ -323,7 +342,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             if name.lower() == b"sec-websocket-extensions" and value == b"":
                 agreed = None  # no compression for this one
                 continue
-            if name.lower().startswith(b"sec-websocket-") or name.lower() in (b"connection", b"upgrade"):
+            if name.lower().startswith(b"sec-websocket-") or name.lower() in _OURS:
                 raise AppError(f"the field {name.decode()!r} of the handshake is the server's")
             lines.append(b"%b: %b\r\n" % (name, value))
         if agreed is None:
@@ -373,24 +392,31 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
             self._context.loop.call_soon(self._read_on)
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
-        pieces, length, _ = wire.response_head(status, headers)
-        self._outgoing, framing = frame(False, status, "1.1", len(body) if length < 0 and not more else length)
+        pieces, length, flags = wire.response_head(status, headers)
+        bodiless = status in BODILESS
+        known = length < 0 and not more and not bodiless
+        self._outgoing, framing = frame(bodiless, status, "1.1", len(body) if known else length)
         encoded = self._outgoing.encode(body, more)
-        if length < 0 and not more and not framing:
+        if known:
             framing = b"content-length: %d\r\n" % len(body)
-        pieces += (self._context.clock.lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
+        clock = self._context.clock
+        lines = clock.lines_without(date=flags & wire.OWN_DATE > 0, server=flags & wire.OWN_SERVER > 0)
+        pieces += (lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
         self.stage = _DENYING
+        self._denied_with = status
+        self._bytes_out = len(body)
         self._transport.write(b"".join(pieces))
-        self._record(status, len(body), monotonic() - self.opened_at)
         if not more:
             self._denied()
 
     def write_denial(self, body: bytes, more: bool) -> None:
         self._transport.write(self._outgoing.encode(body, more))
+        self._bytes_out += len(body)
         if not more:
             self._denied()
 
     def _denied(self) -> None:
+        self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSING
         self._plain = False
         self.disconnect(1006, "")
@@ -428,37 +454,65 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
         now = self._context.clock.ticked
-        if self._outlet is not None:
-            taken, self._unsent = self._unsent, untaken(self._transport)
-            self._outlet.moved(max(0, taken - self._unsent), now)
-            if self._outlet.due <= now:
-                logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
-                self._end_by_force(1013, "the client is too slow")
-                return
-        if self.stage is not _OPEN:
-            if self._outlet is None:
+        if self._outlet is not None and self._stalled(self._outlet, now):
+            logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
+            self._end_late(1013, "the client is too slow")
+            self._transport.abort()
+        elif self.stage is _CLOSING:
+            if not self._transport.get_write_buffer_size():
                 self._transport.abort()
-                return
-        elif self._outlet is None and self._ping_due <= now:
-            if self._awaited_pong is not None:
-                logger.warning("cut a WebSocket of %s: it answered no ping", self._client_name())
-                self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
-                self._end_by_force(1011, "no answer to a ping")
-                return
+            elif self._outlet is None:
+                self._watch_outlet()
+        elif self.stage is _OPEN and self._outlet is None and self._ping_due <= now:
+            self._ping(now)
+            return
+        self.deadline = self._ping_due if self._outlet is None else now + LOOK_AGAIN
+
+    def _ping(self, now: float) -> None:
+        if self._awaited_pong is None:
             self._awaited_pong = payload = random.randbytes(4)
             self._transport.write(ws_frame(PING, payload))
-            self._ping_due = now + self._settings.ping_timeout
-        self.deadline = self._ping_due if self._outlet is None else now + LOOK_AGAIN
+        elif not self.paused:  # else the pong may be among what is not read
+            logger.warning("closed a WebSocket of %s: it answered no ping", self._client_name())
+            self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
+            self._end_late(1011, "no answer to a ping")
+            self._linger()
+            return
+        self.deadline = self._ping_due = now + self._settings.ping_timeout
 
     def _time_ping(self) -> None:
         self.deadline = self._ping_due = self._context.clock.now + self._settings.ping_interval
 
-    def _end_by_force(self, code: int, reason: str) -> None:
+    def _end_late(self, code: int, reason: str) -> None:
         self.code = code
-        self.disconnect(code, reason)
         self.stage = _CLOSING
         self._plain = False
-        self._transport.abort()
+        self.disconnect(code, reason)
+
+    def _watch_outlet(self) -> None:
+        now = self._context.clock.now
+        self._outlet = Pace(self._context.limits.write_stall, now)
+        self._unsent = untaken(self._transport)
+        self.deadline = min(self.deadline, now + LOOK_AGAIN)
+
+    def _stalled(self, outlet: Pace, now: float) -> bool:
+        """Whether the client takes too little of what is written."""
+        before, self._unsent = self._unsent, untaken(self._transport)
+        outlet.moved(max(0, before - self._unsent), now)
+        return outlet.due <= now
+
+    def _set_deadline(self) -> None:
+        """The client has taken what was written: only from now on it can answer."""
+        now = self._context.clock.now
+        match self.stage:
+            case Stage.OPEN:
+                if self._awaited_pong is not None:
+                    self._ping_due = max(self._ping_due, now + self._settings.ping_timeout)
+                self.deadline = self._ping_due
+            case Stage.CLOSING:
+                self.deadline = now + (LINGER if self._deaf else CLOSE_TIMEOUT)
+            case Stage.CONNECTING | Stage.DENYING | Stage.CLOSED:
+                self.deadline = NEVER
 
     # The end.
 
@@ -475,7 +529,7 @@ class WebSocketConnection(WebSocketSession, asyncio.Protocol):
         if access is not None and self._was_open:
             access.websocket_closed(
                 self._client_name(),
-                self.scope["path"],
+                self.scope["raw_path"].decode("latin-1"),
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
                 monotonic() - self.opened_at,

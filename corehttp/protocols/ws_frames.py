@@ -4,7 +4,7 @@ import struct
 import zlib
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from corehttp.protocols.ws_handshake import Deflate
@@ -122,6 +122,7 @@ class FrameReader:
         "_remaining",
         "_rest",
         "_size",
+        "_text",
         "_to_inflate",
         "ended",
     )
@@ -134,8 +135,9 @@ class FrameReader:
         # The message that is being read.
         self._opcode = -1
         self._compressed = False
-        self._first: str | bytes | None = None  # what there is of it
-        self._rest: StringIO | BytesIO | None = None  # all of it, if it comes in several pieces
+        self._first: bytes | None = None  # what there is of it
+        self._text = ""  # the same, of a text
+        self._rest: BytesIO | None = None  # all of it, if it comes in several pieces
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
         self._inflater: Inflater | None = None
@@ -157,7 +159,9 @@ class FrameReader:
         it there must be no other call.
         """
         events: list[Event] = []
-        if self._buffer:
+        before = 0  # bytes of `data` as it is read here that were not in what was given
+        if self._buffer and most > 0:
+            before = len(self._buffer) - at
             data, at, self._buffer = self._buffer + data[at:], 0, b""
         try:
             while at < len(data) and most > 0 and not self.ended:
@@ -176,8 +180,18 @@ class FrameReader:
                 self._inflate()
         except ProtocolError as error:
             error.events = events
+            self._judge_earlier(events)
             raise
-        return events, at
+        return events, at - before
+
+    def _judge_earlier(self, events: list[Event]) -> None:
+        """Raise what is wrong with pieces not inflated yet: it came first, and in another cut it would be told."""
+        try:
+            if self._to_inflate:
+                self._inflate()
+        except ProtocolError as error:
+            error.events = events
+            raise
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int:
         """Read a frame's head, or a whole control frame; answers where it ends, -1 if it is not here (5.2)."""
@@ -198,6 +212,8 @@ class FrameReader:
             return -1
         mask = data[start - 4 : start]
         if control:
+            if self._to_inflate:
+                self._inflate()
             events.append(self._control(first & 0x0F, unmask(data[start : start + size], mask)))
             return start + size
         if extra:
@@ -236,13 +252,15 @@ class FrameReader:
         if opcode != CONTINUATION:
             self._opcode = opcode
             self._first = self._rest = None
+            self._text = ""
             self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
             deflate = self._deflate
             if self._compressed and deflate is not None and (deflate.inflate_anew or self._inflater is None):
                 self._inflater = zlib.decompressobj(-deflate.inflate_bits)
-        if size > self._max_size - (0 if self._compressed else self._size):
+        # What is compressed is judged by what it inflates to: it may also have become longer.
+        if not self._compressed and size > self._max_size - self._size:
             raise self._too_large()
 
     def _payload(self, data: bytes, at: int) -> tuple[int, bool]:
@@ -264,22 +282,23 @@ class FrameReader:
 
     def _take(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size > self._max_size:
-            raise self._too_large()
-        text: str | bytes = piece
+        text = ""
         if self._decoder is not None:
             try:
                 text = self._decoder.decode(piece)
             except UnicodeDecodeError:
                 raise ProtocolError(1007, "a text that is not UTF-8") from None
+        if self._size > self._max_size:  # second, or the code would depend on the cut
+            raise self._too_large()
         if self._first is None:
-            self._first = text
+            self._first, self._text = piece, text
             return
         # Not a list of pieces: a client may send them byte by byte, and each takes some fifty in memory.
         if self._rest is None:
-            self._rest = StringIO(newline="") if self._decoder is not None else BytesIO()
-            self._rest.write(self._first)  # type: ignore[arg-type]
-        self._rest.write(text)  # type: ignore[arg-type]
+            self._rest = BytesIO()
+            self._rest.write(self._first)
+            self._first = b""
+        self._rest.write(piece)
 
     def _inflate(self, end: bytes = b"") -> None:
         """Take what the pieces of the last frames inflate to, and never more than a message may hold.
@@ -312,10 +331,11 @@ class FrameReader:
                 self._decoder.decode(b"", True)
             except UnicodeDecodeError:
                 raise ProtocolError(1007, "a text that is not UTF-8") from None
-        whole = self._first if self._rest is None else self._rest.getvalue()
-        empty: str | bytes = "" if opcode == TEXT else b""
+        first, rest = self._first or b"", self._rest
         self._first = self._rest = self._decoder = None
-        return opcode, empty if whole is None else whole
+        if rest is not None:
+            return opcode, rest.getvalue().decode() if opcode == TEXT else rest.getvalue()
+        return opcode, self._text if opcode == TEXT else first
 
     def _too_large(self) -> ProtocolError:
         return ProtocolError(1009, f"a message of more than {self._max_size} bytes")

@@ -24,6 +24,7 @@ class Stage(Enum):
 
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
 
+_ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start", "websocket.http.response.body"})
 _EXPECTED = {
     _CONNECTING: "'websocket.accept', 'websocket.close' or 'websocket.http.response.start'",
     _DENYING: "'websocket.http.response.body'",
@@ -131,7 +132,7 @@ class WebSocketSession:
                 self._bell.ring()
             else:
                 self._keeper.loop.call_soon(self._bell.ring)
-        elif self._waiters:
+        if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 if not waiter.done():
@@ -214,11 +215,11 @@ class WebSocketSession:
 
     def _end(self, code: int, reason: str) -> None:
         match self.stage:
-            case Stage.CONNECTING:
+            case Stage.DENYING if self._denial is None:  # a part of it is out
+                self.abort()
+            case Stage.CONNECTING | Stage.DENYING:
                 fields = [(b"content-type", b"text/plain; charset=utf-8")]
                 self.deny(500, fields, b"Internal Server Error", False)
-            case Stage.DENYING:
-                self.abort()
             case Stage.OPEN:
                 self.send_close(code, reason)
             case Stage.CLOSING | Stage.CLOSED:
@@ -256,6 +257,8 @@ class WebSocketSession:
             self.stage = _DENYING
         elif kind == "websocket.http.response.body" and stage is _DENYING:
             self._send_denial(message)
+        elif kind in _ANSWERS and stage is _CLOSED:  # the client has left before it was answered
+            raise ClientDisconnectedError("the WebSocket is closed")
         else:
             raise AppError(f"expected {_EXPECTED[stage]}, got {kind!r}")
 

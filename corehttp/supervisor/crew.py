@@ -79,6 +79,11 @@ class Crew:
 
     def dismiss(self, member: Member) -> None:
         """It has ended."""
+        row = self._board.row(member.row)
+        logger.debug(
+            "%s had begun %d requests; of its connections %d were handed over and %d taken over",
+            *(member, row.requests, row.handed_over, row.taken_over),
+        )
         del self._members[member.worker]
         member.channel.close()
         self._board.release(member.row)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -60,3 +61,13 @@ def test_what_is_switched_off_is_silent(start: Start) -> None:
     assert server.stop() == 0
     assert server.stdout == ""
     assert " DEBUG " in server.stderr
+
+
+def test_a_path_cannot_forge_a_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "async def app(scope, receive, send):\n    raise RuntimeError('as it should')\n"
+    )
+    server = start("failing:app", "--app-dir", str(tmp_path), "--port", "0", "--lifespan", "off")
+    assert httpx.get(f"{server.url}/a%0A2026-01-01%20INFO%20forged%1b[31m").status_code == 500
+    assert server.stop() == 0
+    assert r"exception in the application: GET /a\n2026-01-01 INFO forged\x1b[31m" in server.stderr

@@ -205,7 +205,8 @@ def test_a_new_supervisor_that_fails_changes_nothing(start: Start, app: Changing
     assert answer(server) == "1"
     app.become("2")
     server.signal(signal.SIGUSR2)
-    server.wait_for_log(r"the new supervisor \(pid \d+\) is ready")
+    successor = int(server.wait_for_log(r"the new supervisor \(pid (\d+)\) is ready").group(1))
     assert server.wait() == 0
     assert answer(server) == "2"
-    server.end()
+    os.kill(successor, signal.SIGTERM)
+    until(lambda: not server.processes(), "the end of the successor")

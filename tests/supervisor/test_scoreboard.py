@@ -64,7 +64,7 @@ def test_a_path_is_shown_as_a_log_line_can_have_it(board: Scoreboard) -> None:
     row = board.row(board.claim(0))
     row.enter(1.0, b"GET", b"/\x1b[31m\n" + b"x" * 500)
     [one] = row.in_flight(1.0)
-    assert one.path.startswith("/\\x1b[31m\\x0axxx")
+    assert one.path.startswith("/\\x1b[31m\\nxxx")
     assert one.path.endswith("x...")
     assert len(one.path) < 200
 

@@ -1,0 +1,12 @@
+"""Text from others, as a log line can show it."""
+
+
+def printable(text: str) -> str:
+    """The text with its control characters escaped, so that it can neither end a line nor steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape", "surrogatepass").decode()

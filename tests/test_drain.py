@@ -1,0 +1,167 @@
+"""The end of a worker's WebSockets: closed one after the other over their time, and those that stay are cut."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from corehttp import drain
+from corehttp.acceptor import Acceptor
+from corehttp.asgi import ASGIApp
+from corehttp.drain import POLL, Drain
+from corehttp.protocols.parser_httptools import HttptoolsParser
+from tests.fakes import NOW, TURNS
+from tests.protocols.ws_client import (
+    CLOSE,
+    Puppet,
+    WebSocketClient,
+    close_payload,
+    echo,
+    handshake,
+    masked,
+    switching,
+    unmasked,
+    websocket_context,
+)
+
+TOLD = switching() + unmasked(CLOSE, close_payload(1012, "the server is restarting"))
+GRACE = 2.0  # seconds
+
+
+class Time:
+    """The drain's time: it passes while the drain sleeps, and `meanwhile` is what happens then."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+
+class Full:
+    """An acceptor that accepts no more."""
+
+    done = True
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(drain, "time", time)
+    monkeypatch.setattr(drain, "asyncio", SimpleNamespace(sleep=time.sleep))
+    return time
+
+
+async def clients_of(app: ASGIApp, count: int) -> tuple[list[WebSocketClient], Callable[[float], Drain]]:
+    """So many open WebSockets, and what makes the drain of their worker, with a grace in seconds."""
+    context = websocket_context(app, HttptoolsParser)
+    clients = [WebSocketClient(context) for _ in range(count)]
+    for client in clients:
+        await client.send(handshake())
+    return clients, lambda grace: Drain(context, cast(Acceptor, Full()), 0.0, grace)
+
+
+def told(clients: list[WebSocketClient]) -> int:
+    return sum(client.received == TOLD for client in clients)
+
+
+def answer_all(clients: list[WebSocketClient]) -> None:
+    """The clients that were told answer and leave, but each in a later turn than it was told."""
+    for client in clients:
+        if client.received == TOLD and "write_eof" not in client.transport.calls:
+            client.transport.deliver(masked(CLOSE, close_payload(1012)))
+        elif "write_eof" in client.transport.calls and not client.transport.is_closing():
+            client.transport.end()
+            client.transport.lose()
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 250])
+async def test_websockets_are_closed_spread_over_the_grace(time: Time, count: int) -> None:
+    clients, make = await clients_of(echo, count)
+    seen: list[tuple[float, int]] = []
+
+    def meanwhile() -> None:
+        seen.append((time.now - NOW, told(clients)))
+        answer_all(clients)
+
+    time.meanwhile = meanwhile
+    assert await make(GRACE).finish(NOW + 30)
+    assert told(clients) == count
+    steps = [now - before for (_, before), (_, now) in pairwise(seen)]
+    assert max(steps, default=0) <= 1 + 2 * count * POLL / GRACE, "never many at once"
+    for at, number in seen:
+        assert number >= count * min(1.0, (at - 2 * POLL) / GRACE) - 1, "and not late"
+    assert next(at for at, number in seen if number == count) <= GRACE + 2 * POLL
+    if count >= 100:
+        halfway = next(at for at, number in seen if number >= count / 2)
+        assert GRACE / 4 <= halfway <= GRACE * 3 / 4
+
+
+async def test_without_a_grace_all_are_closed_at_once(time: Time) -> None:
+    clients, make = await clients_of(echo, 50)
+    seen: list[int] = []
+
+    def meanwhile() -> None:
+        seen.append(told(clients))
+        answer_all(clients)
+
+    time.meanwhile = meanwhile
+    assert await make(0.0).finish(NOW + 30)
+    assert seen[0] == 50
+
+
+async def test_one_that_is_accepted_during_the_drain_is_closed_too(time: Time) -> None:
+    app = Puppet()
+    clients, make = await clients_of(app, 1)
+
+    def accept() -> None:
+        if time.now > NOW + 2 * GRACE and not clients[0].received:
+            clients[0].websocket.accept(None, [])
+        elif told(clients):
+            app.end()
+            answer_all(clients)
+
+    time.meanwhile = accept
+    assert await make(GRACE).finish(NOW + 30)
+    assert told(clients) == 1
+
+
+async def test_the_drain_waits_for_applications_and_cuts_those_that_do_not_end(
+    time: Time, error_log: list[logging.LogRecord]
+) -> None:
+    app = Puppet()
+    clients, make = await clients_of(app, 1)
+    await app.send({"type": "websocket.accept"})
+    end = make(0.0)
+    time.meanwhile = lambda: answer_all(clients)
+    assert not await end.finish(NOW + 5)
+    assert clients[0].received == TOLD
+    assert not app.cancelled
+    assert await end.cut()
+    assert app.cancelled
+    [record] = error_log
+    assert record.getMessage().startswith("cut at the end of the graceful time: WS /ws after ")
+
+
+async def test_the_cut_ends_what_the_client_does_not(time: Time) -> None:
+    clients, make = await clients_of(echo, 2)
+    end = make(0.0)
+    assert not await end.finish(NOW + 5)
+    assert told(clients) == 2
+    assert not await end.cut(), "every application has ended: nothing is unfinished"
+    assert [client.transport.calls[-1] for client in clients] == ["abort", "abort"]
+    for client in clients:
+        await client.lose()

@@ -1,0 +1,19 @@
+"""Text from others in log lines."""
+
+import pytest
+
+from corehttp.text import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/a path/\u00e4", "/a path/\u00e4"),
+        ("/a\n2026 INFO forged", "/a\\n2026 INFO forged"),
+        ("/\x1b[31m\x7f\x00", "/\\x1b[31m\\x7f\\x00"),
+        ("/\u2028\u202e", "/\\u2028\\u202e"),
+        ("/\udcff", "/\\udcff"),
+    ],
+)
+def test_nothing_in_it_can_end_the_line_or_steer_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
