@@ -7,7 +7,8 @@ import pytest
 from kosoku import FailureError, run_fuzzingclient
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import ROOT
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import ROOT, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -23,8 +24,7 @@ APP = (
 )
 
 
-async def check(start: Start, *options: str) -> None:
-    server = start(*APP, *options)
+async def check(server: ServerProcess) -> None:
     try:
         results = await run_fuzzingclient(f"{server.url.replace('http', 'ws')}/echo", CASES, concurrency=PARALLEL)
     except FailureError as error:
@@ -37,11 +37,15 @@ async def check(start: Start, *options: str) -> None:
 
 
 async def test_all_cases_are_passed_strictly(start: Start) -> None:
-    await check(start)
+    server = start(*APP)
+    await check(server)
 
 
 async def test_all_cases_are_passed_without_anything_in_c(start: Start, tmp_path: Path) -> None:
     hidden = tmp_path / "websockets"  # is found first, and has no unmasking
     hidden.mkdir()
     (hidden / "__init__.py").touch()
-    await check(start, "--loop", "asyncio", "--http", "h11", "--ws-compression", "full")
+    server = start(*APP, "--loop", "asyncio", "--http", "h11", "--ws-compression", "full")
+    with RawConnection(server.port) as client:
+        assert client.get("/unmasking")[1] == b"unmask_in_python"
+    await check(server)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
+from corehttp.protocols.ws_frames import unmask
 from tests.e2e.application import Message, Receive, Scope, Send, body, live, note, respond
 
 Query = dict[str, str]
@@ -47,6 +48,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         case "websocket":
             assert (await receive())["type"] == "websocket.connect"
             await actions[scope["path"]](scope, query, receive, send)
+        case unknown:
+            raise ValueError(unknown)
 
 
 async def serve_page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,6 +58,8 @@ async def serve_page(scope: Scope, receive: Receive, send: Send) -> None:
             headers = [(b"content-type", b"text/html; charset=utf-8")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": PAGE})
+        case "/unmasking":
+            await respond(send, unmask.__name__)
         case "/report":
             keep((await body(receive)).decode())
             await respond(send, "reported")
@@ -153,8 +158,9 @@ async def speak(scope: Scope, query: Query, receive: Receive, send: Send) -> Non
     """Say something to all that listen."""
     await accept(scope, send)
     for number in range(int(query["count"])):
+        text = f"{number:<{query['size']}}"
         for queue in listeners:
-            queue.put_nowait(f"{number:<{query['size']}}")
+            queue.put_nowait(text)
     await say(send, str(len(listeners)))
     ended(await receive())
 
