@@ -146,7 +146,6 @@ async def test_in_a_broadcast_those_who_never_read_are_cut_and_the_others_hear_e
         assert await broadcast(clients) == COUNT - slow
     events = (tmp_path / "events").read_text()
     assert events.count("disconnect 1013 'the client is too slow'") == slow
-    assert events.count("could not send") == slow
     assert server.stop() == 0
     assert "Traceback" not in server.stderr
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from urllib.parse import parse_qsl
 
 from corehttp.protocols.ws_frames import unmask
@@ -147,11 +148,9 @@ async def listen(scope: Scope, query: Query, receive: Receive, send: Send) -> No
 
 
 async def pass_on(queue: asyncio.Queue[str], send: Send) -> None:
-    try:
+    with suppress(OSError):
         while True:
             await say(send, await queue.get())
-    except OSError:
-        note("could not send")
 
 
 async def speak(scope: Scope, query: Query, receive: Receive, send: Send) -> None:
