@@ -9,7 +9,7 @@ APP ?= examples.fastapi_app:app
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow fuzz docs clean
+.PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -46,6 +46,9 @@ bench-short: $(VENV)/bench.done  ## the same in one minute
 
 bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
 	$(BIN)/python -m benchmarks.slow_clients
+
+bench-websockets: $(VENV)/bench.done  ## WebSockets: echo beside peers, memory, a feed that some never read; in two minutes
+	$(BIN)/python -m benchmarks.websockets
 
 fuzz: $(VENV)/fuzz.done          ## look for input over which parsers or cuts disagree; FUZZ_SECONDS=60
 	mkdir -p .fuzz

@@ -36,3 +36,6 @@ SLEEPING = Application("sleeping", "benchmarks.sleeping_app:app", "/", b"slept")
 
 # Asked for /census it counts what is left of connections and requests.
 CENSUS = Application("census", "benchmarks.census_app:app", "/", b"hello")
+
+# It echoes WebSockets, and sends a feed to all of them.
+WEBSOCKET = Application("websocket", "benchmarks.websocket_app:app", "/", b"echo")

@@ -74,6 +74,14 @@ def _uvicorn(launch: Launch) -> list[str]:
     return command + _keep_alive("--timeout-keep-alive", launch)
 
 
+def _uvicorn_sansio(launch: Launch) -> list[str]:
+    return [*_uvicorn(launch), "--ws", "websockets-sansio"]
+
+
+def _uvicorn_wsproto(launch: Launch) -> list[str]:
+    return [*_uvicorn(launch), "--ws", "wsproto"]
+
+
 def _granian(launch: Launch) -> list[str]:
     command = _python("granian", launch, "--workers", str(launch.workers), "--interface", "asgi", "--loop", "uvloop")
     command += ["--host", "127.0.0.1", "--port", str(launch.port)]
@@ -117,11 +125,16 @@ def _is_importable(module: str) -> bool:
         return False
 
 
+_UVICORN = ("uvicorn", "uvloop", "httptools")
+_WEBSOCKET = frozenset({"websocket"})
+
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("corehttp", ("corehttp.__main__",), _corehttp),
-        Peer("uvicorn", ("uvicorn", "uvloop", "httptools"), _uvicorn),
+        Peer("uvicorn", _UVICORN, _uvicorn),
+        Peer("uvicorn-sansio", (*_UVICORN, "websockets"), _uvicorn_sansio, applications=_WEBSOCKET),
+        Peer("uvicorn-wsproto", (*_UVICORN, "wsproto"), _uvicorn_wsproto, applications=_WEBSOCKET),
         Peer("granian", ("granian", "uvloop"), _granian),
         Peer("hypercorn", ("hypercorn", "uvloop"), _hypercorn),
         Peer("gunicorn", ("gunicorn", "uvloop"), _gunicorn),

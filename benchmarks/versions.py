@@ -11,7 +11,17 @@ from pathlib import Path
 from benchmarks.load import LoadTool, first_line
 
 # gunicorn_h1c is gunicorn's optional C parser: with or without it, its figures are another server's.
-_PACKAGES = ("uvicorn", "granian", "hypercorn", "gunicorn", "gunicorn_h1c", "uvloop", "httptools")
+_PACKAGES = (
+    "uvicorn",
+    "granian",
+    "hypercorn",
+    "gunicorn",
+    "gunicorn_h1c",
+    "uvloop",
+    "httptools",
+    "websockets",
+    "wsproto",
+)
 _FRAMEWORKS = ("fastapi", "starlette", "pydantic")
 
 
