@@ -122,12 +122,12 @@ class Crowd:
                 selector.register(reader, selectors.EVENT_READ)
             while (served < len(missing) or asking.is_alive()) and time.monotonic() < began + feed.seconds:
                 for key, _ in selector.select(_SAMPLE):
-                    reader = key.fileobj
-                    assert isinstance(reader, socket.socket)
-                    size = _received(reader)
-                    missing[reader] -= size
+                    hearer = key.fileobj
+                    assert isinstance(hearer, socket.socket)
+                    size = _received(hearer)
+                    missing[hearer] -= size
                     if not size:
-                        selector.unregister(reader)
+                        selector.unregister(hearer)
                     elif not missing[reader]:
                         served, took = served + 1, time.monotonic() - began
                 if time.monotonic() >= look_at:
