@@ -102,6 +102,7 @@ class Crowd:
         if self._greeting:
             connection.sendall(masked_text(self._greeting))
             _take_frame(connection)
+        connection.setblocking(False)
         return connection
 
     def _ask(self, feed: Feed) -> dict[str, int]:
@@ -158,7 +159,7 @@ def _received(connection: socket.socket) -> int:
 
 def _is_closed(connection: socket.socket) -> bool:
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except ConnectionError:
@@ -167,7 +168,6 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def _is_ended(connection: socket.socket) -> bool:
     """Whether the end of the connection comes, behind what was sent before it."""
-    connection.setblocking(False)
     try:
         while connection.recv_into(_PIECE):
             continue

@@ -31,8 +31,9 @@ _SIZES = (125, 16384)
 _CONNECTIONS = (1, 50)
 _MOST_BYTES = 20 * 1024  # of an idle WebSocket
 _GREETING = 1024  # bytes: enough to be compressed
-_FEED = Feed(messages=16, size=16384, gap=0.4, seconds=60.0)
+_FEED = Feed(messages=24, size=16384, gap=0.4, seconds=60.0)
 _STALL = 3  # seconds
+_MOST_BYTES_FED = 5 * 1024  # of any that is sent a feed: a task of the application, and its timer
 # What one that never reads may cost the worker: what waits before send() does, a message, and objects.
 _MOST_BYTES_STALLED = 2 * (65536 + 16384)
 
@@ -153,7 +154,7 @@ def _fed(readers: int, stalled: int) -> bool:
 
 
 def _is_sound(found: Aftermath, readers: int, stalled: int) -> bool:
-    bound = _MOST_BYTES * (readers + stalled) // 4 + _MOST_BYTES_STALLED * stalled
+    bound = _MOST_BYTES_FED * (readers + stalled) + _MOST_BYTES_STALLED * stalled
     return (
         found.members == readers + stalled
         and found.served == readers
