@@ -129,7 +129,7 @@ class Crowd:
                     missing[hearer] -= size
                     if not size:
                         selector.unregister(hearer)
-                    elif not missing[reader]:
+                    elif not missing[hearer]:
                         served, took = served + 1, time.monotonic() - began
                 if time.monotonic() >= look_at:
                     most = max(most, tree_pss(server))
