@@ -165,7 +165,7 @@ class Worker:
                 queue_timeout=config.limit_queue_timeout,
                 exempt=config.limit_exempt,
             )
-        if config.ws:
+        if config.ws == "on":
             context.examine_handshake = functools.partial(examine, compression=config.ws_compression)
             context.make_websocket = functools.partial(WebSocketConnection, context, websocket_settings(config))
             context.websocket_limit = config.limit_websockets or NEVER

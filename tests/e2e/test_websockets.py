@@ -270,7 +270,7 @@ async def test_one_websocket_too_many_is_refused_until_another_ends(start: Start
 
 
 def test_switched_off_an_upgrade_is_an_ordinary_request(start: Start) -> None:
-    server = start(*APP, "--no-ws")
+    server = start(*APP, "--ws", "off")
     with RawConnection(server.port) as client:
         client.ask("/echo", *HANDSHAKE)
         head, body = client.answer()
