@@ -9,7 +9,7 @@ APP ?= examples.fastapi_app:app
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: serve test unit e2e check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
+.PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -22,6 +22,9 @@ unit: $(VENV)/test.done          ## all but the tests with real processes
 
 e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(BIN)/python -m pytest -m e2e
+
+autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
+	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py
 
 check: lint test                 ## lint, types, layers, budgets, tests
 

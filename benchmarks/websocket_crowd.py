@@ -120,15 +120,16 @@ class Crowd:
         served, took, most, look_at = 0, 0.0, 0, began
         with selectors.DefaultSelector() as selector:
             for reader in self.readers:
-                selector.register(reader, selectors.EVENT_READ, reader)
+                selector.register(reader, selectors.EVENT_READ)
             while (served < len(missing) or asking.is_alive()) and time.monotonic() < began + feed.seconds:
                 for key, _ in selector.select(_SAMPLE):
-                    reader = key.data
-                    size = _received(reader)
-                    missing[reader] -= size
+                    hearer = key.fileobj
+                    assert isinstance(hearer, socket.socket)
+                    size = _received(hearer)
+                    missing[hearer] -= size
                     if not size:
-                        selector.unregister(reader)
-                    elif not missing[reader]:
+                        selector.unregister(hearer)
+                    elif not missing[hearer]:
                         served, took = served + 1, time.monotonic() - began
                 if time.monotonic() >= look_at:
                     most = max(most, tree_pss(server))

@@ -191,7 +191,7 @@ class Config:
     socket: str = option("auto", _choice("auto", "reuseport", "shared"), "How workers share the port.")
     loop: str = option("auto", _choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
     http: str = option("auto", _choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
-    ws: bool = option(True, SWITCH, "Serve WebSockets; off: an upgrade is answered as a plain request.")
+    ws: str = option("on", _choice("off", "on"), "WebSockets; off: an upgrade is answered as a plain request.")
     ws_max_size: int = option(16 * 2**20, _size(1), "Bytes of a WebSocket message, else closed with 1009.")
     ws_max_queue: int = option(32, _whole(1, 1048575), "Messages of a WebSocket that wait before reading pauses.")
     ws_write_high_water: int = option(

@@ -22,8 +22,9 @@ from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.stream import RequestParser, RequestSink
-from corehttp.protocols.websocket import Settings, WebSocketConnection
+from corehttp.protocols.websocket import WebSocketConnection
 from corehttp.protocols.ws_handshake import examine
+from corehttp.protocols.ws_writing import Settings
 from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
@@ -164,7 +165,7 @@ class Worker:
                 queue_timeout=config.limit_queue_timeout,
                 exempt=config.limit_exempt,
             )
-        if config.ws:
+        if config.ws == "on":
             context.examine_handshake = functools.partial(examine, compression=config.ws_compression)
             context.make_websocket = functools.partial(WebSocketConnection, context, websocket_settings(config))
             context.websocket_limit = config.limit_websockets or NEVER

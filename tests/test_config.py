@@ -42,7 +42,7 @@ SAMPLES = {
     "socket": Sample("Shared", "shared", "reuseport", "own", "one of auto, reuseport, shared"),
     "loop": Sample("uvloop", "uvloop", "asyncio", "gevent", "one of auto, uvloop, asyncio"),
     "http": Sample("h11", "h11", "httptools", "h2", "one of auto, httptools, h11"),
-    "ws": OFF,
+    "ws": Sample("off", "off", "on", "perhaps", "one of off, on"),
     "ws_max_size": Sample("1M", 2**20, "100", "0", "a number of bytes from 1, as in 65536, 64K or 10M"),
     "ws_max_queue": Sample("50", 50, "51", "0", "a whole number from 1 to 1048575"),
     "ws_write_high_water": Sample("128K", 2**17, "100", "-1", "a number of bytes from 0, as in 65536, 64K or 10M"),

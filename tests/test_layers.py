@@ -60,6 +60,7 @@ LAYERS = (
         "protocols.parser_h11",
         "protocols.parser_httptools",
         "protocols.websocket",
+        "protocols.ws_writing",
         "retirement",
         "siblings",
         "supervisor.channel",

@@ -1,4 +1,4 @@
-"""The ASGI HTTP interface as real frameworks use it: the same application in each, with a real client."""
+"""The ASGI interfaces as real frameworks use them: the same application in each, with a real client."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
-from tests.e2e.server_process import ServerProcess
+from tests.e2e.server_process import PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
 FRAMEWORKS = ("django", "fastapi", "litestar", "quart", "starlette")
 WITH_LIFESPAN = tuple(name for name in FRAMEWORKS if name != "django")  # which refuses its scope
+WITH_WEBSOCKETS = ("channels", *WITH_LIFESPAN)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serv
     """One for each framework, started side by side."""
     started: dict[str, ServerProcess] = {}
     try:
-        for name in FRAMEWORKS:
+        for name in (*FRAMEWORKS, "channels"):
             arguments = (f"tests.e2e.frameworks.{name}_app:app", "--port", "0")
             started[name] = ServerProcess(arguments, tmp_path_factory.mktemp(name))
         for server in started.values():
@@ -96,7 +100,79 @@ def test_what_the_lifespan_has_made_is_there(client: httpx.Client) -> None:
     assert client.get("/state").json() == {"started": "yes"}
 
 
-@pytest.mark.parametrize("name", FRAMEWORKS)
+# WebSockets.
+
+
+@pytest.fixture(params=WITH_WEBSOCKETS)
+def chat(request: pytest.FixtureRequest, servers: dict[str, ServerProcess]) -> str:
+    """Where the chat of a framework is."""
+    return f"{servers[request.param].url.replace('http', 'ws')}/chat"
+
+
+def enter(url: str) -> ClientConnection:
+    return connect(url, subprotocols=[Subprotocol("talk"), Subprotocol("chat")])
+
+
+def test_a_chat_says_what_it_hears_until_it_is_told_bye(chat: str) -> None:
+    with enter(f"{chat}/kitchen") as client:
+        assert client.subprotocol == "chat"
+        assert client.recv(PATIENCE) == "welcome to kitchen"
+        for text in ("", "grüße 🐍", "x" * 300_000):
+            client.send(text)
+            assert client.recv(PATIENCE) == text
+        client.send("bye")
+        with pytest.raises(ConnectionClosed, match=r"received 3000 \(registered\) bye"):
+            client.recv(PATIENCE)
+
+
+def test_a_closed_room_is_refused(chat: str) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        enter(f"{chat}/closed")
+    assert refusal.value.response.status_code == 403
+
+
+def test_a_client_that_leaves_and_one_that_is_lost_end_without_an_error(chat: str) -> None:
+    with enter(f"{chat}/kitchen") as leaving:
+        leaving.recv(PATIENCE)
+        leaving.close(3001, "enough")
+    with enter(f"{chat}/kitchen") as lost:
+        lost.recv(PATIENCE)
+        lost.socket.close()  # that there is no error in the log is looked at in the end
+
+
+def test_a_refusal_of_starlette_has_a_body(servers: dict[str, ServerProcess]) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        enter(f"{servers['starlette'].url.replace('http', 'ws')}/chat/full")
+    assert refusal.value.response.status_code == 429
+    assert refusal.value.response.body == b'{"full":true}'
+
+
+@pytest.mark.parametrize("name", ["channels", "quart", "starlette"])
+def test_bytes_come_back_as_bytes(servers: dict[str, ServerProcess], name: str) -> None:
+    data = os.urandom(70_000)
+    with enter(f"{servers[name].url.replace('http', 'ws')}/chat/bytes") as client:
+        assert client.recv(PATIENCE) == "welcome to bytes"
+        client.send(data)
+        assert client.recv(PATIENCE) == data
+
+
+def test_all_in_a_room_of_channels_hear_what_one_says(servers: dict[str, ServerProcess]) -> None:
+    url = f"{servers['channels'].url.replace('http', 'ws')}/chat/hall"
+    with enter(url) as one, enter(url) as other:
+        for client in (one, other):
+            assert client.recv(PATIENCE) == "welcome to hall"
+        one.send("hello all")
+        assert [client.recv(PATIENCE) for client in (one, other)] == ["hello all"] * 2
+
+
+def test_a_consumer_of_channels_in_threads_echoes(servers: dict[str, ServerProcess]) -> None:
+    with connect(f"{servers['channels'].url.replace('http', 'ws')}/threaded") as client:
+        for number in range(20):
+            client.send(str(number))
+        assert [client.recv(PATIENCE) for _ in range(20)] == [str(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("name", [*FRAMEWORKS, "channels"])
 def test_each_stops_cleanly_and_has_logged_no_error(servers: dict[str, ServerProcess], name: str) -> None:
     assert servers[name].stop() == 0
     assert " ERROR " not in servers[name].stderr

@@ -8,7 +8,7 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.limits import NEVER, Limits
-from corehttp.protocols.websocket import Settings
+from corehttp.protocols.ws_writing import Settings
 from tests.fakes import MakeParser, pass_time
 from tests.protocols.ws_client import (
     ACCEPT,

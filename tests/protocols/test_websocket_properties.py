@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.limits import NEVER
 from corehttp.protocols.parser_httptools import HttptoolsParser
-from corehttp.protocols.websocket import Settings
+from corehttp.protocols.ws_writing import Settings
 from tests.protocols.test_properties import profile
 from tests.protocols.test_ws_frames import streams
 from tests.protocols.ws_client import ACCEPT, CONNECT, WebSocketClient, handshake, switching, websocket_context

@@ -6,8 +6,9 @@ import functools
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.protocols.context import AccessRecord, WorkerContext
 from corehttp.protocols.limits import NEVER, Limits
-from corehttp.protocols.websocket import Settings, WebSocketConnection
+from corehttp.protocols.websocket import WebSocketConnection
 from corehttp.protocols.ws_handshake import examine
+from corehttp.protocols.ws_writing import Settings
 from tests.fakes import LIMITS, LINES, Client, MakeParser, RecordingSink, make_context
 
 # The example of RFC 6455, 1.3.

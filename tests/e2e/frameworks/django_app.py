@@ -7,7 +7,13 @@ from django.core.asgi import get_asgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.urls import path as route
 
-settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="only for tests", DEBUG=False)
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+    ROOT_URLCONF=__name__,
+    SECRET_KEY="only for tests",
+    DEBUG=False,
+)
 
 
 async def hello(request: HttpRequest) -> HttpResponseBase:

@@ -1,8 +1,8 @@
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi import FastAPI, Form, Request, UploadFile, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 
@@ -60,3 +60,15 @@ async def cookies(request: Request) -> JSONResponse:
 @app.get("/state")
 async def state(request: Request) -> dict[str, str]:
     return {"started": request.state.started}
+
+
+@app.websocket("/chat/{room}")
+async def chat(websocket: WebSocket, room: str) -> None:
+    if room == "closed":
+        raise WebSocketException(1008)
+    await websocket.accept(subprotocol="chat")
+    await websocket.send_text(f"welcome to {room}")
+    with suppress(WebSocketDisconnect):
+        while (text := await websocket.receive_text()) != "bye":
+            await websocket.send_text(text)
+        await websocket.close(3000, "bye")

@@ -1,10 +1,11 @@
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
-from litestar import Litestar, MediaType, Request, get, post
+from litestar import Litestar, MediaType, Request, WebSocket, get, post, websocket
 from litestar.datastructures import Cookie, UploadFile
 from litestar.enums import RequestEncodingType
+from litestar.exceptions import NotAuthorizedException, WebSocketDisconnect
 from litestar.params import Body
 from litestar.response import File, Response, Stream
 
@@ -62,4 +63,16 @@ async def state(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {"started": request.app.state.started}
 
 
-app = Litestar([hello, echo, form, stream, file, path, cookies, state], lifespan=[lifespan], openapi_config=None)
+@websocket("/chat/{room:str}")
+async def chat(socket: WebSocket[Any, Any, Any], room: str) -> None:
+    if room == "closed":
+        raise NotAuthorizedException
+    await socket.accept(subprotocols="chat")
+    await socket.send_text(f"welcome to {room}")
+    with suppress(WebSocketDisconnect):
+        while (text := await socket.receive_text()) != "bye":
+            await socket.send_text(text)
+        await socket.close(3000, "bye")
+
+
+app = Litestar([hello, echo, form, stream, file, path, cookies, state, chat], lifespan=[lifespan], openapi_config=None)

@@ -1,7 +1,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from quart import Quart, Response, jsonify, request, send_file
+from quart import Quart, Response, abort, jsonify, request, send_file, websocket
 
 app = Quart(__name__)
 
@@ -58,3 +58,14 @@ async def cookies() -> Response:
 @app.get("/state")
 async def state() -> dict[str, str]:
     return {"started": app.config["STARTED"]}
+
+
+@app.websocket("/chat/<room>")
+async def chat(room: str) -> None:
+    if room == "closed":
+        abort(403)
+    await websocket.accept(subprotocol="chat")
+    await websocket.send(f"welcome to {room}")
+    while (data := await websocket.receive()) != "bye":
+        await websocket.send(data)
+    await websocket.close(3000, "bye")

@@ -6,7 +6,8 @@ from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 
 @asynccontextmanager
@@ -57,6 +58,25 @@ async def state(request: Request) -> Response:
     return JSONResponse({"started": request.state.started})
 
 
+async def chat(websocket: WebSocket) -> None:
+    room = websocket.path_params["room"]
+    if room == "closed":
+        await websocket.close()
+        return
+    if room == "full":
+        await websocket.send_denial_response(JSONResponse({"full": True}, 429))
+        return
+    await websocket.accept(subprotocol="chat")
+    await websocket.send_text(f"welcome to {room}")
+    while (message := await websocket.receive())["type"] == "websocket.receive":
+        if message.get("text") == "bye":
+            await websocket.close(3000, "bye")
+        elif message.get("bytes") is not None:
+            await websocket.send_bytes(message["bytes"])
+        else:
+            await websocket.send_text(message["text"])
+
+
 app = Starlette(
     routes=[
         Route("/hello", hello),
@@ -67,6 +87,7 @@ app = Starlette(
         Route("/path/{rest:path}", path),
         Route("/cookies", cookies),
         Route("/state", state),
+        WebSocketRoute("/chat/{room}", chat),
     ],
     lifespan=lifespan,
 )

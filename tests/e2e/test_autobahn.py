@@ -1,0 +1,51 @@
+"""The cases of the Autobahn test suite, by which WebSocket servers are compared: no failure, and nothing not strict."""
+
+import os
+from pathlib import Path
+
+import pytest
+from kosoku import FailureError, run_fuzzingclient
+
+from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import ROOT, ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+# AUTOBAHN="*" also runs sections 12 and 13, on compression, for minutes; or any others: AUTOBAHN="6.* 7.1.1".
+CASES = os.environ.get("AUTOBAHN", "1.* 2.* 3.* 4.* 5.* 6.* 7.* 9.* 10.*").split()
+PARALLEL = 4
+GOOD = {"OK", "INFORMATIONAL"}
+
+# Without a least size of what is compressed: the suite expects all of it to be.
+APP = (
+    *("tests.e2e.websocket_application:app", "--app-dir", str(ROOT), "--port", "0", "--no-access-log"),
+    *("--ws-compression-min-size", "0"),
+)
+
+
+async def check(server: ServerProcess) -> None:
+    try:
+        results = await run_fuzzingclient(f"{server.url.replace('http', 'ws')}/echo", CASES, concurrency=PARALLEL)
+    except FailureError as error:
+        results = error.results
+    assert results, "no case has such a number"
+    verdicts = {result.case_id: (result.behavior.value, result.behavior_close.value) for result in results}
+    assert {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD} == {}
+    assert server.stop() == 0
+    assert "Traceback" not in server.stderr
+
+
+async def test_all_cases_are_passed_strictly(start: Start) -> None:
+    server = start(*APP)
+    await check(server)
+
+
+async def test_all_cases_are_passed_without_anything_in_c(start: Start, tmp_path: Path) -> None:
+    hidden = tmp_path / "websockets"  # is found first, and has no unmasking
+    hidden.mkdir()
+    (hidden / "__init__.py").touch()
+    server = start(*APP, "--loop", "asyncio", "--http", "h11", "--ws-compression", "full")
+    with RawConnection(server.port) as client:
+        assert client.get("/unmasking")[1] == b"unmask_in_python"
+    await check(server)

@@ -1,0 +1,154 @@
+"""Many WebSockets at once: a stop and a reload tell them all to come back, and slow ones harm nobody else."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+
+from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
+from tests.e2e.websocket_clients import HANDSHAKE, WELCOME
+
+pytestmark = pytest.mark.e2e
+
+APP = ("tests.e2e.websocket_application:app", "--app-dir", str(ROOT), "--port", "0", "--no-access-log")
+COUNT = 200
+GRACE = 1.5  # seconds over which they are closed
+RESTARTING = (1012, "the server is restarting")
+CUT = "it does not take what is sent to it"
+
+
+def address(server: ServerProcess, path: str) -> str:
+    return server.url.replace("http", "ws") + path
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, count: int = COUNT) -> AsyncIterator[list[ClientConnection]]:
+    """So many WebSockets that are open, not all at once."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(connect(url, compression=None, ping_interval=None)) for _ in range(count)
+        ]
+
+
+async def end_of(client: ClientConnection) -> tuple[int | None, str | None, float]:
+    """Code, reason and time (seconds) of the end of a WebSocket."""
+    await asyncio.wait_for(client.wait_closed(), PATIENCE)
+    return client.close_code, client.close_reason, time.monotonic()
+
+
+def are_spread(times: Sequence[float], begun: float) -> bool:
+    """Whether they are neither at once nor late, and a good part comes in each half of the time."""
+    halves = Counter(when - begun < GRACE / 2 for when in times)
+    return min(halves.values()) >= COUNT / 8 and max(times) - min(times) > GRACE / 2
+
+
+async def test_a_stop_closes_them_all_with_1012_and_one_after_another(start: Start, tmp_path: Path) -> None:
+    server = start(*APP, "--workers", "2", "--shutdown-ws-grace", str(GRACE), "--timeout-graceful-shutdown", "10")
+    async with opened(address(server, "/echo")) as clients:
+        await clients[0].send("hi")
+        assert await hear(clients[0], 1) == ["hi"]
+        begun = time.monotonic()
+        server.signal(signal.SIGTERM)
+        ends = await asyncio.gather(*map(end_of, clients))
+        assert {end[:2] for end in ends} == {RESTARTING}
+        assert are_spread([end[2] for end in ends], begun)
+    assert await asyncio.to_thread(server.wait) == 0
+    events = (tmp_path / "events").read_text()
+    assert events.count("disconnect 1012 'the server is restarting'") == COUNT
+    assert events.count("shutdown") == 2
+    assert "Traceback" not in server.stderr
+
+
+async def test_a_reload_closes_them_too_and_the_successor_takes_them_back(start: Start, tmp_path: Path) -> None:
+    server = start(*APP, "--shutdown-ws-grace", str(GRACE), "--timeout-graceful-shutdown", "10")
+    url = address(server, "/echo?who=")
+
+    async def come_back(client: ClientConnection) -> tuple[int | None, str | None, float]:
+        end = await end_of(client)
+        async with connect(url, compression=None, ping_interval=None) as again:
+            await again.send("I am back")
+            [pid, back] = await hear(again, 2)
+            assert int(pid) in set(server.worker_pids()) - {old}
+            assert back == "I am back"
+        return end
+
+    [old] = server.worker_pids()
+    async with opened(url) as clients:
+        server.signal(signal.SIGHUP)
+        ends = await asyncio.gather(*map(come_back, clients))
+        assert {end[:2] for end in ends} == {RESTARTING}
+        assert are_spread([end[2] for end in ends], min(end[2] for end in ends))
+    server.wait_for_log("reloaded in")
+    events = until(lambda: told if "shutdown" in (told := (tmp_path / "events").read_text()) else "", "the old worker")
+    assert events.count("disconnect 1012 'the server is restarting'") == COUNT
+    assert server.stop() == 0
+    assert "Traceback" not in server.stderr
+
+
+def test_a_client_that_does_not_answer_holds_up_no_stop(start: Start, tmp_path: Path) -> None:
+    server = start(*APP, "--shutdown-ws-grace", "0", "--timeout-graceful-shutdown", "1")
+    with RawConnection(server.port) as silent:
+        silent.ask("/echo", *HANDSHAKE)
+        silent.wait_for(WELCOME)
+        assert server.stop() == 0, "nothing of the application was cut"
+        assert silent.rest().partition(WELCOME)[2] == b"\x88\x1a\x03\xf4the server is restarting"
+    events = (tmp_path / "events").read_text()
+    assert "disconnect 1012" in events
+    assert "shutdown" in events
+
+
+def test_an_application_that_does_not_listen_is_cut_and_named(start: Start, tmp_path: Path) -> None:
+    server = start(*APP, "--shutdown-ws-grace", "0", "--timeout-graceful-shutdown", "1")
+    with RawConnection(server.port) as client:
+        client.ask("/deaf", *HANDSHAKE)
+        client.wait_for(WELCOME)
+        assert server.stop() == 5
+    assert "cut at the end of the graceful time: WS /deaf after" in server.stderr
+    assert "shutdown" in (tmp_path / "events").read_text()
+
+
+async def test_in_a_broadcast_those_who_never_read_are_cut_and_the_others_hear_everything(
+    start: Start, tmp_path: Path
+) -> None:
+    slow, messages, size = 10, 16, 65536
+    path = str(tmp_path / "socket")  # for which the kernel keeps much less than for TCP, so that 1 MiB is too much
+    server = start(*APP[:3], "--uds", path, "--timeout-write-stall", "3")
+    texts = [f"{number:<{size}}" for number in range(messages)]
+
+    async def broadcast(clients: Sequence[ClientConnection]) -> int:
+        """Have all of them hear it, and answer to how many it was sent."""
+        async with unix_connect(path, f"ws://a/speak?count={messages}&size={size}", compression=None) as speaker:
+            for heard in await asyncio.gather(*(hear(client, messages) for client in clients)):
+                assert heard == texts
+            [listeners] = await hear(speaker, 1)
+            return int(listeners)
+
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(slow):
+            stuck = stack.enter_context(RawConnection(path))
+            stuck.ask("/listen", *HANDSHAKE)
+            stuck.wait_for(WELCOME)
+        clients = [
+            await stack.enter_async_context(unix_connect(path, "ws://a/listen", compression=None))
+            for _ in range(COUNT - slow)
+        ]
+        assert await broadcast(clients) == COUNT
+        assert CUT not in server.stderr, "the others had to wait for the slow"
+        await asyncio.to_thread(server.wait_for_log, CUT, slow)
+        assert await broadcast(clients) == COUNT - slow
+    events = (tmp_path / "events").read_text()
+    assert events.count("disconnect 1013 'the client is too slow'") == slow
+    assert server.stop() == 0
+    assert "Traceback" not in server.stderr
+
+
+async def hear(client: ClientConnection, count: int) -> list[str | bytes]:
+    return [await asyncio.wait_for(client.recv(), PATIENCE) for _ in range(count)]
