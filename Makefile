@@ -8,7 +8,6 @@ PORT ?= 8000
 APP ?= examples.fastapi_app:app
 
 FUZZ_SECONDS ?= 60
-AUTOBAHN_TEST ?= test_all_cases_are_passed_strictly
 
 .PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
 
@@ -25,7 +24,7 @@ e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(BIN)/python -m pytest -m e2e
 
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
-	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::$(AUTOBAHN_TEST)
+	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
 
 check: lint test                 ## lint, types, layers, budgets, tests
 
