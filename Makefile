@@ -24,7 +24,7 @@ e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(BIN)/python -m pytest -m e2e
 
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
-	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py
+	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
 
 check: lint test                 ## lint, types, layers, budgets, tests
 
