@@ -81,7 +81,11 @@ def _serve(**flags: object) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
 
     def read() -> Config:
-        file, name = read_config_file(Path.cwd())
+        try:
+            directory = Path.cwd()
+        except OSError as error:  # a deployment has removed it
+            raise ConfigError(f"the current directory is gone ({error.strerror}): start from one that stays") from error
+        file, name = read_config_file(directory)
         return Config.from_sources(given, os.environ, file, name)
 
     try:

@@ -18,6 +18,7 @@ class Start(Protocol):
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         ready: bool = True,
+        directory: Path | None = None,
     ) -> ServerProcess: ...
 
 
@@ -30,8 +31,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         ready: bool = True,
+        directory: Path | None = None,
     ) -> ServerProcess:
-        server = ServerProcess(arguments, tmp_path, env, pass_fds)
+        server = ServerProcess(arguments, tmp_path, env, pass_fds, directory_of_process=directory)
         servers.append(server)
         if ready:
             server.wait_until_ready()

@@ -46,6 +46,7 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         program: Sequence[str] = ("-m", "corehttp"),
+        directory_of_process: Path | None = None,
     ) -> None:
         own = {key: value for key, value in os.environ.items() if not key.startswith(("COREHTTP_", "WEB_CONCURRENCY"))}
         own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE), str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -55,7 +56,7 @@ class ServerProcess:
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, *program, *arguments],
-                cwd=directory,
+                cwd=directory_of_process or directory,
                 env={**own, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
