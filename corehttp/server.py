@@ -98,7 +98,7 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
 
     def on_ready() -> None:
         if inherited is not None:
-            upgrade.say_ready(inherited[1])
+            upgrade.say_ready(inherited[1], taken_over=lent)
             supervisor.take_over(count)
 
     supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address), on_ready)

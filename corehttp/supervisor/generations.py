@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
@@ -22,36 +22,37 @@ class Generations:
     def __init__(self, config: Config, read: Callable[[], Config]) -> None:
         self._configs = {1: config}
         self._read = read
-        self._newest = self._next = config
-        # The working directory may have another meaning for a worker that is started later.
+        # Where all workers look for modules, whatever changes ours meanwhile.
         self._path = list(sys.path)
 
-    def read_next(self) -> int | None:
-        """Read the configuration for the next generation, to be assigned its number.
-
-        Answers the wanted number of workers if that option has changed. Raises ConfigError.
-        """
-        before, config = self._newest, self._read()
+    def read(self, serving: int) -> Config:
+        """The configuration for the next generation, while `serving` serves; raises ConfigError."""
+        before, config = self._configs[serving], self._read()
         changed = [name for name in _FIXED if getattr(config, name) != getattr(before, name)]
         if changed:
             names = ", ".join(name.replace("_", "-") for name in changed)
             logger.warning("a reload does not change %s: that needs a restart", names)
             config = dataclasses.replace(config, **{name: getattr(before, name) for name in changed})
-        self._next = config
-        if config.workers == before.workers:
-            return None
-        return count_workers(config.workers, available_cpus(), cpu_quota())[0]
+        return config
 
-    def assign(self, generation: int) -> None:
-        """What was read last is the configuration of this generation."""
-        self._configs[generation] = self._newest = self._next
+    def assign(self, generation: int, config: Config) -> None:
+        """From now on this is the configuration of this generation."""
+        self._configs[generation] = config
+
+    def resized(self, before: int, after: int) -> int | None:
+        """How many workers are wanted if generation `after` takes over from `before`; None: as many as there are."""
+        spec = self._configs[after].workers
+        if spec == self._configs[before].workers:
+            return None
+        return count_workers(spec, available_cpus(), cpu_quota())[0]
 
     def apply(self, fleet: Fleet, generation: int) -> None:
-        """Let the supervisor itself act by the configuration of a generation; older ones are still known."""
+        """Let the supervisor itself act by the configuration of a generation; forget those that nobody needs."""
+        in_use = {generation, fleet.generation, fleet.wanted, *(w.generation for w in fleet.workers.values())}
+        self._configs = {number: config for number, config in self._configs.items() if number in in_use}
         config = self._configs[generation]
-        self._newest = config
         set_up(config.log_level, config.log_format, "supervisor")
-        fleet.limits = limits(config)
+        fleet.limits = limits(config, self._configs.values())
         fleet.strategy = Strategy(config.reload_strategy)
         fleet.parallel = config.reload_parallel
 
@@ -68,13 +69,18 @@ class Generations:
         return str(self._configs[generation].app)
 
 
-def limits(config: Config) -> Limits:
-    """The times that the supervisor keeps, in seconds."""
+def limits(config: Config, in_use: Iterable[Config]) -> Limits:
+    """The times that the supervisor keeps, in seconds.
+
+    A worker that leaves keeps its own times, and those of the patient must not be cut short by the configuration of
+    their successors.
+    """
+    everybody = [config, *in_use]
     return Limits(
-        graceful=config.timeout_graceful_shutdown,
-        lifespan=config.timeout_lifespan_shutdown,
+        graceful=max(one.timeout_graceful_shutdown for one in everybody),
+        lifespan=max(one.timeout_lifespan_shutdown for one in everybody),
+        shutdown_delay=config.shutdown_delay,
         startup=config.timeout_worker_startup,
         healthcheck=config.timeout_worker_healthcheck,
-        shutdown_delay=config.shutdown_delay,
         crash_loop=config.crash_loop_timeout,
     )

@@ -70,7 +70,7 @@ from corehttp.supervisor.scoreboard import Scoreboard
 from corehttp.supervisor.signals import SignalPipe
 from corehttp.supervisor.slots import Slots
 from corehttp.supervisor.templates import Templates
-from corehttp.supervisor.upgrade import Upgrade
+from corehttp.supervisor.upgrade import Answer, Upgrade
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -120,6 +120,7 @@ class Supervisor:
     def take_over(self, size: int) -> None:
         """The sockets are ours alone now; from now on so many workers are wanted."""
         self._slots.share(False)
+        self._slots.steer(self._fleet.away)  # not as the old supervisor may have left it
         self._fleet.handed_on = False
         self._observe(Resized(size))
 
@@ -179,6 +180,7 @@ class Supervisor:
             case signal.SIGINT if fleet.stop is not Stop.NO:
                 self._observe(ForceRequested())
             case signal.SIGTERM | signal.SIGINT:
+                self._upgrade.call_off()
                 self._observe(StopRequested())
             case signal.SIGHUP if fleet.stop is Stop.NO:
                 self._reload()
@@ -193,14 +195,22 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Read the configuration afresh; if it is wrong, nothing changes."""
+        fleet = self._fleet
+        before = fleet.generation
         try:
-            size = self._generations.read_next()
+            config = self._generations.read(before)
         except ConfigError as error:
             logger.error("the reload has failed, the old workers serve on: %s", error)
             return
         self._observe(ReloadRequested())
-        self._generations.assign(self._fleet.latest)
-        self._generations.apply(self._fleet, self._fleet.latest)
+        self._generations.assign(fleet.latest, config)
+        if fleet.generation != before:  # nothing served yet that could be kept
+            self._resize_for(before, fleet.generation)
+        self._generations.apply(fleet, fleet.latest)
+
+    def _resize_for(self, before: int, after: int) -> None:
+        """A generation has taken over: its configuration may want another number of workers."""
+        size = self._generations.resized(before, after)
         if size is not None:
             self._observe(Resized(size))
 
@@ -211,9 +221,14 @@ class Supervisor:
 
     def _hear_successor(self) -> None:
         self._read_no_more(self._upgrade.fileno())
-        if self._upgrade.answer():
-            self._slots.share(True)
-            self._observe(HandedOn())
+        match self._upgrade.answer():
+            case Answer.TAKEN_OVER:
+                self._slots.share(True)
+                self._observe(HandedOn())
+            case Answer.ELSEWHERE:
+                self._observe(StopRequested())
+            case Answer.FAILED:
+                pass
 
     def _listen(self, member: Member) -> None:
         received, gone = self._crew.receive(member)
@@ -341,6 +356,7 @@ class Supervisor:
                 return ReloadAbandoned(generation)
             case FinishReload(generation):
                 self._report.reload_finished(generation)
+                self._resize_for(self._fleet.generation, generation)
                 return ReloadFinished(generation)
             case LoadTemplate(generation):
                 return self._load(generation)
@@ -354,16 +370,19 @@ class Supervisor:
 
     def _spawn(self, slot: int, generation: int) -> Event:
         title = self._generations.title(generation)
+        row = None
         try:
+            row = self._board.claim(slot)
             if self._fleet.preload:
                 pid, channel = self._templates.fork(generation)
             else:
                 pid, channel = processes.spawn(processes.WORKER, title)
         except OSError as error:
             logger.error("worker %d cannot be started: %s", slot + 1, error)
+            if row is not None:
+                self._board.release(row)
             return SpawnFailed(slot, generation, random.random())
         self._spawned += 1
-        row = self._board.claim(slot)
         member = Member(self._spawned, slot, generation, pid, channel, row)
         fds = self._slots.fds(slot)
         boot = {**self._generations.boot(generation), "sockets": len(fds), "shared": self._slots.shared}

@@ -5,6 +5,7 @@ import logging
 import marshal
 import os
 import sys
+from enum import Enum
 
 from corehttp.asgi import Unchecked
 from corehttp.supervisor import processes
@@ -15,10 +16,18 @@ logger = logging.getLogger("corehttp.supervisor")
 ESTATE = "COREHTTP_ESTATE"  # in the environment of the new one: what it inherits
 
 
+class Answer(Enum):
+    """What the new supervisor says."""
+
+    TAKEN_OVER = b"+"  # all its workers are ready, on the old one's sockets
+    ELSEWHERE = b"-"  # the same, on sockets of its own
+    FAILED = b""
+
+
 def inherited(address: object) -> tuple[dict[str, Unchecked], int] | None:
     """What we inherit from the supervisor that has started us, and the descriptor to say that we are ready.
 
-    None if there is none, or if it serves on another `address` than we are to.
+    None if nobody has. It holds no slots if that one serves on another `address` than we are to.
     """
     text = os.environ.pop(ESTATE, None)
     if text is None:
@@ -38,10 +47,11 @@ def inherited(address: object) -> tuple[dict[str, Unchecked], int] | None:
     return estate, fd
 
 
-def say_ready(fd: int) -> None:
-    """Tell the old supervisor that it can go."""
+def say_ready(fd: int, *, taken_over: bool) -> None:
+    """Tell the old supervisor that it can go, and whether its sockets and connections are ours."""
+    answer = Answer.TAKEN_OVER if taken_over else Answer.ELSEWHERE
     with contextlib.suppress(OSError):
-        os.write(fd, b"1")
+        os.write(fd, answer.value)
     os.close(fd)
 
 
@@ -52,6 +62,7 @@ class Upgrade:
         self._address = address
         self._pid = 0
         self._reader = -1
+        self._called_off = False
 
     def start(self, slots: Slots) -> int | None:
         """Start it; answers the descriptor over which it will answer, None if it cannot be started."""
@@ -81,18 +92,17 @@ class Upgrade:
     def fileno(self) -> int:
         return self._reader
 
-    def answer(self) -> bool:
-        """Whether it is ready; to be asked when there is an answer."""
-        ready = os.read(self._reader, 1) == b"1"
-        if ready:
+    def answer(self) -> Answer:
+        """To be asked when there is one."""
+        answer = Answer(os.read(self._reader, 1))
+        if answer is not Answer.FAILED:
             logger.info("the new supervisor (pid %d) is ready: leaving the service to it", self._pid)
-        else:
+            self._pid = 0  # it is nobody's child any more
+        elif not self._called_off:
             logger.error("the new supervisor (pid %d) has failed: this one serves on", self._pid)
         os.close(self._reader)
         self._reader = -1
-        if ready:
-            self._pid = 0  # it is nobody's child any more
-        return ready
+        return answer
 
     def pids(self) -> list[int]:
         return [self._pid] if self._pid else []
@@ -104,4 +114,5 @@ class Upgrade:
     def call_off(self) -> None:
         """We are to end: so is it, unless it has taken over."""
         if self._pid:
+            self._called_off = True
             processes.terminate(self._pid)

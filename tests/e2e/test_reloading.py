@@ -210,3 +210,66 @@ def test_a_new_supervisor_that_fails_changes_nothing(start: Start, app: Changing
     assert answer(server) == "2"
     os.kill(successor, signal.SIGTERM)
     until(lambda: not server.processes(), "the end of the successor")
+
+
+def test_a_reload_that_fails_does_not_change_the_number_of_workers(start: Start, app: ChangingApp) -> None:
+    config = app.directory / "corehttp.toml"
+    config.write_text('workers = "3"\n')
+    server = start(*app.arguments)
+    config.write_text('workers = "1"\n')
+    app.become_broken()
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("the reload has failed, the old workers serve on")
+    server.signal(signal.SIGTTIN)
+    server.wait_for_log("SIGTTIN: from 3 to 4 workers")
+    app.become("2")
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("reloaded in")
+    until(lambda: len(server.worker_pids()) == 1, "the smaller number, with the code it came with")
+
+
+def test_a_reload_with_less_patience_lets_old_workers_finish_in_their_own_time(start: Start, app: ChangingApp) -> None:
+    config = app.directory / "corehttp.toml"
+    config.write_text("timeout-graceful-shutdown = 20\n")
+    server = start(*app.arguments)
+    with RawConnection(server.port) as client:
+        client.ask("/slow?seconds=4")
+        until(lambda: not client.has_answer(), "the request")
+        config.write_text("timeout-graceful-shutdown = 0\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("reloaded in")
+        assert client.answer()[1] == b"1"
+    assert "is killed" not in server.stderr
+
+
+def test_a_directory_that_is_gone_is_a_failed_reload(start: Start, app: ChangingApp, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    server = start(*app.arguments, directory=release)
+    release.rmdir()
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("the reload has failed, the old workers serve on: the current directory is gone")
+    assert answer(server) == "1"
+
+
+def test_a_stop_during_an_upgrade_stops_both(start: Start, app: ChangingApp) -> None:
+    server = start(*app.arguments, "--workers", "2")
+    app.become("2", before="import time; time.sleep(100)\n")
+    server.signal(signal.SIGUSR2)
+    server.wait_for_log(r"a new supervisor \(pid \d+\) is starting")
+    assert server.stop(5) == 0
+    until(lambda: not server.processes(), "the end of the new one")
+
+
+def test_a_new_supervisor_with_another_address_takes_the_place_of_the_old_one(start: Start, app: ChangingApp) -> None:
+    server = start(*app.arguments, "--host", "127.0.0.1")
+    config = app.directory / "corehttp.toml"
+    with RawConnection(server.port) as client:
+        client.get("/")
+        config.write_text('socket = "shared"\n')
+        server.signal(signal.SIGUSR2)
+        successor = int(server.wait_for_log(r"the new supervisor \(pid (\d+)\) is ready").group(1))
+        assert client.rest() == b"", "its old connection is closed, rather than left with nobody"
+        assert server.wait() == 0
+    os.kill(successor, signal.SIGTERM)
+    until(lambda: not server.processes(), "the end of the successor")
