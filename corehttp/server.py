@@ -71,6 +71,8 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     from corehttp.supervisor.loop import Supervisor
     from corehttp.supervisor.slots import Slots
 
+    if config.preload and sys.platform != "linux":
+        raise ConfigError("preload needs Linux, where the supervisor can be the parent of what a template forks")
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
     address = (config.host, config.port, config.uds, config.fd, config.socket)
     inherited = upgrade.inherited(address)

@@ -233,6 +233,12 @@ def test_run_refuses_several_workers_for_an_object() -> None:
         corehttp.run(app, workers=2)
 
 
+def test_run_refuses_preload_where_a_fork_cannot_be_the_supervisors_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(ConfigError, match="preload needs Linux"):
+        corehttp.run("surely_missing:app", preload=True, port=0)
+
+
 OBJECT = "corehttp.run(app, port=0)"
 STRING = "corehttp.run('program:app', port=0, workers=2)"
 PROGRAM = """
