@@ -220,6 +220,20 @@ class WorkerContext:
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
 
+    def joined(self, connection: Connection) -> None:
+        """A connection is open."""
+        self.connections.add(connection)
+        if self.ledger is not None:
+            self.ledger.connections = len(self.connections)
+
+    def left(self, connection: Connection) -> None:
+        """It is no more: there may be room for another."""
+        self.connections.discard(connection)
+        if self.ledger is not None:
+            self.ledger.connections = len(self.connections)
+        if self.on_release is not None:
+            self.on_release()
+
     def note(self, exchange: Exchange) -> None:
         """An exchange has not ended at once: whoever looks is to see it."""
         if self.ledger is not None:

@@ -80,9 +80,7 @@ class HTTP1Connection(ResponseWriting):
         self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         self._server = (own[0], own[1]) if isinstance(own, tuple) else (own, None) if own else None
         self.deadline = self._keep_until
-        context.connections.add(self)
-        if context.ledger is not None:
-            context.ledger.connections = len(context.connections)
+        context.joined(self)
 
     def eof_received(self) -> bool:
         """The client ended its side. What it has asked for is still answered: it may have closed only one half."""
@@ -104,11 +102,7 @@ class HTTP1Connection(ResponseWriting):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stage = _CLOSED
         context = self._context
-        context.connections.discard(self)
-        if context.ledger is not None:
-            context.ledger.connections = len(context.connections)
-        if context.on_release is not None:
-            context.on_release()
+        context.left(self)
         current = self._current
         if current is not None:
             current.disconnect()

@@ -76,10 +76,8 @@ class WebSocketConnection(WebSocketWriting):
         self._transport = transport
         transport.set_protocol(self)
         transport.set_write_buffer_limits(self._settings.write_high_water)
-        context.connections.add(self)
+        context.joined(self)
         context.websockets.add(self)
-        if context.ledger is not None:
-            context.ledger.connections = len(context.connections)
         if data:
             self.data_received(data)
         task = context.start_task(self.run())
@@ -135,12 +133,7 @@ class WebSocketConnection(WebSocketWriting):
             self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSED
         self._plain = False
-        context = self._context
-        context.connections.discard(self)
-        if context.ledger is not None:
-            context.ledger.connections = len(context.connections)
-        if context.on_release is not None:
-            context.on_release()
+        self._context.left(self)
         self.resume_writing()
         self._unread = b""
         self.disconnect(1006, "")
