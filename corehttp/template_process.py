@@ -25,15 +25,10 @@ logger = logging.getLogger("corehttp.error")
 
 def main(channel_fd: int) -> int:
     """Load the application, then fork a worker whenever the supervisor wants one; returns the exit code."""
-    worker_process.heed_signals()
     channel = Channel.adopt(channel_fd)
-    try:
-        kind, boot = channel.wait_for_message()
-    except (EOFError, OSError):
+    boot = worker_process.begin(channel)
+    if boot is None:
         return ExitCode.STARTUP
-    assert kind == messages.BOOT
-    assert isinstance(boot, dict)
-    channel.die_with_other_end()
     sys.path[:] = boot["path"]
     config = Config(**boot["config"])
     set_up(config.log_level, config.log_format, "template")
@@ -134,16 +129,10 @@ def _fork(channel: Channel) -> bool:
 
 
 def _be_a_worker(fd: int, app: ASGIApp) -> int:
-    worker_process.heed_signals()
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     channel = Channel.adopt(fd)
-    try:
-        _, boot = channel.wait_for_message()
-    except (EOFError, OSError):
-        return ExitCode.STARTUP
-    assert isinstance(boot, dict)
-    channel.die_with_other_end()
-    return worker_process.run(channel, boot, app)
+    boot = worker_process.begin(channel)
+    return ExitCode.STARTUP if boot is None else worker_process.run(channel, boot, app)
 
 
 if __name__ == "__main__":

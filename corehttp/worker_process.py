@@ -30,17 +30,28 @@ EXIT_GRACE = 0.5  # seconds between the end of the service and that of the proce
 
 def main(channel_fd: int) -> int:
     """A worker process that was started by itself; returns the exit code."""
-    heed_signals()
     channel = Channel.adopt(channel_fd)
+    boot = begin(channel)
+    if boot is None:
+        return ExitCode.STARTUP
+    sys.path[:] = boot["path"]
+    return run(channel, boot, None)
+
+
+def begin(channel: Channel) -> dict[str, Unchecked] | None:
+    """The first thing a process of a supervisor does: it hears what to serve, and then ends if the supervisor does.
+
+    None if the supervisor is gone already.
+    """
+    heed_signals()
     try:
         kind, boot = channel.wait_for_message()
     except (EOFError, OSError):
-        return ExitCode.STARTUP
+        return None
     assert kind == messages.BOOT
     assert isinstance(boot, dict)
     channel.die_with_other_end()
-    sys.path[:] = boot["path"]
-    return run(channel, boot, None)
+    return boot
 
 
 def heed_signals() -> None:
@@ -61,6 +72,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
     config = Config(**boot["config"])
     who = f"worker {boot['slot'] + 1}"
     set_up(config.log_level, config.log_format, who)
+    install_dump()
     os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
     sockets = [socket.socket(fileno=fd) for fd in channel.take_fds(boot["sockets"])]
     inbox, board = channel.take_fds(2)
@@ -118,7 +130,6 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     # Until here SIGTERM ends the process at once, as it should: nothing is in flight. From now on it means that only
     # this worker is to leave: the supervisor has another way to say what it wants.
     loop.add_signal_handler(signal.SIGTERM, leave, Why.REPLACED)
-    install_dump()
     watchdog = Watchdog(loop, siblings.beat, config.blocked_warn)
     watchdog.start()
     channel.outlive_other_end(

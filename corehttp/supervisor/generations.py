@@ -61,8 +61,7 @@ class Generations:
 
     def boot(self, generation: int) -> dict[str, object]:
         """What every worker of a generation is told at its start."""
-        config = dataclasses.asdict(self._configs[generation])
-        return {"config": config, "path": self._path, "generation": generation}
+        return {"config": dataclasses.asdict(self._configs[generation]), "path": self._path}
 
     def title(self, generation: int) -> str:
         """What `ps` shows of such a worker."""
