@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import chain
 
+from corehttp.alarm import MakeAlarm
 from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.protocols.context import AccessRecord
 
@@ -34,11 +35,11 @@ class AccessLog:
     so that a reader who is slow to take our lines cannot block a request.
     """
 
-    def __init__(self, form: str, who: str, call_later: Callable[[float, Callable[[], None]], object]) -> None:
+    def __init__(self, form: str, who: str, make_alarm: MakeAlarm) -> None:
         make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
         self._render = make_render(who)
         self._render_closing = (_json_closing if form == "json" else _text_closing)(who)
-        self._call_later = call_later
+        self._alarm = make_alarm(self.flush)
         self.records: list[AccessRecord] = []  # what is noted and not yet formatted
         self.armed = False  # a flush is to come
         self._closings: list[Closing] = []
@@ -55,7 +56,7 @@ class AccessLog:
     def arm(self) -> None:
         """Have what is noted flushed soon."""
         self.armed = True
-        self._call_later(_FLUSH_AFTER, self.flush)
+        self._alarm.set(_FLUSH_AFTER)
 
     def websocket_closed(
         self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
@@ -87,6 +88,7 @@ class AccessLog:
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
+        self._alarm.close()
         self.flush()
         self._report_dropped()
         if self._writer is not None:

@@ -1,8 +1,9 @@
 """A worker's one ticker: the current time, the Date line, and what is done once a second."""
 
-import asyncio
 import time
 from collections.abc import Callable
+
+from corehttp.alarm import Alarm, MakeAlarm
 
 TICK = 1.0  # seconds
 WOBBLE = 0.05  # seconds that a tick may come early or late: what is due so soon after it is due
@@ -24,7 +25,7 @@ class Clock:
     one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
     """
 
-    __slots__ = ("_date", "_fixed", "_loop", "_server", "_timer", "_work", "date", "lines", "now", "server", "ticked")
+    __slots__ = ("_alarm", "_date", "_fixed", "_server", "_work", "date", "lines", "now", "server", "ticked")
 
     def __init__(
         self,
@@ -37,8 +38,7 @@ class Clock:
         self.server = b"server: %b\r\n" % server if server else b""
         self._fixed = b"".join([b"%b: %b\r\n" % field for field in fields])
         self._work: list[Callable[[float], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: Alarm | None = None
         self.now = 0.0  # seconds, monotonic
         self.ticked = 0.0  # the time of the last tick: for what is done at a tick, though it may take a while
         self.date = b""
@@ -49,16 +49,16 @@ class Clock:
         """Call `work(now)` once a second."""
         self._work.append(work)
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, make_alarm: MakeAlarm) -> None:
         """Begin to tick."""
-        self._loop = loop
+        self._alarm = make_alarm(self._tick)
         self._tick()
 
     def stop(self) -> None:
         """Stop ticking, and let go of what was called."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop = None
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
         self._work.clear()
 
     def update(self, now: float, wall: float) -> None:
@@ -73,14 +73,12 @@ class Clock:
         return (b"" if server else self.server) + (b"" if date else self.date) + self._fixed
 
     def _tick(self) -> None:
-        loop = self._loop
-        if loop is None:
-            return
         now, wall = time.monotonic(), time.time()
         self.update(now + WOBBLE, wall)
         for work in self._work:
             work(self.now)
         # Wake just after the wall clock's next full second, so that the Date line is never late.
         pause = TICK - wall % TICK + 0.001
-        self._timer = loop.call_later(pause, self._tick)
+        if self._alarm is not None:
+            self._alarm.set(pause)
         self.now = now + pause

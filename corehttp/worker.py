@@ -11,6 +11,7 @@ from collections.abc import Callable
 from corehttp import listeners
 from corehttp.acceptor import Acceptor
 from corehttp.access_log import AccessLog
+from corehttp.alarm import make_alarm
 from corehttp.asgi import ASGIApp
 from corehttp.clock import Clock
 from corehttp.config import Config
@@ -104,7 +105,7 @@ class Worker:
             self._born = time.monotonic()
             self._retirement = retirement(self._config)
             clock.each_tick(self._look_at_age)
-        clock.start(loop)
+        clock.start(functools.partial(make_alarm, loop))
         self._acceptor.start()
 
     async def stop(
@@ -144,7 +145,7 @@ class Worker:
             date=config.date_header, server=b"corehttp" if config.server_header else b"", fields=config.header
         )
         if config.access_log:
-            self._access = AccessLog(config.log_format, self._who, loop.call_later)
+            self._access = AccessLog(config.log_format, self._who, functools.partial(make_alarm, loop))
         context = WorkerContext(
             self._app,
             loop,

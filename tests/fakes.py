@@ -196,6 +196,37 @@ class RecordingSink:
         self.closings.append((path, code, counts))
 
 
+class FakeAlarms:
+    """Makes alarms that ring when the test says so."""
+
+    def __init__(self) -> None:
+        self.set: list[tuple[float, Callable[[], object]]] = []  # seconds, and what is called
+
+    def __call__(self, callback: Callable[[], object]) -> "FakeAlarm":
+        return FakeAlarm(self, callback)
+
+    def ring(self) -> None:
+        """Let all that are set ring."""
+        due, self.set = self.set, []
+        for _, callback in due:
+            callback()
+
+
+class FakeAlarm:
+    """One of them."""
+
+    def __init__(self, alarms: FakeAlarms, callback: Callable[[], object]) -> None:
+        self._alarms = alarms
+        self._callback = callback
+
+    def set(self, seconds: float) -> None:
+        self.close()
+        self._alarms.set.append((seconds, self._callback))
+
+    def close(self) -> None:
+        self._alarms.set = [alarm for alarm in self._alarms.set if alarm[1] != self._callback]
+
+
 class FakeTimers:
     """The part of an event loop that keeps time; it passes when the test says so."""
 

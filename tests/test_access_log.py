@@ -15,21 +15,11 @@ import pytest
 from corehttp import access_log
 from corehttp.access_log import AccessLog
 from corehttp.protocols.context import AccessRecord
+from tests.fakes import FakeAlarms
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 RECORD: AccessRecord = ("192.0.2.1:5000", "GET", "/a%20b?q=1", "1.1", 200, 12, 1.5)
-
-
-class Timers:
-    """Stands for a loop's call_later: the test decides when time is over."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[float, Callable[[], None]]] = []
-
-    def call_later(self, seconds: float, call: Callable[[], None]) -> object:
-        self.calls.append((seconds, call))
-        return None
 
 
 class Output(NamedTuple):
@@ -39,8 +29,8 @@ class Output(NamedTuple):
 
 
 @pytest.fixture
-def timers() -> Timers:
-    return Timers()
+def alarms() -> FakeAlarms:
+    return FakeAlarms()
 
 
 @pytest.fixture
@@ -65,19 +55,19 @@ def written(log: AccessLog, output: Output, *records: AccessRecord) -> list[str]
 # Its lines.
 
 
-def test_a_text_line(timers: Timers, output: Output) -> None:
-    [line] = written(AccessLog("text", "worker 3", timers.call_later), output, RECORD)
+def test_a_text_line(alarms: FakeAlarms, output: Output) -> None:
+    [line] = written(AccessLog("text", "worker 3", alarms), output, RECORD)
     assert re.fullmatch(TIME + re.escape(' [worker 3] 192.0.2.1:5000 "GET /a%20b?q=1 HTTP/1.1" 200 12 1.500 ms'), line)
 
 
-def test_a_text_line_without_query_and_client(timers: Timers, output: Output) -> None:
+def test_a_text_line_without_query_and_client(alarms: FakeAlarms, output: Output) -> None:
     record: AccessRecord = ("-", "POST", "/", "1.0", 404, 0, 2000.0)
-    [line] = written(AccessLog("text", "worker 1", timers.call_later), output, record)
+    [line] = written(AccessLog("text", "worker 1", alarms), output, record)
     assert line.endswith(' [worker 1] - "POST / HTTP/1.0" 404 0 2000.000 ms')
 
 
-def test_a_json_line(timers: Timers, output: Output) -> None:
-    [line] = written(AccessLog("json", "worker 3", timers.call_later), output, RECORD)
+def test_a_json_line(alarms: FakeAlarms, output: Output) -> None:
+    [line] = written(AccessLog("json", "worker 3", alarms), output, RECORD)
     entry = json.loads(line)
     assert re.fullmatch(UTC, entry.pop("time"))
     assert entry == {
@@ -94,9 +84,9 @@ def test_a_json_line(timers: Timers, output: Output) -> None:
     }
 
 
-def test_a_json_line_survives_quotes_and_backslashes(timers: Timers, output: Output) -> None:
+def test_a_json_line_survives_quotes_and_backslashes(alarms: FakeAlarms, output: Output) -> None:
     record: AccessRecord = ("-", "GET", '/"\\?"\\"', "1.1", 200, 0, 0.0)
-    [line] = written(AccessLog("json", 'a "worker"', timers.call_later), output, record)
+    [line] = written(AccessLog("json", 'a "worker"', alarms), output, record)
     entry = json.loads(line)
     assert (entry["worker"], entry["path"], entry["query"], entry["client"]) == ('a "worker"', '/"\\', '"\\"', "-")
 
@@ -104,16 +94,16 @@ def test_a_json_line_survives_quotes_and_backslashes(timers: Timers, output: Out
 # What it says of a WebSocket that has ended.
 
 
-def test_the_end_of_a_websocket_as_text(timers: Timers, output: Output) -> None:
-    log = AccessLog("text", "worker 3", timers.call_later)
+def test_the_end_of_a_websocket_as_text(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 3", alarms)
     log.websocket_closed("192.0.2.1:5000", "/a%20b", 1001, (3, 2, 50, 70), 12.3456)
     [line] = written(log, output)
     expected = ' [worker 3] 192.0.2.1:5000 "WS /a%20b" closed 1001, 3 messages (50 bytes) in, 2 (70) out, 12.346 s'
     assert re.fullmatch(TIME + re.escape(expected), line)
 
 
-def test_the_end_of_a_websocket_as_json(timers: Timers, output: Output) -> None:
-    log = AccessLog("json", 'a "worker"', timers.call_later)
+def test_the_end_of_a_websocket_as_json(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("json", 'a "worker"', alarms)
     log.websocket_closed("-", '/"\\', 1006, (3, 2, 50, 70), 12.3456)
     [line] = written(log, output)
     entry = json.loads(line)
@@ -135,13 +125,14 @@ def test_the_end_of_a_websocket_as_json(timers: Timers, output: Output) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
-    timers: Timers, output: Output, form: str
+    alarms: FakeAlarms, output: Output, form: str
 ) -> None:
-    log = AccessLog(form, "worker 1", timers.call_later)
+    log = AccessLog(form, "worker 1", alarms)
     log.websocket_closed("-", "/", 1000, (0, 0, 0, 0), 0.5)
-    assert len(timers.calls) == 1, "it is flushed even if no request comes"
-    opened, closed = written(log, output, RECORD)
-    assert len(timers.calls) == 1, "and with those that do"
+    assert len(alarms.set) == 1, "it is flushed even if no request comes"
+    note(log, RECORD)
+    assert len(alarms.set) == 1, "and with those that do"
+    opened, closed = written(log, output)
     assert "closed" not in opened
     assert "closed" in closed
 
@@ -149,27 +140,28 @@ def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
 # Its batches.
 
 
-def test_the_first_record_sets_one_timer_for_all_that_follow(timers: Timers, output: Output) -> None:
-    log = AccessLog("text", "worker 1", timers.call_later)
+def test_the_first_record_sets_one_timer_for_all_that_follow(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
     for _ in range(5):
         note(log, RECORD)
-    [(seconds, flush)] = timers.calls
+    [(seconds, flush)] = alarms.set
     assert seconds <= 0.5
     flush()
     assert len(written(log, output)) == 5
 
 
-def test_a_new_batch_sets_a_new_timer(timers: Timers, output: Output) -> None:
-    log = AccessLog("text", "worker 1", timers.call_later)
+def test_a_new_batch_sets_a_new_timer(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
     for _ in range(3):
         note(log, RECORD)
-        timers.calls[-1][1]()
-    assert len(timers.calls) == 3
+        assert len(alarms.set) == 1
+        alarms.ring()
+    assert alarms.set == []
     assert len(written(log, output)) == 3
 
 
-def test_flushing_nothing_does_nothing(timers: Timers, output: Output) -> None:
-    log = AccessLog("text", "worker 1", timers.call_later)
+def test_flushing_nothing_does_nothing(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
     log.flush()
     assert written(log, output) == []
 
@@ -216,11 +208,11 @@ class Pipe:
 
 
 def test_lines_for_a_slow_reader_are_dropped_and_counted_and_no_other_is_lost(
-    timers: Timers, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
+    alarms: FakeAlarms, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
 ) -> None:
     monkeypatch.setattr(access_log, "_PENDING_LIMIT", 200_000)
     with Pipe() as pipe:
-        log = AccessLog("text", "worker 1", timers.call_later)
+        log = AccessLog("text", "worker 1", alarms)
         recorded = 20 * 1024  # much more than the pipe and the limit can hold
         for number in range(recorded):
             note(log, RECORD)
@@ -245,19 +237,19 @@ def dropped(error_log: list[logging.LogRecord]) -> int:
     return sum(int(number) for record in error_log for number in re.findall(r"(\d+) lines", record.getMessage()))
 
 
-def test_serving_goes_on_when_nobody_reads_standard_output_any_more(timers: Timers) -> None:
+def test_serving_goes_on_when_nobody_reads_standard_output_any_more(alarms: FakeAlarms) -> None:
     with Pipe() as pipe:
         os.close(pipe.reader)
-        log = AccessLog("text", "worker 1", timers.call_later)
+        log = AccessLog("text", "worker 1", alarms)
         for _ in range(3):
             note(log, RECORD)
             log.flush()
         log.close(timeout=10)
 
 
-def test_closing_does_not_wait_for_a_reader_for_ever(timers: Timers) -> None:
+def test_closing_does_not_wait_for_a_reader_for_ever(alarms: FakeAlarms) -> None:
     with Pipe() as pipe:
-        log = AccessLog("text", "worker 1", timers.call_later)
+        log = AccessLog("text", "worker 1", alarms)
         for _ in range(4 * 1024):
             note(log, RECORD)
         log.close(timeout=0.01)

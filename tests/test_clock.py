@@ -1,12 +1,9 @@
 """The Date line, and the work of each tick."""
 
-import asyncio
-from collections.abc import Callable
-from typing import cast
-
 import pytest
 
 from corehttp.clock import WOBBLE, Clock, http_date
+from tests.fakes import FakeAlarms
 
 
 @pytest.mark.parametrize(
@@ -59,37 +56,10 @@ def test_date_and_server_can_be_left_out() -> None:
     assert clock.lines == b""
 
 
-class PlannedCalls:
-    """As much of an event loop as a clock uses: it keeps what is planned."""
-
-    def __init__(self) -> None:
-        self.plans: list[tuple[float, Callable[[], None]]] = []
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> "Plan":
-        self.plans.append((delay, callback))
-        return Plan(self)
-
-    def pass_time(self) -> None:
-        """Do what is planned."""
-        planned, self.plans = self.plans, []
-        for _, callback in planned:
-            callback()
-
-
-class Plan:
-    """The one thing that is planned."""
-
-    def __init__(self, loop: PlannedCalls) -> None:
-        self._loop = loop
-
-    def cancel(self) -> None:
-        self._loop.plans.clear()
-
-
-def started(clock: Clock) -> PlannedCalls:
-    loop = PlannedCalls()
-    clock.start(cast(asyncio.AbstractEventLoop, loop))
-    return loop
+def started(clock: Clock) -> FakeAlarms:
+    alarms = FakeAlarms()
+    clock.start(alarms)
+    return alarms
 
 
 def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops() -> None:
@@ -97,12 +67,12 @@ def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops(
     ticks: list[float] = []
     clock.each_tick(ticks.append)
     clock.each_tick(ticks.append)
-    loop = started(clock)
+    alarms = started(clock)
     assert len(ticks) == 2
-    loop.pass_time()
+    alarms.ring()
     assert len(ticks) == 4
     clock.stop()
-    assert loop.plans == []
+    assert alarms.set == []
     assert len(ticks) == 4
 
 
@@ -110,10 +80,10 @@ def test_between_two_ticks_it_is_as_late_as_it_will_be_at_the_next_so_that_nothi
     clock = Clock()
     ticks: list[float] = []
     clock.each_tick(ticks.append)
-    ((pause, _),) = started(clock).plans
+    ((pause, _),) = started(clock).set
     assert clock.now == pytest.approx(ticks[0] - WOBBLE + pause)
 
 
 def test_the_next_tick_comes_right_after_the_next_full_second() -> None:
-    ((delay, _),) = started(Clock()).plans
+    ((delay, _),) = started(Clock()).set
     assert 0.001 <= delay <= 1.001

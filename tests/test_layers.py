@@ -44,6 +44,7 @@ LAYERS = (
     {
         "acceptor",
         "access_log",
+        "alarm",
         "clock",
         "cpus",
         "drain",
