@@ -61,7 +61,6 @@ class WebSocketSession:
         "_keeper",
         "_queue",
         "_task",
-        "_waiters",
         "congested",
         "ended",
         "paused",
@@ -80,8 +79,7 @@ class WebSocketSession:
         self._keeper = keeper
         self._queue: list[Message] = [{"type": "websocket.connect"}]
         self._disconnect: Message | None = None
-        self._bell = Bell(keeper.loop)  # for the one that waits in receive()
-        self._waiters: list[asyncio.Future[None]] = []  # the others, where several do
+        self._bell = Bell(keeper.loop)  # for who waits in receive()
         self._task: asyncio.Task[None] | None = None
 
     # What the wire does.
@@ -127,16 +125,7 @@ class WebSocketSession:
     def deliver(self, message: Message) -> None:
         """A message for the application."""
         self._queue.append(message)
-        if self._bell.callback is not None:
-            if asyncio.current_task(self._keeper.loop) is None:
-                self._bell.ring()
-            else:
-                self._keeper.loop.call_soon(self._bell.ring)
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        self._bell.ring()
 
     def disconnect(self, code: int, reason: str) -> None:
         """The WebSocket has ended, for this reason, or ends: the first one counts."""
@@ -157,12 +146,7 @@ class WebSocketSession:
         while not queue:
             if self._disconnect is not None:
                 return self._disconnect
-            if self._bell.callback is None:
-                await self._bell
-                continue
-            waiter: asyncio.Future[None] = self._keeper.loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._bell
         message = queue.pop(0)
         if self.paused:
             self.consumed()
@@ -189,6 +173,10 @@ class WebSocketSession:
         self._send_other(kind, message)
         if self.congested:
             await self.writable()
+
+    async def live(self) -> None:
+        """Run the application to its end; to be run by a task."""
+        await self._bell.carry(self.run())
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the client is told."""
