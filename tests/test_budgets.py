@@ -9,6 +9,8 @@ import gc
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +23,8 @@ from corehttp.protocols.parser_httptools import HttptoolsParser
 from examples.hello import app as hello
 from tests.fakes import FakeTransport, make_context
 from tests.protocols.apps import echo
+from tests.protocols.ws_client import TEXT, WebSocketClient, handshake, masked, websocket_context
+from tests.protocols.ws_client import echo as websocket_echo
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = str(Path(corehttp.__file__).parent)
@@ -56,18 +60,26 @@ class Counted:
     async def frames(self) -> Counter[str]:
         """The functions of corehttp that one request enters."""
         await self.serve(50)
-        counted: Counter[str] = Counter()
-
-        def count(frame: FrameType, event: str, arg: object) -> None:
-            if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
-                counted[frame.f_code.co_qualname] += 1
-
-        sys.setprofile(count)
-        try:
+        with frames() as counted:
             await self.serve()
-        finally:
-            sys.setprofile(None)
         return counted
+
+
+@contextmanager
+def frames() -> Iterator[Counter[str]]:
+    """The functions of corehttp that are entered meanwhile, or entered again where they waited."""
+    counted: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            counted[frame.f_code.co_qualname] += 1
+
+    sys.setprofile(count)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(None)
+        print(*[f"{times} {name}" for name, times in counted.items()], counted.total(), sep="\n")  # noqa: T201
 
 
 @pytest.mark.parametrize(
@@ -77,7 +89,24 @@ class Counted:
 )
 async def test_a_request_enters_no_more_functions_than_its_budget(app: ASGIApp, raw: bytes, budget: int) -> None:
     counted = await Counted(app, raw).frames()
-    print(*[f"{times} {name}" for name, times in counted.items()], f"{counted.total()} of {budget}", sep="\n")  # noqa: T201
+    assert counted.total() <= budget
+
+
+@pytest.mark.parametrize(
+    ("payload", "budget"), [(b"x" * 125, 9), (b"x" * 1000, 10), (b"x" * 100000, 22)], ids=["short", "long", "huge"]
+)
+async def test_an_echo_over_a_websocket_enters_no_more_functions_than_its_budget(payload: bytes, budget: int) -> None:
+    context = websocket_context(websocket_echo, HttptoolsParser)
+    client = WebSocketClient(context)
+    await client.send(handshake())
+    message = masked(TEXT, payload)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(client.transport.deliver, message)  # a message that comes in a task is passed on in the next turn
+    await asyncio.sleep(0)
+    with frames() as counted:
+        loop.call_soon(client.transport.deliver, message)
+        await asyncio.sleep(0)
+    assert client.take().count(payload) == 2
     assert counted.total() <= budget
 
 

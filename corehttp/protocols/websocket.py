@@ -12,6 +12,7 @@ from corehttp.protocols.ws_frames import (
     BINARY,
     CLOSE,
     FIN,
+    MASKED,
     PING,
     PONG,
     TEXT,
@@ -35,11 +36,12 @@ _WHOLE = (FIN | TEXT, FIN | BINARY)
 class WebSocketConnection(WebSocketWriting):
     """What takes over the transport when a request turns out to be an opening handshake."""
 
-    __slots__ = ("_bytes_in", "_lost", "_messages_in", "_short")
+    __slots__ = ("_bytes_in", "_long", "_lost", "_messages_in", "_short")
 
     def __init__(self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake) -> None:
         super().__init__(context, settings, _as_websocket(scope, handshake, context), handshake)
-        self._short = min(132, settings.max_size + 7)  # bytes: a frame of fewer is short, and no larger than allowed
+        # Bytes of the largest frames that are allowed whose size takes one byte, and three.
+        self._short, self._long = min(125, settings.max_size) + 6, min(65535, settings.max_size) + 8
         self._lost = False  # the connection is
         self._messages_in = self._bytes_in = 0
 
@@ -80,7 +82,7 @@ class WebSocketConnection(WebSocketWriting):
         context.websockets.add(self)
         if data:
             self.data_received(data)
-        task = context.start_task(self.run())
+        task = context.start_task(self.live())
         if not self.ended:
             self._task = task
 
@@ -96,24 +98,38 @@ class WebSocketConnection(WebSocketWriting):
         """Never: the transport is taken over."""
 
     def data_received(self, data: bytes) -> None:
-        # Most often it is one whole frame with one whole, short message.
+        # Most often it is one whole frame with one whole message: a short one, or one whose size takes two bytes.
         size = len(data)
-        if self._plain and 6 <= size < self._short and size == 6 + (data[1] ^ 0x80) and data[0] in _WHOLE:
+        if self._plain and 6 <= size <= self._short and size == 6 + (data[1] ^ MASKED) and data[0] in _WHOLE:
             payload = unmask(data[6:], data[2:6])
-            if data[0] == FIN | TEXT:
-                try:
-                    message: Message = {"type": "websocket.receive", "text": payload.decode()}
-                except UnicodeDecodeError:
-                    self._violated(ProtocolError(1007, "a text that is not UTF-8"))
-                    return
-            else:
-                message = {"type": "websocket.receive", "bytes": payload}
-            self._messages_in += 1
-            self._bytes_in += size - 6
-            self.deliver(message)
-            if len(self._queue) >= self._settings.max_queue:
-                self._pause()
+        elif (
+            self._plain
+            and 134 <= size <= self._long
+            and data[1] == MASKED | 126
+            and size == 8 + int.from_bytes(data[2:4])
+            and data[0] in _WHOLE
+        ):
+            payload = unmask(data[8:], data[4:8])
+        else:
+            self._take_in(data)
             return
+        if data[0] == FIN | TEXT:
+            try:
+                message: Message = {"type": "websocket.receive", "text": payload.decode()}
+            except UnicodeDecodeError:
+                self._violated(ProtocolError(1007, "a text that is not UTF-8"))
+                return
+        else:
+            message = {"type": "websocket.receive", "bytes": payload}
+        self._messages_in += 1
+        self._bytes_in += len(payload)
+        self._queue.append(message)
+        self._bell.ring()
+        if self._queue and len(self._queue) >= self._settings.max_queue:
+            self._pause()
+
+    def _take_in(self, data: bytes) -> None:
+        """Read whatever it is, when it is time."""
         if self._deaf or self.stage is _DENYING:
             return
         self._unread = self._unread + data if self._unread else data

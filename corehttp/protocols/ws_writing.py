@@ -17,6 +17,7 @@ from corehttp.protocols.ws_frames import (
     FIN,
     PONG,
     RSV1,
+    SHORT_HEADS,
     Deflater,
     FrameReader,
     close_payload,
@@ -153,7 +154,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         if self._deflater is not None and size >= self._settings.compress_from:
             self._transport.write(ws_frame(opcode, self._deflater.compress(payload), FIN | RSV1))
         elif size < 126:
-            self._transport.write(bytes((FIN | opcode, size)) + payload)
+            self._transport.write(SHORT_HEADS[opcode][size] + payload)
         else:
             self._transport.write(ws_frame(opcode, payload))
 

@@ -159,7 +159,7 @@ async def test_what_comes_before_accept_is_bounded_and_not_lost(parser: MakePars
 # Sizes.
 
 
-@pytest.mark.parametrize("size", [1, 50, 124, 125, 126, 1000])
+@pytest.mark.parametrize("size", [1, 50, 124, 125, 126, 1000, 65535, 65536])
 async def test_a_message_may_be_as_large_as_the_limit_and_no_larger(parser: MakeParser, size: int) -> None:
     app = Puppet()
     context = websocket_context(app, parser, Settings(max_size=size, ping_interval=NEVER))

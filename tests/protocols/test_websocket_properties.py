@@ -1,7 +1,9 @@
 """What holds for any bytes of a client over a WebSocket: messages, then one end with a code, the same in every cut."""
 
 from itertools import pairwise
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,20 @@ from corehttp.protocols.parser_httptools import HttptoolsParser
 from corehttp.protocols.ws_writing import Settings
 from tests.protocols.test_properties import profile
 from tests.protocols.test_ws_frames import streams
-from tests.protocols.ws_client import ACCEPT, CONNECT, WebSocketClient, handshake, switching, websocket_context
+from tests.protocols.ws_client import (
+    ACCEPT,
+    BINARY,
+    CONNECT,
+    CONTINUATION,
+    RSV1,
+    TEXT,
+    WebSocketClient,
+    handshake,
+    masked,
+    switching,
+    unmasked,
+    websocket_context,
+)
 
 SETTINGS = Settings(max_size=200, max_queue=2, ping_interval=NEVER)
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate"
@@ -30,10 +45,12 @@ class Listener:
             self.got.append(await receive())
 
 
-async def serve(pieces: list[bytes], compression: str) -> tuple[list[Message], bytes, int]:
+async def serve(
+    pieces: list[bytes], compression: str = "off", settings: Settings = SETTINGS
+) -> tuple[list[Message], bytes, int]:
     """What the application got before the end, what the client got before a close frame, and the code of the end."""
     app = Listener()
-    context = websocket_context(app, HttptoolsParser, SETTINGS, compression=compression)
+    context = websocket_context(app, HttptoolsParser, settings, compression=compression)
     client = WebSocketClient(context)
     await client.send(*pieces)
     await client.lose()
@@ -74,3 +91,24 @@ async def test_any_bytes_end_in_messages_and_a_code_and_the_same_in_every_cut(
         [opening, *(raw[at : at + 1] for at in range(len(raw)))],
     ):
         assert await serve(pieces, compression) == outcome, pieces
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *[masked(BINARY, Random(size).randbytes(size)) for size in (0, 1, 125, 126, 127, 1000, 65535, 65536)],
+        masked(TEXT, b"a" * 1000),
+        masked(TEXT, b"a" * 999 + b"\xff"),
+        masked(TEXT, b"a" * 1000, RSV1),
+        masked(TEXT, b"a" * 1000, 0) + masked(CONTINUATION, b"a" * 1000),
+        masked(TEXT, b"a" * 1000) * 2,
+        b"\x82\xfe\x00\x7d" + bytes(4 + 125),
+        unmasked(TEXT, b"a" * 1000),
+        b"\x82\x7e\x00\x86" + bytes(134),
+    ],
+)
+async def test_a_frame_that_comes_at_once_is_read_as_one_that_comes_in_pieces(raw: bytes) -> None:
+    settings = Settings(max_size=70000, ping_interval=NEVER)
+    at_once = await serve([handshake(), raw], settings=settings)
+    for at in (1, 3, 5, len(raw) - 1):
+        assert await serve([handshake(), raw[:at], raw[at:]], settings=settings) == at_once
