@@ -25,6 +25,7 @@ Render = Callable[[float, list[AccessRecord]], str]  # seconds since the epoch a
 
 # Of a WebSocket that has ended: client, path, close code, messages in and out and bytes in and out, seconds.
 Closing = tuple[str, str, int, tuple[int, int, int, int], float]
+RenderClosing = Callable[[float, Closing], str]
 
 
 class AccessLog:
@@ -78,7 +79,7 @@ class AccessLog:
             return
         self._report_dropped()
         wall = time.time()
-        text = self._render(wall, records) + "".join([self._render_closing(wall, *closing) for closing in closings])
+        text = self._render(wall, records) + "".join([self._render_closing(wall, closing) for closing in closings])
         chunk = text.encode()
         if self._writer is None:
             _write_all(chunk)
@@ -166,9 +167,9 @@ def _json_batch(who: str) -> Render:
     return render
 
 
-def _text_closing(who: str) -> Callable[..., str]:
-    def line(wall: float, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float) -> str:
-        messages_in, messages_out, bytes_in, bytes_out = counts
+def _text_closing(who: str) -> RenderClosing:
+    def line(wall: float, closing: Closing) -> str:
+        client, path, code, (messages_in, messages_out, bytes_in, bytes_out), seconds = closing
         return (
             f'{local_timestamp(wall)} [{who}] {client} "WS {path}" closed {code}, {messages_in} messages '
             f"({bytes_in} bytes) in, {messages_out} ({bytes_out}) out, {seconds:.3f} s\n"
@@ -177,11 +178,11 @@ def _text_closing(who: str) -> Callable[..., str]:
     return line
 
 
-def _json_closing(who: str) -> Callable[..., str]:
+def _json_closing(who: str) -> RenderClosing:
     from json.encoder import encode_basestring_ascii as escape
 
-    def line(wall: float, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float) -> str:
-        messages_in, messages_out, bytes_in, bytes_out = counts
+    def line(wall: float, closing: Closing) -> str:
+        client, path, code, (messages_in, messages_out, bytes_in, bytes_out), seconds = closing
         return (
             f'{{"time": "{utc_timestamp(wall)}", "level": "info", "worker": {escape(who)}, "client": {escape(client)}, '
             f'"websocket": "closed", "path": {escape(path)}, "code": {code}, "messages_in": {messages_in}, '

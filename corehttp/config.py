@@ -308,8 +308,8 @@ class Config:
             raise ConfigError("uds and fd exclude each other: serve on a path or on an inherited socket")
         if self.socket == "reuseport" and (self.uds is not None or self.fd is not None):
             raise ConfigError("socket reuseport needs a host and port; with uds or fd it must be shared")
-        if not self.supervise and self.workers != "1":
-            raise ConfigError(f"workers {self.workers} need a supervisor: leave out --no-supervise, or use workers 1")
+        if not self.supervised and self.workers != "1":
+            raise ConfigError(f"workers {self.workers} need a supervisor: use one worker, or {_SUPERVISION}")
         for limit, jitter in (
             ("limit_max_requests", "limit_max_requests_jitter"),
             ("worker_max_age", "worker_max_age_jitter"),
@@ -319,10 +319,18 @@ class Config:
         if self.preload_strict and not self.preload:
             raise ConfigError("preload-strict needs preload")
         for entry in options():
-            if not self.supervise and entry.name in _SUPERVISED and getattr(self, entry.name) != entry.default:
-                raise ConfigError(f"{_key(entry.name)} needs a supervisor: leave it out, or leave out --no-supervise")
+            if not self.supervised and entry.name in _SUPERVISED and getattr(self, entry.name) != entry.default:
+                raise ConfigError(f"{_key(entry.name)} needs a supervisor: leave it out, or {_SUPERVISION}")
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it is served by processes under a supervisor, which cannot be given an object."""
+        return self.supervise and (self.app is None or isinstance(self.app, str))
 
 
+_SUPERVISION = (
+    "have the command or corehttp.run() serve an import string, such as 'main:app', and leave out --no-supervise"
+)
 # What only a supervisor can do.
 _SUPERVISED = (
     *("limit_max_requests", "worker_max_age", "worker_max_rss", "preload"),

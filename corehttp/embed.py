@@ -11,7 +11,7 @@ from corehttp import listeners
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
-from corehttp.errors import ConfigError, ExitCode
+from corehttp.errors import ExitCode
 from corehttp.worker import Worker, loop_factory
 
 
@@ -42,9 +42,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
     `options` are those of `Config`; the access log is off unless asked for. Signals, root logger and event loop policy
     are not touched. Raises ConfigError or StartupError, never SystemExit.
     """
-    config = Config(app=app, **{"access_log": False, **options})
-    if config.workers != "1":
-        raise ConfigError(f"workers {config.workers}: inside an event loop there is one worker; use corehttp.run()")
+    config = Config(app=app, **{"access_log": False, **options, "supervise": False})
     loaded = load(app, factory=config.factory, app_dir=config.app_dir)
     [sockets] = listeners.bind(config, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)

@@ -38,16 +38,11 @@ def start(config: Config, read: Callable[[], Config] | None = None) -> ExitCode:
     """
     if config.app is None:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
-    supervised = config.supervise and isinstance(config.app, str)
-    if not supervised and config.workers != "1":
-        raise ConfigError(
-            f"workers {config.workers}: for more than one, give the application as an import string, as in 'main:app'"
-        )
-    set_up(config.log_level, config.log_format, "supervisor" if supervised else "worker 1")
+    set_up(config.log_level, config.log_format, "supervisor" if config.supervised else "worker 1")
     try:
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
-        return _supervise(config, read or (lambda: config)) if supervised else _serve_here(config)
+        return _supervise(config, read or (lambda: config)) if config.supervised else _serve_here(config)
     except StartupError as error:
         logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
         return ExitCode.STARTUP

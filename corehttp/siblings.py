@@ -50,6 +50,10 @@ class Siblings:
         """Our event loop runs."""
         self.row.beat = now
 
+    def note(self, requests: int) -> None:
+        """So many we have begun."""
+        self.row.requests = requests
+
     def serving(self) -> None:
         """From now on we can be given connections."""
         self.row.beat = time.monotonic()

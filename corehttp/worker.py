@@ -98,8 +98,10 @@ class Worker:
         clock = self._context.clock
         loop = asyncio.get_running_loop()
         clock.each_tick(Sweep(loop, clock, self._context.connections))
-        if self._siblings is not None:
-            self._siblings.serving()
+        siblings = self._siblings
+        if siblings is not None:
+            siblings.serving()
+            clock.each_tick(lambda now: siblings.note(self._context.begun))
             clock.each_tick(self._even_out)
         if self._on_retire is not None:
             self._born = time.monotonic()
@@ -206,8 +208,6 @@ class Worker:
         """Pass on some idle connections if others have clearly fewer: those that have come up since, say."""
         siblings = self._siblings
         context = self._context
-        if siblings is not None:
-            siblings.row.requests = context.begun
         if siblings is None or context.draining or context.hand_over is not None:
             return
         surplus = siblings.excess()

@@ -336,9 +336,11 @@ def test_an_empty_variable_is_text_where_empty_text_means_something() -> None:
         ({"preload_strict": True}, "preload-strict needs preload"),
         (
             {"supervise": False, "preload": True},
-            "preload needs a supervisor: leave it out, or leave out --no-supervise",
+            "preload needs a supervisor: leave it out, or have the command or corehttp.run.. serve an import string",
         ),
         ({"supervise": False, "worker_max_rss": "1G"}, "worker-max-rss needs a supervisor"),
+        ({"app": print, "worker_max_age": 60}, "worker-max-age needs a supervisor"),
+        ({"app": print, "workers": 2}, "workers 2 need a supervisor: use one worker, or have the command"),
     ],
 )
 def test_an_option_that_means_nothing_alone_is_refused(wrong: dict[str, Any], message: str) -> None:

@@ -139,8 +139,9 @@ async def test_an_inherited_socket_is_the_callers_to_close() -> None:
     ("options", "message"),
     [
         ({"port": -1}, "port: -1 is not valid"),
-        ({"workers": 2}, "workers 2: inside an event loop there is one worker"),
-        ({"workers": "auto"}, "workers auto: inside an event loop there is one worker"),
+        ({"workers": 2}, "workers 2 need a supervisor: use one worker, or have the command"),
+        ({"preload": True}, "preload needs a supervisor: leave it out"),
+        ({"workers": "auto"}, "workers auto need a supervisor"),
     ],
 )
 async def test_a_wrong_option_is_a_config_error(options: dict[str, Any], message: str) -> None:
@@ -229,7 +230,7 @@ def test_in_a_thread_errors_reach_the_caller() -> None:
 
 
 def test_run_refuses_several_workers_for_an_object() -> None:
-    with pytest.raises(ConfigError, match="give the application as an import string, as in 'main:app'"):
+    with pytest.raises(ConfigError, match="serve an import string, such as 'main:app'"):
         corehttp.run(app, workers=2)
 
 

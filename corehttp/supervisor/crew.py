@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from corehttp.supervisor import channel as messages
 from corehttp.supervisor import processes
-from corehttp.supervisor.channel import Channel, Message
+from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
 
@@ -72,10 +72,6 @@ class Crew:
             member.channel.send(messages.LEAVE, why.value)
         else:
             processes.terminate(member.pid)
-
-    def receive(self, member: Member) -> tuple[list[Message], bool]:
-        """What it says, and whether that was its last word."""
-        return member.channel.receive()
 
     def dismiss(self, member: Member) -> None:
         """It has ended."""

@@ -231,7 +231,7 @@ class Supervisor:
                 pass
 
     def _listen(self, member: Member) -> None:
-        received, gone = self._crew.receive(member)
+        received, gone = member.channel.receive()
         for kind, *details in received:
             match kind:
                 case messages.READY:
