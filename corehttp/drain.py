@@ -75,6 +75,7 @@ class Drain:
             logger.warning(
                 "cut at the end of the graceful time: WS %s after %.1f s", printable(websocket.scope["path"]), age
             )
+            websocket.leave()
             websocket.cancel()
         give_up = now + CANCEL_GRACE
         while (context.running or any(not websocket.ended for websocket in sessions)) and time.monotonic() < give_up:

@@ -156,6 +156,28 @@ async def test_the_drain_waits_for_applications_and_cuts_those_that_do_not_end(
     assert record.getMessage().startswith("cut at the end of the graceful time: WS /ws after ")
 
 
+async def test_a_handshake_that_is_not_answered_by_the_end_is_refused_with_503(time: Time) -> None:
+    clients, make = await clients_of(Puppet(), 1)
+    end = make(0.0)
+    assert not await end.finish(NOW + 5)
+    assert clients[0].received == b""
+    assert await end.cut()
+    assert clients[0].received.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"retry-after: 1\r\n" in clients[0].received
+    await clients[0].lose()
+
+
+async def test_one_that_is_accepted_at_the_very_end_is_told_to_connect_again(time: Time) -> None:
+    app = Puppet()
+    clients, make = await clients_of(app, 1)
+    end = make(0.0)
+    assert not await end.finish(NOW + 5)
+    await app.send({"type": "websocket.accept"})
+    assert await end.cut()
+    assert clients[0].received == TOLD
+    await clients[0].lose()
+
+
 async def test_the_cut_ends_what_the_client_does_not(time: Time) -> None:
     clients, make = await clients_of(echo, 2)
     end = make(0.0)

@@ -40,6 +40,11 @@ MESSAGE = 4 * 1024  # what a message counts beside its bytes: to send it takes a
 
 CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
+PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+# What is answered in the place of an application that does not: status, fields, body.
+FAULT = (500, [PLAIN], b"Internal Server Error")
+LEAVING = (503, [PLAIN, (b"retry-after", b"1")], b"the server is shutting down\n")
+
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _HEAD, _STARTED, _BODY, _TRAILERS, _DONE = Phase
 _COMING, _WHOLE, _TOLD = Intake
@@ -347,12 +352,8 @@ class Exchange:
             self._stream.write_body(b"", False)  # the client connects again, to another worker
         elif self.phase is _BODY or self.phase is _TRAILERS:
             self._stream.abort()
-        elif self._told:
-            fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"retry-after", b"1")]
-            self._stream.respond(503, fields, b"the server is shutting down\n", False)
         else:
-            fields = [(b"content-type", b"text/plain; charset=utf-8")]
-            self._stream.respond(500, fields, b"Internal Server Error", False)
+            self._stream.respond(*(LEAVING if self._told else FAULT), False)
 
     def _next_body(self, pieces: list[bytes]) -> Message:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)

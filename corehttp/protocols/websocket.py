@@ -87,7 +87,11 @@ class WebSocketConnection(WebSocketWriting):
             self._task = task
 
     def leave(self) -> None:
-        """The worker goes: tell the client to connect again (RFC 6455 and the IANA registry, 1012)."""
+        """The worker goes: tell the client to connect again (RFC 6455 and the IANA registry, 1012).
+
+        A handshake that is not answered is still waited for; if the application never does, it is with 503.
+        """
+        self.leaving = True
         if self.stage is _OPEN:
             self.send_close(1012, "the server is restarting")
             self.disconnect(1012, "the server is restarting")

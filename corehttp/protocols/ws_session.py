@@ -7,7 +7,7 @@ from typing import Protocol
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.bell import Bell
-from corehttp.protocols.exchange import stems_from_disconnect
+from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, stems_from_disconnect
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.ws_frames import BINARY, TEXT
 
@@ -63,6 +63,7 @@ class WebSocketSession:
         "_task",
         "congested",
         "ended",
+        "leaving",
         "paused",
         "scope",
         "stage",
@@ -74,6 +75,7 @@ class WebSocketSession:
         self.scope = scope
         self.stage = _CONNECTING
         self.ended = False  # the application has returned
+        self.leaving = False  # the worker is
         self.paused = False  # reading
         self.congested = False  # the client takes less than is written
         self._keeper = keeper
@@ -206,8 +208,7 @@ class WebSocketSession:
             case Stage.DENYING if self._denial is None:  # a part of it is out
                 self.abort()
             case Stage.CONNECTING | Stage.DENYING:
-                fields = [(b"content-type", b"text/plain; charset=utf-8")]
-                self.deny(500, fields, b"Internal Server Error", False)
+                self.deny(*(LEAVING if self.leaving else FAULT), False)
             case Stage.OPEN:
                 self.send_close(code, reason)
             case Stage.CLOSING | Stage.CLOSED:
@@ -232,7 +233,7 @@ class WebSocketSession:
                 raise AppError(f"the field 'subprotocol' of 'websocket.accept' must be a str, not {subprotocol!r:.80}")
             self.accept(subprotocol, pairs(message.get("headers") or ()))
         elif kind == "websocket.close" and stage is _CONNECTING:
-            self.deny(403, [(b"content-type", b"text/plain; charset=utf-8")], b"", False)
+            self.deny(403, [PLAIN], b"", False)
         elif kind == "websocket.close" and stage is _OPEN:
             code, reason = message.get("code", 1000), message.get("reason") or ""
             if not isinstance(code, int) or not isinstance(reason, str):
