@@ -8,6 +8,9 @@ PORT ?= 8000
 APP ?= examples.fastapi_app:app
 
 FUZZ_SECONDS ?= 60
+# Tests at once, a file each: more than there are CPUs, since those with real processes mostly wait.
+JOBS ?= 6
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
 
@@ -15,13 +18,13 @@ serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
 
 test: $(VENV)/test.done          ## the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: $(VENV)/test.done          ## all but the tests with real processes
-	$(BIN)/python -m pytest -m "not e2e"
+	$(PYTEST) -m "not e2e"
 
 e2e: $(VENV)/test.done           ## the tests with real processes and clients
-	$(BIN)/python -m pytest -m e2e
+	$(PYTEST) -m e2e
 
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly

@@ -101,6 +101,7 @@ def test_without_descriptors_all_who_wait_are_answered_at_a_stop(start: Start) -
         for client in clients:
             assert client.answer()[1] == b"slept"
             assert client.rest() == b""
+            client.socket.close()
     assert server.wait() == 0
 
 

@@ -1,7 +1,6 @@
 """A limit to what runs at once, as the clients of several connections see it."""
 
 import asyncio
-import gc
 import logging
 
 import pytest
@@ -12,6 +11,7 @@ from corehttp.protocols.context import AccessRecord, WorkerContext
 from corehttp.protocols.limits import Limits
 from tests.fakes import LINES, Client, FakeTimers, MakeParser, make_context, pass_time
 from tests.protocols.apps import answer, read_body, respond
+from tests.protocols.garbage import leaves_nothing
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -370,14 +370,7 @@ async def test_a_connection_that_got_no_place_leaves_nothing_behind(
 ) -> None:
     served = Served(parser, queue=queue)
     await served.send(get(b"/1"))
-    await live(served, seconds)
-    gc.collect()
-    gc.disable()
-    try:
-        await live(served, seconds)
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    await leaves_nothing(lambda: live(served, seconds))
     assert len(served.context.connections) == len(served.context.running) == 1
 
 

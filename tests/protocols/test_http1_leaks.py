@@ -1,14 +1,11 @@
 """A connection leaves nothing behind: no reference cycle, no entry in the worker's context (house rule R9)."""
 
-import gc
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
 from tests.fakes import Client, MakeParser, make_context
 from tests.protocols.apps import Sender, echo, hello
+from tests.protocols.garbage import leaves_nothing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -23,15 +20,6 @@ STREAM = Sender(
 async def read_forever(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-@pytest.fixture(autouse=True)
-def _no_log() -> Iterator[None]:
-    """A record that is kept would keep its exception, whose traceback holds the connection."""
-    logger = logging.getLogger("corehttp.error")
-    logger.disabled = True
-    yield
-    logger.disabled = False
 
 
 @pytest.mark.parametrize(
@@ -79,14 +67,7 @@ async def test_a_connections_life_leaves_nothing_for_the_garbage_collector(
     parser: MakeParser, app: ASGIApp, pieces: list[bytes]
 ) -> None:
     context = make_context(app, parser)
-    await live(Client(context), pieces)
-    gc.collect()
-    gc.disable()
-    try:
-        await live(Client(context), pieces)
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    await leaves_nothing(lambda: live(Client(context), pieces))
     assert not context.connections
     assert not context.running
 

@@ -1,15 +1,12 @@
 """A WebSocket leaves nothing behind: no reference cycle, no entry in the worker's context (house rule R9)."""
 
-import gc
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
 from corehttp.protocols.context import WorkerContext
 from tests.fakes import MakeParser
 from tests.protocols.apps import Sender
+from tests.protocols.garbage import leaves_nothing
 from tests.protocols.ws_client import ACCEPT, CLOSE, PING, TEXT, WebSocketClient, echo, handshake, masked
 from tests.protocols.ws_client import websocket_context as make_context
 
@@ -33,15 +30,6 @@ async def waits(scope: Scope, receive: Receive, send: Send) -> None:
     """Never answers the handshake."""
     while (await receive())["type"] != "websocket.disconnect":
         pass
-
-
-@pytest.fixture(autouse=True)
-def _no_log() -> Iterator[None]:
-    """A record that is kept would keep its exception, whose traceback holds the connection."""
-    logger = logging.getLogger("corehttp.error")
-    logger.disabled = True
-    yield
-    logger.disabled = False
 
 
 @pytest.mark.parametrize(
@@ -81,14 +69,7 @@ async def test_a_websockets_life_leaves_nothing_for_the_garbage_collector(
     parser: MakeParser, app: ASGIApp, pieces: list[bytes]
 ) -> None:
     context = make_context(app, parser, compression="full", records=[])
-    await live(context, pieces)
-    gc.collect()
-    gc.disable()
-    try:
-        await live(context, pieces)
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    await leaves_nothing(lambda: live(context, pieces))
     assert not context.connections
     assert not context.websockets
 
@@ -96,14 +77,7 @@ async def test_a_websockets_life_leaves_nothing_for_the_garbage_collector(
 async def test_a_websocket_beyond_the_limit_leaves_nothing_either(parser: MakeParser) -> None:
     context = make_context(echo, parser)
     context.websocket_limit = 0
-    await live(context, [OPEN])
-    gc.collect()
-    gc.disable()
-    try:
-        await live(context, [OPEN])
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    await leaves_nothing(lambda: live(context, [OPEN]))
     assert not context.connections
 
 
