@@ -66,6 +66,7 @@ class Ledger(Protocol):
 
     connections: float  # that are open
     taken_over: float  # connections that other workers have passed on
+    websockets: float  # that have not ended
 
     @property
     def begin(self) -> Callable[[float, bytes, bytes], None]:
@@ -233,6 +234,18 @@ class WorkerContext:
             self.ledger.connections = len(self.connections)
         if self.on_release is not None:
             self.on_release()
+
+    def websocket_begun(self, websocket: "WebSocketConnection") -> None:
+        """A request is an opening handshake."""
+        self.websockets.add(websocket)
+        if self.ledger is not None:
+            self.ledger.websockets = len(self.websockets)
+
+    def websocket_ended(self, websocket: "WebSocketConnection") -> None:
+        """The connection is lost, and the application has returned."""
+        self.websockets.discard(websocket)
+        if self.ledger is not None:
+            self.ledger.websockets = len(self.websockets)
 
     def note(self, exchange: Exchange) -> None:
         """An exchange has not ended at once: whoever looks is to see it."""

@@ -79,7 +79,7 @@ class WebSocketConnection(WebSocketWriting):
         transport.set_protocol(self)
         transport.set_write_buffer_limits(self._settings.write_high_water)
         context.joined(self)
-        context.websockets.add(self)
+        context.websocket_begun(self)
         if data:
             self.data_received(data)
         task = context.start_task(self.live())
@@ -285,7 +285,7 @@ class WebSocketConnection(WebSocketWriting):
         if not self._lost or not self.ended:
             return
         context = self._context
-        context.websockets.discard(self)
+        context.websocket_ended(self)
         access = context.access
         if access is not None and self._was_open:
             access.websocket_closed(

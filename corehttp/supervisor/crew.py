@@ -85,12 +85,12 @@ class Crew:
         self._board.release(member.row)
 
     def in_flight(self, member: Member, now: float) -> str:
-        """The requests that it has, or had when it ended, for a log line."""
-        requests = self._board.row(member.row).in_flight(now)
-        if not requests:
-            return ""
-        shown = [f"{request.method} {request.path} ({request.age:.1f} s)" for request in requests]
-        return ", in flight: " + ", ".join(shown)
+        """The requests and WebSockets that it has, or had when it ended, for a log line."""
+        row = self._board.row(member.row)
+        shown = [f"{request.method} {request.path} ({request.age:.1f} s)" for request in row.in_flight(now)]
+        if row.websockets:
+            shown.append(f"{row.websockets:.0f} WebSocket{'' if row.websockets == 1 else 's'}")
+        return ", in flight: " + ", ".join(shown) if shown else ""
 
     def memory_saved(self) -> str:
         """What preloading saves, for a log line."""

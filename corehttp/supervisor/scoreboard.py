@@ -14,7 +14,7 @@ from corehttp.text import printable
 ROWS = 1024  # processes at once; untouched ones take no memory
 _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
 _END = ROWS * _SIZE  # where it stands how far rows are in use
-_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
+_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER, _WEBSOCKETS = range(0, 72, 8)
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
 # A request: when it began (seconds, monotonic; 0: there is none), its method and its path, as far as there is room.
@@ -68,6 +68,7 @@ class Row:
     requests = _Number(_REQUESTS)  # that have begun
     handed_over = _Number(_HANDED_OVER)  # connections
     taken_over = _Number(_TAKEN_OVER)
+    websockets = _Number(_WEBSOCKETS)  # that are open, or whose application has not returned
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         self.memory = memory

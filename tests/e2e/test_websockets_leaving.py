@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections import Counter
@@ -48,6 +49,15 @@ def are_spread(times: Sequence[float], begun: float) -> bool:
     """Whether they are neither at once nor late, and a good part comes in each half of the time."""
     halves = Counter(when - begun < GRACE / 2 for when in times)
     return min(halves.values()) >= COUNT / 8 and max(times) - min(times) > GRACE / 2
+
+
+async def test_the_line_about_a_worker_that_is_killed_counts_those_it_had(start: Start) -> None:
+    server = start(*APP)
+    [pid] = server.worker_pids()
+    async with opened(address(server, "/echo"), 3) as clients:
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*map(end_of, clients))
+    server.wait_for_log(r"worker 1 \(pid \d+\) was killed by SIGKILL, in flight: 3 WebSockets")
 
 
 async def test_a_stop_closes_them_all_with_1012_and_one_after_another(start: Start, tmp_path: Path) -> None:

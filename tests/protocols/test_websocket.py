@@ -9,6 +9,7 @@ import pytest
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.context import AccessRecord
+from corehttp.supervisor.scoreboard import Scoreboard
 from tests.fakes import LINES, MakeParser, every_cut, pass_time
 from tests.protocols.apps import Held, answer
 from tests.protocols.ws_client import (
@@ -830,3 +831,18 @@ async def test_a_client_that_left_before_the_answer_is_not_in_the_access_log(par
     await client.wait()
     assert records == []
     assert closings(context) == []
+
+
+async def test_the_ledger_counts_those_that_have_not_ended(parser: MakeParser) -> None:
+    app = Puppet()
+    context = websocket_context(app, parser)
+    board = Scoreboard.create()
+    context.ledger = row = board.row(board.claim(0))
+    client = await accepted(app, context)
+    assert (row.websockets, row.connections) == (1, 1)
+    await client.lose()
+    assert (row.websockets, row.connections) == (1, 0)
+    app.end()
+    await client.wait()
+    assert row.websockets == 0
+    board.close()
