@@ -78,6 +78,7 @@ class Worker:
     retire: str | None = None  # why it wants to be replaced
     hung_at: float | None = None  # its event loop was found blocked then, and has not run since
     late: bool = False  # it was killed because it did not become ready
+    accepts: bool = False  # connections, as far as is known: one that was told to leave may not have heard it yet
 
 
 @dataclass(slots=True)

@@ -155,10 +155,15 @@ def _away(fleet: Fleet) -> frozenset[int]:
 
 
 def _has_taken_over(fleet: Fleet) -> bool:
-    return fleet.rollout is not None and all(
-        any(worker.generation == fleet.rollout for worker in fleet.ready(slot))
-        and all(worker.generation == fleet.rollout for worker in fleet.occupants(slot))
-        for slot in range(fleet.size)
+    """Whether from now on every connection reaches the generation that is being rolled out."""
+    return (
+        fleet.rollout is not None
+        and all(
+            any(worker.generation == fleet.rollout for worker in fleet.ready(slot))
+            and all(worker.generation == fleet.rollout for worker in fleet.occupants(slot))
+            for slot in range(fleet.size)
+        )
+        and not any(worker.accepts and worker.generation != fleet.rollout for worker in fleet.workers.values())
     )
 
 

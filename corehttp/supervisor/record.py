@@ -103,12 +103,15 @@ def _observe_worker(
     match event:
         case BecameReady():
             _become(worker, Phase.READY, now)
+            worker.accepts = worker.phase is Phase.READY
             fleet.slots[worker.slot].served = True
             _see_whether_complete(fleet)
         case StoppedAccepting():
+            worker.accepts = False
             if worker.why in (Why.STOP, Why.SLOT_CLOSES):  # else another one accepts there
                 fleet.slots[worker.slot].closes_at = now
         case Drained():
+            worker.accepts = False
             _become(worker, Phase.CLOSING, now)
         case Told(_, why):
             worker.why = why

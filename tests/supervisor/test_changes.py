@@ -9,6 +9,7 @@ from corehttp.supervisor.fleet import (
     Beat,
     BecameReady,
     CloseSlot,
+    Drained,
     Dump,
     Event,
     Exit,
@@ -94,10 +95,22 @@ def test_a_reload_goes_slot_by_slot() -> None:
     assert plan(fleet, 0.0) == [Leave(1, REPLACED), Spawn(1, 2)]
     tell(fleet, Told(1, REPLACED), Spawned(4, 1, 2), BecameReady(4))
     assert plan(fleet, 0.0) == [Leave(2, REPLACED)]
-    tell(fleet, Told(2, REPLACED))
+    tell(fleet, Told(2, REPLACED), StoppedAccepting(1), StoppedAccepting(2))
     assert plan(fleet, 0.0) == [FinishReload(2)]
     tell(fleet, ReloadFinished(2))
     assert plan(fleet, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    "last", [StoppedAccepting(2), Drained(2), Exited(2, 0, 0.0)], ids=lambda event: type(event).__name__
+)
+def test_a_reload_is_not_over_while_an_old_worker_may_still_accept(last: Event) -> None:
+    fleet = serving(2)
+    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED), StoppedAccepting(1))
+    tell(fleet, Spawned(4, 1, 2), BecameReady(4), Told(2, REPLACED))
+    assert plan(fleet, 0.0) == []
+    tell(fleet, last)
+    assert plan(fleet, 0.0) == [FinishReload(2)]
 
 
 def test_a_reload_takes_as_many_slots_at_once_as_it_may() -> None:
@@ -443,6 +456,7 @@ def test_a_reload_loads_a_new_template_and_keeps_the_old_one_until_it_has_succee
     tell(fleet, ReloadRequested())
     assert plan(fleet, 0.0) == [LoadTemplate(2)]
     tell(fleet, TemplateStarted(2), TemplateReady(2), Spawned(2, 0, 2), BecameReady(2), Told(1, REPLACED))
+    tell(fleet, StoppedAccepting(1))
     assert plan(fleet, 0.0) == [FinishReload(2)]
     tell(fleet, ReloadFinished(2))
     assert plan(fleet, 0.0) == [RetireTemplate(1)]

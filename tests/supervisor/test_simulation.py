@@ -84,6 +84,7 @@ class World:
     now: float = 0.0
     spawned: int = 0
     alive: set[int] = field(default_factory=set)
+    accepting: set[int] = field(default_factory=set)
     templates: set[int] = field(default_factory=set)
     agenda: list[tuple[float, int, Event]] = field(default_factory=list)
     order: int = 0
@@ -307,6 +308,7 @@ class Life:
                 if worker not in world.alive:
                     return
                 world.alive.discard(worker)
+                world.accepting.discard(worker)
                 known = self.fleet.workers[worker]
                 if known.phase is Phase.STARTING and self.fleet.stop is Stop.NO:
                     self.failed = known.generation
@@ -317,6 +319,10 @@ class Life:
             case BecameReady(worker) | Drained(worker) | StoppedAccepting(worker) | RetireRequested(worker):
                 if worker not in world.alive:
                     return
+                if isinstance(event, BecameReady) and self.fleet.workers[worker].phase is Phase.STARTING:
+                    world.accepting.add(worker)
+                elif isinstance(event, Drained | StoppedAccepting):
+                    world.accepting.discard(worker)
             case TemplateReady(generation):
                 if generation not in world.templates:
                     return
@@ -332,6 +338,9 @@ class Life:
         match action:
             case Leave(worker, why):
                 self._check_leave(worker, why)
+            case FinishReload(generation):
+                old = [w for w in self.world.accepting if fleet.workers[w].generation != generation]
+                assert not old, "a reload was over while an old worker accepted"
             case Spawn(slot, generation):
                 assert fleet.stop is Stop.NO, "a worker was spawned during a stop"
                 same = [w for w in fleet.occupants(slot) if w.phase is Phase.STARTING]
