@@ -50,7 +50,7 @@ bench-short: $(VENV)/bench.done  ## the same in one minute
 bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
 	$(BIN)/python -m benchmarks.slow_clients
 
-bench-websockets: $(VENV)/bench.done  ## WebSockets: beside peers, idle, and a feed; two minutes
+bench-websockets: $(VENV)/bench.done  ## WebSockets: beside peers, idle, and a feed; three minutes
 	$(BIN)/python -m benchmarks.websockets
 
 fuzz: $(VENV)/fuzz.done          ## look for input over which parsers or cuts disagree; FUZZ_SECONDS=60

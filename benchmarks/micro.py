@@ -13,6 +13,7 @@ from typing import cast
 
 from benchmarks.table import aligned
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
+from corehttp.protocols.bell import Bell
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.parser_h11 import H11Parser
 from corehttp.protocols.parser_httptools import HttptoolsParser
@@ -106,6 +107,36 @@ def per_head() -> float:
     return best / ROUND * 1e6
 
 
+async def per_ring(*, carried: bool) -> float:
+    """Microseconds of CPU time until who waits for a bell waits again: one that is carried, or one that is a task."""
+    loop = asyncio.get_running_loop()
+    bell = Bell(loop)
+    done = loop.create_future()
+    best = float("inf")
+
+    async def wait() -> None:
+        while True:
+            await bell
+
+    async def carry() -> None:
+        await bell.carry(wait())
+
+    def ring() -> None:
+        nonlocal best
+        for _ in range(REPEATS):
+            begun = time.process_time()
+            for _ in range(ROUND):
+                bell.ring()
+            best = min(best, time.process_time() - begun)
+        done.set_result(None)
+
+    task = asyncio.create_task(carry() if carried else wait())
+    loop.call_soon(ring)  # by the loop: what rings in a task rings at the next turn
+    await done
+    task.cancel()
+    return best / ROUND * 1e6
+
+
 async def rows() -> list[tuple[str, str, str]]:
     servers = {"corehttp, httptools": ours(HttptoolsParser), "corehttp, h11": ours(H11Parser)}
     peer = uvicorns()
@@ -121,6 +152,8 @@ def main() -> None:
     print(f"Python {platform.python_version()}; microseconds of CPU time\n")
     print(aligned(("a request", "GET, 8 fields", "POST, 1 KiB"), asyncio.run(rows())))
     print(f"\nresponse_head() with two fields: {per_head():.2f}")
+    rings = [asyncio.run(per_ring(carried=carried)) for carried in (True, False)]
+    print("a ring of a bell, for one that is carried: {:.2f}, for a task: {:.2f}".format(*rings))
 
 
 if __name__ == "__main__":

@@ -110,6 +110,14 @@ def _node_sync(launch: Launch) -> list[str]:
     return [*_node(launch), "sync"]
 
 
+def _floor(launch: Launch) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.websocket_floor", str(launch.port)]
+
+
+def _floor_timer(launch: Launch) -> list[str]:
+    return [*_floor(launch), "timer"]
+
+
 def _python(module: str, launch: Launch, *options: str) -> list[str]:
     return [sys.executable, "-m", module, launch.application.target, *options]
 
@@ -128,6 +136,8 @@ def _is_importable(module: str) -> bool:
 _UVICORN = ("uvicorn", "uvloop", "httptools")
 _WEBSOCKET = frozenset({"websocket"})
 
+FLOORS = ("floor", "floor-timer")  # no servers, but what none can be below
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -138,6 +148,8 @@ PEERS = {
         Peer("granian", ("granian", "uvloop"), _granian),
         Peer("hypercorn", ("hypercorn", "uvloop"), _hypercorn),
         Peer("gunicorn", ("gunicorn", "uvloop"), _gunicorn),
+        Peer("floor", ("uvloop",), _floor, applications=_WEBSOCKET, has_access_log=False),
+        Peer("floor-timer", ("uvloop",), _floor_timer, applications=_WEBSOCKET, has_access_log=False),
         Peer("node", (), _node, ("node",), frozenset({"hello", "read-content"}), has_access_log=False),
         Peer("node-sync", (), _node_sync, ("node",), frozenset({"read-content"}), has_access_log=False),
     )

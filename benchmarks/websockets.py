@@ -19,7 +19,7 @@ from benchmarks.placement import place
 from benchmarks.process_tree import tree_pss
 from benchmarks.rounds import Round, Sample, Slice, visit, visit_in_rounds
 from benchmarks.running_server import RunningServer, StartError, free_port, running, stop_all
-from benchmarks.servers import Launch, peer_names, peer_of
+from benchmarks.servers import FLOORS, Launch, peer_names, peer_of
 from benchmarks.table import aligned, megabytes, ratio
 from benchmarks.versions import describe, load_average
 from benchmarks.websocket_crowd import Aftermath, Crowd, Feed
@@ -27,7 +27,7 @@ from benchmarks.websocket_load import EchoLoad
 
 _OWN = "corehttp"
 _PEERS = [_OWN, "uvicorn-sansio", "uvicorn-wsproto", "granian"]
-_SIZES = (125, 16384)
+_SIZES = (125, 1000, 16384)
 _CONNECTIONS = (1, 50)
 _MOST_BYTES = 20 * 1024  # of an idle WebSocket
 _GREETING = 1024  # bytes: enough to be compressed
@@ -105,7 +105,7 @@ def _echo(names: Sequence[str], rounds: int, seconds: int, order: random.Random)
 
 def _echo_cells(name: str, rounds: Sequence[Round]) -> list[str]:
     cpu, rate = _median(rounds, name, "cpu_us"), _median(rounds, name, "requests_per_second")
-    others = [other for other in rounds[0] if other != _OWN]
+    others = [other for other in rounds[0] if other not in (_OWN, *FLOORS)]
     least = min((_median(rounds, other, "cpu_us") for other in others), default=None)
     most = max((_median(rounds, other, "requests_per_second") for other in others), default=None)
     return [
@@ -178,7 +178,9 @@ def _alone(environment: Mapping[str, str]) -> Iterator[RunningServer]:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.websockets", description=__doc__)
-    parser.add_argument("--peers", type=peer_names, default=_PEERS, help="comma-separated")
+    parser.add_argument(
+        "--peers", type=peer_names, default=_PEERS, help="comma-separated; floor is what none can be below"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of each size and number of connections (default 3)")
     parser.add_argument("--seconds", type=int, default=1, help="of each visit (default 1)")
     parser.add_argument("--idle", type=int, default=10000, help="WebSockets, idle and fed (default 10000)")

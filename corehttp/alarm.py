@@ -52,7 +52,8 @@ if sys.platform == "linux" and sys.version_info >= (3, 13):
         """An alarm of timerfd_create(2).
 
         With a timer of its own a loop sleeps in epoll_wait(2) for a limited time, for which the kernel sets up a timer
-        whenever it sleeps: 0.8 of the 23 us that a worker with one busy connection takes for a message.
+        whenever it sleeps: about 1 of the 23 us that the least of servers takes for a message over one connection
+        (`floor` and `floor-timer` in `benchmarks.websockets`).
         """
 
         def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
