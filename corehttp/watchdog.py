@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from types import FrameType
 
-from corehttp.alarm import Alarm, make_alarm
+from corehttp.alarm import make_alarm
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import WebSocketSession
 from corehttp.text import printable
@@ -29,11 +29,10 @@ class Watchdog:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> None:
-        self._loop = loop
         self._beat = beat
         self._warn = warn
         self._beaten_at = 0.0
-        self._alarm: Alarm | None = None
+        self._alarm = make_alarm(loop, self._tick)
         self._stopping = threading.Event()
         self._loop_thread = 0
         self._blocked_since: float | None = None  # the thread's: it has been reported
@@ -41,7 +40,6 @@ class Watchdog:
     def start(self) -> None:
         """To be called in the loop."""
         self._loop_thread = threading.get_ident()
-        self._alarm = make_alarm(self._loop, self._tick)
         self._tick()
         if self._warn:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -49,15 +47,12 @@ class Watchdog:
     def stop(self) -> None:
         """To be called in the loop."""
         self._stopping.set()
-        if self._alarm is not None:
-            self._alarm.close()
-            self._alarm = None
+        self._alarm.close()
 
     def _tick(self) -> None:
         self._beaten_at = now = time.monotonic()
         self._beat(now)
-        if self._alarm is not None:
-            self._alarm.set(BEAT)
+        self._alarm.set(BEAT)
 
     def _watch(self) -> None:
         looked_at = time.monotonic()

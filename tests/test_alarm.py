@@ -15,55 +15,41 @@ either = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 Make = type[LoopAlarm]
 
 
-class Times:
-    """When it has rung, in seconds since the beginning."""
+class Rung:
+    """An alarm, and when it has rung: seconds since it was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Make) -> None:
         self._began = time.monotonic()
-        self.rung: list[float] = []
-
-    def note(self) -> None:
-        self.rung.append(time.monotonic() - self._began)
+        self.at: list[float] = []
+        self.alarm = make(asyncio.get_running_loop(), lambda: self.at.append(time.monotonic() - self._began))
 
 
 @on_both_loops
 @either
 async def test_an_alarm_rings_once_and_not_before_its_time(make: Make) -> None:
-    times = Times()
-    alarm = make(asyncio.get_running_loop(), times.note)
-    alarm.set(SHORT)
+    rung = Rung(make)
+    rung.alarm.set(SHORT)
     await asyncio.sleep(LONG)
-    [rung] = times.rung
-    assert rung >= SHORT * 0.9
-    alarm.close()
+    [at] = rung.at
+    assert at >= SHORT * 0.9
+    rung.alarm.close()
 
 
 @on_both_loops
 @either
-async def test_the_time_that_was_set_last_counts(make: Make) -> None:
-    times = Times()
-    alarm = make(asyncio.get_running_loop(), times.note)
-    alarm.set(SHORT)
-    alarm.set(60)
+@pytest.mark.parametrize("due", [False, True], ids=["before it is due", "when it is due"])
+async def test_the_time_that_was_set_last_counts(make: Make, due: bool) -> None:
+    rung = Rung(make)
+    rung.alarm.set(SHORT)
+    if due:
+        time.sleep(2 * SHORT)  # noqa: ASYNC251
+    rung.alarm.set(60)
     await asyncio.sleep(LONG)
-    assert times.rung == []
-    alarm.set(SHORT)
+    assert rung.at == []
+    rung.alarm.set(SHORT)
     await asyncio.sleep(LONG)
-    assert len(times.rung) == 1
-    alarm.close()
-
-
-@on_both_loops
-@either
-async def test_an_alarm_that_is_set_anew_when_it_is_due_waits_again(make: Make) -> None:
-    times = Times()
-    alarm = make(asyncio.get_running_loop(), times.note)
-    alarm.set(SHORT)
-    time.sleep(2 * SHORT)  # noqa: ASYNC251
-    alarm.set(60)
-    await asyncio.sleep(SHORT)
-    assert times.rung == []
-    alarm.close()
+    assert len(rung.at) == 1
+    rung.alarm.close()
 
 
 @on_both_loops
@@ -88,15 +74,13 @@ async def test_an_alarm_that_sets_itself_ticks(make: Make) -> None:
 @on_both_loops
 @either
 async def test_a_closed_alarm_does_not_ring_and_leaves_no_descriptor(make: Make) -> None:
-    times = Times()
-    loop = asyncio.get_running_loop()
-    make(loop, times.note).close()
+    Rung(make).alarm.close()
     before = descriptors()
-    alarm = make(loop, times.note)
-    alarm.set(SHORT)
-    alarm.close()
-    alarm.close()
-    alarm.set(SHORT)
+    rung = Rung(make)
+    rung.alarm.set(SHORT)
+    rung.alarm.close()
+    rung.alarm.close()
+    rung.alarm.set(SHORT)
     await asyncio.sleep(2 * SHORT)
-    assert times.rung == []
+    assert rung.at == []
     assert descriptors() == before

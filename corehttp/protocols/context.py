@@ -224,27 +224,28 @@ class WorkerContext:
     def joined(self, connection: Connection) -> None:
         """A connection is open."""
         self.connections.add(connection)
-        if self.ledger is not None:
-            self.ledger.connections = len(self.connections)
+        self._count()
 
     def left(self, connection: Connection) -> None:
         """It is no more: there may be room for another."""
         self.connections.discard(connection)
-        if self.ledger is not None:
-            self.ledger.connections = len(self.connections)
+        self._count()
         if self.on_release is not None:
             self.on_release()
 
     def websocket_begun(self, websocket: "WebSocketConnection") -> None:
         """A request is an opening handshake."""
         self.websockets.add(websocket)
-        if self.ledger is not None:
-            self.ledger.websockets = len(self.websockets)
+        self._count()
 
     def websocket_ended(self, websocket: "WebSocketConnection") -> None:
         """The connection is lost, and the application has returned."""
         self.websockets.discard(websocket)
+        self._count()
+
+    def _count(self) -> None:
         if self.ledger is not None:
+            self.ledger.connections = len(self.connections)
             self.ledger.websockets = len(self.websockets)
 
     def note(self, exchange: Exchange) -> None:

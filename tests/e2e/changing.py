@@ -48,6 +48,10 @@ class ChangingApp:
         """Good code that answers with its version; `before` is run when it is loaded."""
         self._file.write_text(before + GOOD.format(version=version))
 
+    def become_slow(self, version: str, seconds: float = 100) -> None:
+        """The same, but to load it takes so long."""
+        self.become(version, before=f"import time; time.sleep({seconds})\n")
+
     def become_broken(self) -> None:
         self._file.write_text(BROKEN)
 

@@ -120,7 +120,7 @@ def test_broken_code_never_takes_over(
 def test_a_slow_import_is_not_noticed(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2", "--reload-parallel", "2", "--timeout-worker-healthcheck", "2")
     with Load(server.port, keepers=16, strangers=1, slow=4).running() as account:
-        app.become("2", before=f"import time; time.sleep({9 if FULL else 3})\n")
+        app.become_slow("2", 9 if FULL else 3)
         server.signal(signal.SIGHUP)
         server.wait_for_log("reloaded in")
         assert account.longest < 1.0
@@ -130,7 +130,7 @@ def test_a_slow_import_is_not_noticed(start: Start, app: ChangingApp) -> None:
 
 def test_a_start_that_takes_too_long_ends_the_reload(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--timeout-worker-startup", "1")
-    app.become("2", before="import time; time.sleep(100)\n")
+    app.become_slow("2")
     server.signal(signal.SIGHUP)
     server.wait_for_log(r"the reload has failed, .*: worker 1 was not ready after 1 s \(--timeout-worker-startup\)")
     assert answer(server) == "1"
@@ -164,7 +164,7 @@ def test_stop_first_needs_no_room_for_two_and_keeps_idle_connections(start: Star
 
 def test_a_stop_during_a_reload_is_obeyed_at_once(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2")
-    app.become("2", before="import time; time.sleep(100)\n")
+    app.become_slow("2")
     server.signal(signal.SIGHUP)
     server.wait_for_log("SIGHUP: reloading")
     assert server.stop(5) == 0
@@ -254,7 +254,7 @@ def test_a_directory_that_is_gone_is_a_failed_reload(start: Start, app: Changing
 
 def test_a_stop_during_an_upgrade_stops_both(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2")
-    app.become("2", before="import time; time.sleep(100)\n")
+    app.become_slow("2")
     server.signal(signal.SIGUSR2)
     server.wait_for_log(r"a new supervisor \(pid \d+\) is starting")
     assert server.stop(5) == 0

@@ -117,6 +117,16 @@ async def test_nobody_can_be_cancelled_where_nobody_waits() -> None:
     assert not Bell(asyncio.get_running_loop()).cancel()
 
 
+@on_both_loops
+async def test_a_bell_leaves_it_to_the_task_to_be_cancelled_and_only_runs_it_soon() -> None:
+    waiter = Waiter()
+    await waiter.waits()
+    assert not waiter.bell.cancel()
+    assert waiter.log == []
+    await waiter.task
+    assert waiter.log == ["rung"]
+
+
 # Those who wait in receive().
 
 
