@@ -151,6 +151,17 @@ def test_the_stacks_of_a_worker_can_be_asked_for(start: Start, app: ChangingApp)
     assert server.worker_pids() == [pid]
 
 
+def test_they_can_be_asked_for_while_the_application_is_loaded(start: Start, app: ChangingApp) -> None:
+    loading = app.directory / "loading"
+    app.become("1", before=f"import pathlib, time\npathlib.Path({str(loading)!r}).touch()\ntime.sleep(100)\n")
+    server = start(*app.arguments, ready=False)
+    until(loading.exists, "the import")
+    [pid] = server.worker_pids()
+    os.kill(pid, signal.SIGUSR2)
+    server.wait_for_log(r'File ".*changing_app\.py", line 3')
+    assert server.worker_pids() == [pid]
+
+
 # Recycling.
 
 
