@@ -218,7 +218,7 @@ class Config:
         0.0, SECONDS, "Seconds for a whole request, then it is cancelled, 504; 0: no limit."
     )
     limit_request_line: int = option(8192, _size(64), "Bytes of a request line, else 414.")
-    limit_request_fields: int = option(100, _whole(1, 32768), "Header fields of a request, else 431.")
+    limit_request_fields: int = option(128, _whole(1, 32768), "Header fields of a request, else 431.")
     limit_request_head: int = option(65536, _size(64), "Bytes of a request's line and fields, else 431.")
     limit_request_body: int = option(0, _size(0), "Bytes of a request's body, else 413; 0: no limit.")
     limit_concurrency: int = option(0, _whole(0, 1048575), "Requests that run at once in a worker; 0: no limit.")

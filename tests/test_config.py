@@ -10,6 +10,8 @@ import pytest
 
 from corehttp.config import Config, Option, options
 from corehttp.errors import ConfigError
+from corehttp.protocols.limits import Limits
+from corehttp.worker import limits
 from tests.options_table import table, with_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -346,3 +348,7 @@ def test_an_empty_variable_is_text_where_empty_text_means_something() -> None:
 def test_an_option_that_means_nothing_alone_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Config(**wrong)
+
+
+def test_limits_have_the_same_defaults_as_options_and_within_the_protocols() -> None:
+    assert limits(Config()) == Limits()

@@ -13,7 +13,7 @@ class Limits:
     """Sizes in bytes, times in seconds; infinite where there is no limit."""
 
     request_line: int = 8192  # without its line break
-    request_fields: int = 100
+    request_fields: int = 128  # 100 of a client, and what a chain of proxies adds: addresses, tracing, a mesh
     request_head: int = 65536  # request line, fields and line breaks
     request_body: float = NEVER
     keep_alive: float = 75.0
