@@ -15,7 +15,7 @@ from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1_state import Reading
 from corehttp.protocols.limits import NEVER, Pace
-from corehttp.protocols.semantics import judge, origin_form
+from corehttp.protocols.semantics import judge, origin_form, use_authority
 from corehttp.protocols.stream import RequestParser, ResponseStream
 from corehttp.protocols.ws_handshake import Handshake
 
@@ -154,7 +154,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             raise PeerError(431, f"a request must not have more than {context.limits.request_fields} fields")
         fields = dict(headers)
         intent = judge(method, text, version, headers, fields)
-        raw_path, _, query = (target if text[0] == "/" else origin_form(target)).partition(b"?")
+        if text[0] != "/":
+            use_authority(target, headers)
+            target = origin_form(target)
+        raw_path, _, query = target.partition(b"?")
         path = text if len(raw_path) == len(text) else raw_path.decode()
         # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.
         scope = context.scope.copy()

@@ -38,8 +38,11 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?").fullmatch
 # RFC 3986, 3.2.2 and 3.2.3: a name or IPv4 address, or a bracketed IPv6 address, and an optional port.
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
+# Values of Host that were found valid. Only short ones are kept, so that clients fill 150 KB at most; a DNS name has no
+# more than 253 characters (RFC 1035, 2.3.4).
 _valid_hosts: set[bytes] = set()
 _MAX_REMEMBERED = 512
+_MAX_REMEMBERED_SIZE = 255  # bytes
 
 
 def is_token(text: bytes) -> bool:
@@ -82,8 +85,6 @@ def judge(
     else:
         options = _connection_options(headers)
         persistent = b"keep-alive" in options and b"close" not in options
-    if unusual and host is not None:
-        _compare_authority(target.encode(), host)
     if b"content-length" in fields or b"transfer-encoding" in fields or b"expect" in fields:
         return _judge_body(fields, version, persistent, method)
     if not persistent:
@@ -121,6 +122,23 @@ def origin_form(target: bytes) -> bytes:
     return rest if rest[:1] == b"/" else b"/" + rest
 
 
+def use_authority(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Give `headers` the host of a target in absolute form: the one that counts (RFC 9112, 3.2.2).
+
+    Whatever Host said is ignored, as a server must; so nobody behind can be told a host that the target does not name.
+    To be called with fields that `judge` has accepted: one Host at most.
+    """
+    absolute = _ABSOLUTE_FORM(target)
+    if absolute is None:
+        return
+    field = (b"host", absolute["authority"])
+    for index, (name, _) in enumerate(headers):
+        if name == b"host":
+            headers[index] = field
+            return
+    headers.append(field)
+
+
 def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
     names = [name for name, _ in headers]
     for name in SINGLETONS:
@@ -137,16 +155,11 @@ def _connection_options(headers: list[tuple[bytes, bytes]]) -> set[bytes]:
 def _check_host(host: bytes) -> None:
     if host and _HOST(host) is None:
         raise PeerError(400, "the Host field is not a valid host")
+    if len(host) > _MAX_REMEMBERED_SIZE:
+        return
     if len(_valid_hosts) >= _MAX_REMEMBERED:
         _valid_hosts.clear()
     _valid_hosts.add(host)
-
-
-def _compare_authority(target: bytes, host: bytes) -> None:
-    absolute = _ABSOLUTE_FORM(target)
-    # RFC 9112, 3.2.2: the target's authority wins; a Host that differs is an attempt to confuse somebody.
-    if absolute is not None and host.lower() != absolute["authority"].lower():
-        raise PeerError(400, "the Host field differs from the request target")
 
 
 def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool, method: str) -> Intent:

@@ -33,9 +33,11 @@ _SPECIAL = frozenset(
     {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
 )
 # Most responses repeat the same few fields, so each checked line is kept: 0.4x the time of response_head() for two
-# fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it.
+# fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it. Long ones
+# are not kept, since a client may have made them (a redirect's Location): together all take less than 1 MB.
 _lines: dict[tuple[bytes, bytes], bytes] = {}
 _MAX_REMEMBERED = 512
+_MAX_REMEMBERED_SIZE = 512  # bytes of a line
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
@@ -76,10 +78,10 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
             kind = name.lower()
             if kind in _SPECIAL:
                 length, flags, line = _special_field(kind, value, length, flags, line)
-            elif len(_lines) < _MAX_REMEMBERED:
+            elif len(line) <= _MAX_REMEMBERED_SIZE:
+                if len(_lines) >= _MAX_REMEMBERED:
+                    _lines.clear()
                 _lines[(name, value)] = line
-            else:
-                _lines.clear()
             pieces.append(line)
     except (TypeError, ValueError, AttributeError) as error:
         raise AppError(f"the response's headers must be pairs of bytes: {error}") from error

@@ -3,7 +3,7 @@
 import pytest
 
 from corehttp.errors import PeerError
-from corehttp.protocols.semantics import Intent, is_token, judge, origin_form
+from corehttp.protocols.semantics import Intent, is_token, judge, origin_form, use_authority
 
 Fields = list[tuple[bytes, bytes]]
 HOST = (b"host", b"a")
@@ -212,8 +212,8 @@ def test_any_number_of_hosts_is_judged_rightly() -> None:
         ("GET", b"/\x80", 400),
         ("GET", b"http://", 400),
         ("GET", b"http:/a", 400),
-        ("GET", b"http://b/", 400),
-        ("GET", b"http://a:80/", 400),
+        ("GET", b"http://b/", None),
+        ("GET", b"http://a:80/", None),
         ("GET", b"http://a/#b", 400),
         ("GET", b"http://a/\x80", 400),
         ("GET", b"ftp://a/", 400),
@@ -251,6 +251,23 @@ def test_a_target_has_one_of_the_forms_of_its_method(method: str, target: bytes,
 )
 def test_the_origin_form_of_a_target_is_its_path_and_query(target: bytes, origin: bytes) -> None:
     assert origin_form(target) == origin
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "expected"),
+    [
+        (b"http://b:80/", [(b"x", b"y"), HOST], [(b"x", b"y"), (b"host", b"b:80")]),
+        (b"HTTPS://A", [HOST], [(b"host", b"A")]),
+        (b"http://[::1]:?c", [HOST], [(b"host", b"[::1]:")]),
+        (b"http://a/", [], [HOST]),  # HTTP/1.0
+        (b"*", [HOST], [HOST]),
+        (b"/http://b/", [HOST], [HOST]),
+    ],
+)
+def test_the_host_of_an_absolute_target_is_the_one_that_counts(target: bytes, fields: Fields, expected: Fields) -> None:
+    headers = fields.copy()
+    use_authority(target, headers)
+    assert headers == expected
 
 
 @pytest.mark.parametrize("text", [b"a", b"X-1", b"!#$%&'*+-.^_`|~09azAZ"])
