@@ -33,8 +33,8 @@ _SPECIAL = frozenset(
     {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
 )
 # Most responses repeat the same few fields, so each checked line is kept: 0.4x the time of response_head() for two
-# fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it. Long ones
-# are not kept, since a client may have made them (a redirect's Location): together all take less than 1 MB.
+# fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it.
+# Long ones are not kept, since a client may have made them (a redirect's Location): all take less than 1 MB.
 _lines: dict[tuple[bytes, bytes], bytes] = {}
 _MAX_REMEMBERED = 512
 _MAX_REMEMBERED_SIZE = 512  # bytes of a line
