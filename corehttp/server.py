@@ -12,6 +12,7 @@ from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError, ExitCode, StartupError
+from corehttp.installation import check_installation
 from corehttp.logs import set_up
 from corehttp.version import __version__
 
@@ -40,6 +41,8 @@ def start(config: Config, read: Callable[[], Config] | None = None) -> ExitCode:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
     set_up(config.log_level, config.log_format, "supervisor" if config.supervised else "worker 1")
     try:
+        if fault := check_installation():
+            logger.warning(fault)
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
         return _supervise(config, read or (lambda: config)) if config.supervised else _serve_here(config)

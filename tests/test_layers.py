@@ -79,7 +79,7 @@ LAYERS = (
         "watchdog",
     },
     # 4: assembly; "" is the package itself
-    {"worker", "worker_process", "template_process", "embed", "server", "cli", "", "__main__"},
+    {"worker", "worker_process", "template_process", "embed", "server", "installation", "cli", "", "__main__"},
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # What the modules of a layer, and of those below it, do not import.
