@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.e2e.proxies import Proxies
 from tests.e2e.server_process import APP, ServerProcess
 
 
@@ -58,3 +59,13 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture
+def proxies() -> Iterator[Proxies]:
+    """Starts nginx and HAProxy; what was started is ended with the test."""
+    started = Proxies()
+    try:
+        yield started
+    finally:
+        started.end()
