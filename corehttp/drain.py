@@ -8,7 +8,7 @@ import time
 from corehttp.acceptor import Acceptor
 from corehttp.protocols.context import Connection, WorkerContext
 from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.ws_session import Stage
+from corehttp.protocols.ws_session import Stage, WebSocketSession
 from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
@@ -16,6 +16,8 @@ logger = logging.getLogger("corehttp.error")
 NOBODY = 2.0  # seconds after which an idle connection is closed that no other worker takes
 QUIET = 0.2  # seconds that an idle connection is watched for a request already on the wire, before it is closed
 POLL = 0.02  # seconds between two looks at what is still in flight
+LOOK = 1.0  # seconds between two looks for clients that have left unnoticed
+LAST = 1.0  # seconds that an application may go on of which nobody awaits the end, before it is cancelled
 CANCEL_GRACE = 0.5  # seconds that cancelled requests get to clean up
 
 
@@ -35,14 +37,21 @@ class Drain:
         self._tell_at = time.monotonic() + stream_grace
         self._websockets_until = time.monotonic() + websocket_grace
         self._idle_since: dict[Connection, float] = {}
+        self._unawaited: dict[Exchange | WebSocketSession, float] = {}  # since when
+        self._cancelled: set[Exchange | WebSocketSession] = set()
+        self._look_at = 0.0
 
     async def finish(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False if the deadline (seconds, monotonic) comes first."""
         context = self._context
-        while context.connections or context.running or context.websockets or not self._acceptor.done:
+        while self._waits_for_applications(time.monotonic()) or context.connections or not self._acceptor.done:
             now = time.monotonic()
             if now >= deadline:
                 return False
+            if now >= self._look_at:
+                self._look_at = now + LOOK
+                for connection in tuple(context.connections):
+                    connection.suspect()
             self._end_idle(now)
             self._end_websockets(now)
             if now >= self._tell_at:
@@ -51,39 +60,71 @@ class Drain:
             await asyncio.sleep(POLL)
         return True
 
-    async def cut(self) -> bool:
-        """End what is still in flight, and log each request; answers whether there was an unfinished one."""
+    async def cut(self) -> int:
+        """End what is still in flight, and log each request that is cut; answers how many requests and WebSockets."""
         self._acceptor.close()
         context = self._context
         now = time.monotonic()
-        exchanges: set[Exchange] = set(context.running)
-        exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
-        for exchange in exchanges:
-            scope = exchange.scope
-            age = max(0.0, now - exchange.started_at)
-            logger.warning(
-                "cut at the end of the graceful time: %s %s after %.1f s",
-                scope["method"],
-                printable(scope["path"]),
-                age,
-            )
-            exchange.tell()  # so that one without a response is answered for with 503
-            exchange.cancel()
-        sessions = [websocket for websocket in context.websockets if not websocket.ended]
-        for websocket in sessions:
-            age = now - websocket.opened_at
-            logger.warning(
-                "cut at the end of the graceful time: WS %s after %.1f s", printable(websocket.scope["path"]), age
-            )
-            websocket.leave()
-            websocket.cancel()
+        requests = self._cut_requests(now)
+        sessions = self._cut_websockets(now)
         give_up = now + CANCEL_GRACE
         while (context.running or any(not websocket.ended for websocket in sessions)) and time.monotonic() < give_up:
             await asyncio.sleep(POLL)
         for connection in tuple(context.connections):
             connection.cut()
         await asyncio.sleep(0)
-        return bool(exchanges or sessions)
+        return requests + len(sessions)
+
+    def _cut_requests(self, now: float) -> int:
+        """Cancel all requests; answers how many are cut, which a stream without an end is not."""
+        context = self._context
+        exchanges = set(context.running)
+        exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
+        cut = 0
+        for exchange in exchanges:
+            exchange.tell()  # so that one without a response is answered for with 503
+            if not exchange.unawaited:
+                cut += 1
+                scope = exchange.scope
+                age = max(0.0, now - exchange.started_at)
+                logger.warning(
+                    "cut at the end of the graceful time: %s %s after %.1f s",
+                    scope["method"],
+                    printable(scope["path"]),
+                    age,
+                )
+            exchange.cancel()
+        return cut
+
+    def _cut_websockets(self, now: float) -> list[WebSocketSession]:
+        """Close and cancel the WebSockets of which the end is awaited; answers which."""
+        sessions = [websocket for websocket in self._context.websockets if not (websocket.ended or websocket.unawaited)]
+        for websocket in sessions:
+            age = max(0.0, now - websocket.opened_at)
+            logger.warning(
+                "cut at the end of the graceful time: WS %s after %.1f s", printable(websocket.scope["path"]), age
+            )
+            websocket.leave()
+            websocket.cancel()
+        return list(sessions)
+
+    def _waits_for_applications(self, now: float) -> bool:
+        """Whether an application goes on that has to be waited for; one of which nobody awaits the end is cancelled.
+
+        It has a moment before that, for it was told that its client has left and may have something to put in order.
+        """
+        waits = False
+        applications: list[Exchange | WebSocketSession] = [*self._context.running, *self._context.websockets]
+        for one in applications:
+            if not one.unawaited:
+                waits = True
+                continue
+            since = self._unawaited.setdefault(one, now)
+            if now - since >= LAST and one not in self._cancelled:
+                self._cancelled.add(one)
+                one.cancel()
+            waits = waits or now - since < LAST + CANCEL_GRACE
+        return waits
 
     def _end_websockets(self, now: float) -> None:
         """Begin to close as many WebSockets as are due by now."""

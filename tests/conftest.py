@@ -2,8 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+
+from corehttp import drain
+from tests.draining import Time
 
 
 class Records(logging.Handler):
@@ -25,3 +29,12 @@ def error_log() -> Iterator[list[logging.LogRecord]]:
     logger.addHandler(handler)
     yield handler.records
     logger.removeHandler(handler)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The time of drains, which passes while one sleeps."""
+    time = Time()
+    monkeypatch.setattr(drain, "time", time)
+    monkeypatch.setattr(drain, "asyncio", SimpleNamespace(sleep=time.sleep))
+    return time

@@ -1,20 +1,18 @@
 """The end of a worker's WebSockets: closed one after the other over their time, and those that stay are cut."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from corehttp import drain
 from corehttp.acceptor import Acceptor
 from corehttp.asgi import ASGIApp
 from corehttp.drain import POLL, Drain
 from corehttp.protocols.parser_httptools import HttptoolsParser
-from tests.fakes import NOW, TURNS
+from tests.draining import Full, Time
+from tests.fakes import NOW
 from tests.protocols.ws_client import (
     CLOSE,
     Puppet,
@@ -30,39 +28,6 @@ from tests.protocols.ws_client import (
 
 TOLD = switching() + unmasked(CLOSE, close_payload(1012, "the server is restarting"))
 GRACE = 2.0  # seconds
-
-
-class Time:
-    """The drain's time: it passes while the drain sleeps, and `meanwhile` is what happens then."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.meanwhile()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-
-
-class Full:
-    """An acceptor that accepts no more."""
-
-    done = True
-
-    def close(self) -> None: ...
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time = Time()
-    monkeypatch.setattr(drain, "time", time)
-    monkeypatch.setattr(drain, "asyncio", SimpleNamespace(sleep=time.sleep))
-    return time
 
 
 async def clients_of(app: ASGIApp, count: int) -> tuple[list[WebSocketClient], Callable[[float], Drain]]:

@@ -114,6 +114,10 @@ class Connection(Protocol):
         """Close an idle connection."""
         ...
 
+    def suspect(self) -> None:
+        """Find out whether the client has left, where that cannot be seen because reading is paused."""
+        ...
+
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
         ...

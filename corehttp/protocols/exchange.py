@@ -11,6 +11,7 @@ from typing import Protocol
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.extensions import field, measured, opened, pairs
+from corehttp.protocols.framing import never_ends
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
 from corehttp.protocols.turns import Turns
@@ -107,7 +108,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
-        "_events",
+        "_endless",
         "_gone",
         "_head",
         "_keeper",
@@ -156,7 +157,7 @@ class Exchange:
         self._stretch = FIRST  # bytes to send until others get a turn
         self._gone = False  # the client is
         self._told = False  # that the worker leaves
-        self._events = False  # the response is a stream of events, which never ends by itself
+        self._endless = False  # the response is of a kind that never ends by itself, such as events
         self._head: Message | None = None
         self._body: list[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -164,6 +165,11 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.scope['method']} {self.scope['path']}: {self.phase.value}, body {self.intake.value}>"
+
+    @property
+    def unawaited(self) -> bool:
+        """Whether nobody waits for its end: its client has left, or its stream without an end was told to end."""
+        return self._gone or (self._told and self._endless and self.phase is _BODY)
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """The task that runs this exchange has not ended at once: it is kept alive and counted until it has."""
@@ -209,7 +215,7 @@ class Exchange:
 
         `receive()` then says `http.disconnect`: of a response that is being streamed, and to an application that does
         nothing but wait there (a long poll). Not to a task beside it that only watches the client, for that would
-        cancel ordinary requests too. A stream of events is told by `send()` as well, and ended whole.
+        cancel ordinary requests too. A stream that never ends by its type is told by `send()` as well, and ended whole.
         """
         if not self._told:
             self._told = True
@@ -241,8 +247,8 @@ class Exchange:
         phase = self.phase
         if self._gone:
             raise ClientDisconnectedError("the client has disconnected")
-        if self._told and self._events:
-            raise ClientDisconnectedError("the server is shutting down: the stream of events has to end")
+        if self._told and self._endless:
+            raise ClientDisconnectedError("the server is shutting down: a stream without an end has to come to one")
         try:
             kind = message["type"]
         except (KeyError, TypeError) as error:
@@ -271,7 +277,7 @@ class Exchange:
             stream.respond(head["status"], headers, body, more or self._trailers is not None)
             self._head = None
             if more:
-                self._events = any(_is_event_stream(name, value) for name, value in headers)
+                self._endless = never_ends(headers)
         else:
             stream.write_body(body, more or self._trailers is not None)
         if self._trailers is not None and not more:
@@ -348,7 +354,7 @@ class Exchange:
         self._body = self._head = None
         if self._gone:
             return
-        if self.phase is _BODY and self._told and self._events:
+        if self.phase is _BODY and self._told and self._endless:
             self._stream.write_body(b"", False)  # the client connects again, to another worker
         elif self.phase is _BODY or self.phase is _TRAILERS:
             self._stream.abort()
@@ -397,11 +403,6 @@ def _as_bytes(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise AppError(f"the field 'body' of 'http.response.body' must be bytes, not {body!r:.80}")
-
-
-def _is_event_stream(name: bytes, value: bytes) -> bool:
-    """Whether this field says so (HTML standard, "Server-sent events")."""
-    return name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
 
 
 def stems_from_disconnect(error: BaseException) -> bool:

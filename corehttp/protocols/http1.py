@@ -194,6 +194,15 @@ class HTTP1Connection(ResponseWriting):
         transport.abort()
         return True
 
+    def suspect(self) -> None:
+        """Find out whether the client has left, where that cannot be seen because reading is paused.
+
+        It is probed as one that has closed its side; to one that is there that means nothing.
+        """
+        if self._paused and self._current is not None and self._half_closed is None:
+            self._half_closed = half_closed.Watch(self._transport)
+            self._set_deadline()
+
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
         self._transport.abort()

@@ -68,6 +68,9 @@ class WebSocketConnection(WebSocketWriting):
         """Never, since it is never idle."""
         raise AssertionError("a WebSocket is closed by `leave`")
 
+    def suspect(self) -> None:
+        """Nothing: reading goes on once the WebSocket is closed, as `leave` does."""
+
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
         self._transport.abort()

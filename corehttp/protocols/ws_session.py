@@ -61,6 +61,7 @@ class WebSocketSession:
         "_keeper",
         "_queue",
         "_task",
+        "concluded",
         "congested",
         "ended",
         "leaving",
@@ -76,6 +77,7 @@ class WebSocketSession:
         self.stage = _CONNECTING
         self.ended = False  # the application has returned
         self.leaving = False  # the worker is
+        self.concluded = False  # the application has closed the WebSocket, or refused the handshake
         self.paused = False  # reading
         self.congested = False  # the client takes less than is written
         self._keeper = keeper
@@ -83,6 +85,12 @@ class WebSocketSession:
         self._disconnect: Message | None = None
         self._bell = Bell(keeper.loop)  # for who waits in receive()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def unawaited(self) -> bool:
+        """Whether its client has left an application that goes on, though neither it nor we had ended the WebSocket."""
+        left = self.stage is _CLOSING or self.stage is _CLOSED
+        return left and not (self.ended or self.leaving or self.concluded)
 
     # What the wire does.
 
@@ -216,6 +224,7 @@ class WebSocketSession:
 
     def _send_denial(self, message: Message) -> None:
         body, more = message.get("body", b""), bool(message.get("more_body", False))
+        self.concluded = not more
         if not isinstance(body, bytes):
             raise AppError(f"the field 'body' of 'websocket.http.response.body' must be bytes, not {body!r:.80}")
         if self._denial is None:
@@ -233,12 +242,14 @@ class WebSocketSession:
                 raise AppError(f"the field 'subprotocol' of 'websocket.accept' must be a str, not {subprotocol!r:.80}")
             self.accept(subprotocol, pairs(message.get("headers") or ()))
         elif kind == "websocket.close" and stage is _CONNECTING:
+            self.concluded = True
             self.deny(403, [PLAIN], b"", False)
         elif kind == "websocket.close" and stage is _OPEN:
             code, reason = message.get("code", 1000), message.get("reason") or ""
             if not isinstance(code, int) or not isinstance(reason, str):
                 raise AppError("'websocket.close' needs an int as 'code' and a str as 'reason'")
             self.send_close(code, reason)
+            self.concluded = True
         elif kind == "websocket.close" and (stage is _CLOSING or stage is _CLOSED):
             pass  # both sides may close at the same time
         elif kind == "websocket.http.response.start" and stage is _CONNECTING:

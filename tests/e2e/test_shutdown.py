@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_a_background_task_is_waited_for(start: Start, tmp_path: Path) -> None:
         assert client.answer()[1] == b"answered"
         assert server.stop() == 0
     assert "background done" in (tmp_path / "events").read_text()
+
+
+@pytest.mark.parametrize("supervised", [True, False], ids=["supervised", "alone"])
+def test_nobody_who_has_left_is_waited_for(start: Start, tmp_path: Path, supervised: bool) -> None:
+    server = start(*APP, "--timeout-graceful-shutdown", "60", *(() if supervised else ("--no-supervise",)))
+    with connections(5, server.port) as polls, RawConnection(server.port) as upload:
+        for poll in polls:
+            poll.ask("/slow?seconds=600")
+        upload.socket.settimeout(1)
+        upload.socket.sendall(b"POST /slow?seconds=600 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        with pytest.raises(TimeoutError):  # the application reads nothing, so the server soon does not either
+            upload.socket.sendall(bytes(100_000_000))
+        until(lambda: (tmp_path / "events").read_text().count("sleeping") == 6, "the requests")
+    began = time.monotonic()
+    assert server.stop(40) == 0
+    assert time.monotonic() - began < 30
+    assert "cut at" not in server.stderr
 
 
 def test_with_a_delay_clients_are_served_on_but_not_kept(start: Start) -> None:
