@@ -3,12 +3,13 @@
 import importlib
 import inspect
 import os
+import signal
 import sys
-import traceback
 from typing import cast
 
 from corehttp.asgi import ASGIApp, Unchecked
-from corehttp.errors import StartupError
+from corehttp.errors import InterruptedStart, StartupError
+from corehttp.tracebacks import application_traceback
 
 
 def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> ASGIApp:
@@ -49,6 +50,8 @@ def _follow(target: str, app_dir: str) -> Unchecked:
             raise StartupError(
                 f"the module {module_name!r} has no attribute {attributes!r}{_candidates(found)}"
             ) from None
+        except BaseException as error:  # a module's __getattr__, a property
+            raise _failed(f"{attribute!r} of {target} cannot be had", error) from error
     return found
 
 
@@ -62,11 +65,10 @@ def _import(module_name: str, directory: str) -> Unchecked:
                 f"there is no module {error.name!r} in {directory} or among the installed packages; "
                 "start in its directory or name it with --app-dir"
             ) from None
-        raise StartupError(f"the module {module_name!r} cannot be imported: {error}", own_traceback()) from error
+        text = f"the module {module_name!r} cannot be imported: {error}"
+        raise StartupError(text, application_traceback(error)) from error
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise StartupError(f"the module {module_name!r} cannot be imported: {error!r}", own_traceback()) from error
+        raise _failed(f"the module {module_name!r} cannot be imported", error) from error
 
 
 def _make(factory: Unchecked, name: str) -> Unchecked:
@@ -74,16 +76,28 @@ def _make(factory: Unchecked, name: str) -> Unchecked:
         raise StartupError(f"{name} is not a factory: {type(factory).__name__} objects cannot be called")
     try:
         return factory()
-    except Exception as error:
-        raise StartupError(f"the factory {name} failed: {error!r}", own_traceback()) from error
+    except BaseException as error:
+        raise _failed(f"the factory {name} failed", error) from error
+
+
+def _failed(what: str, error: BaseException) -> StartupError:
+    """The failed start to raise where the application's own code has raised `error`, be it SystemExit.
+
+    Ctrl-C is the operator's wish: it is raised again. It is known by its type, or by the default handler of SIGINT,
+    without which a KeyboardInterrupt can only be the application's.
+    """
+    ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(error, InterruptedStart) or (isinstance(error, KeyboardInterrupt) and ctrl_c):
+        raise error
+    return StartupError(f"{what}: {error!r}", application_traceback(error))
 
 
 def _as_asgi3(app: Unchecked, name: str) -> ASGIApp:
     """Refuse what would fail at the first request: a plain function, a WSGI application, a factory."""
     try:
         parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):
-        return cast(ASGIApp, app)  # written in C, say: only a call can tell
+    except Exception:
+        return cast(ASGIApp, app)  # written in C, say, or a proxy: only a call can tell
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if takes_any or len(needed) == 3:
@@ -105,18 +119,3 @@ def _candidates(module: Unchecked) -> str:
         if not name.startswith("_") and callable(value) and not inspect.isclass(value)
     ]
     return f"; it has {', '.join(found[:5])}" if found else ""
-
-
-def own_traceback() -> str:
-    """The traceback of the exception that is being handled, without the import system's frames."""
-    lines = traceback.format_exc().splitlines(keepends=True)
-    kept: list[str] = []
-    skipping = False
-    for line in lines:
-        if line.startswith('  File "'):
-            skipping = "importlib" in line or __file__ in line
-        elif not line.startswith("    "):
-            skipping = False
-        if not skipping:
-            kept.append(line)
-    return "".join(kept)

@@ -33,6 +33,10 @@ class StartupError(CorehttpError):
         self.detail = detail
 
 
+class InterruptedStart(KeyboardInterrupt):
+    """Ctrl-C before the service runs, as opposed to a KeyboardInterrupt that the application raises by itself."""
+
+
 class PeerError(CorehttpError):
     """The client sent something we refuse; `status` is the answer, after which the connection closes."""
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import traceback
 from enum import Enum
 
 from corehttp.asgi import LIFESPAN_VERSIONS, ASGIApp, Message, State
 from corehttp.errors import StartupError
+from corehttp.tracebacks import application_traceback
 
 logger = logging.getLogger("corehttp.error")
 
@@ -19,6 +19,10 @@ class Stage(Enum):
     STARTED = "started"
     STOPPING = "stopping"
     STOPPED = "stopped"
+
+
+_SHUTDOWN_FAILED = "lifespan.shutdown.failed"  # some frameworks report with it whatever ends their lifespan
+_EXPECTED = dict.fromkeys(Stage, "lifespan.shutdown.") | {Stage.STARTING: "lifespan.startup."}
 
 
 class Lifespan:
@@ -35,9 +39,10 @@ class Lifespan:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._answer: asyncio.Future[str | None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._early_failure: str | None = None  # what the application has reported before it was told to stop
 
     async def startup(self) -> None:
-        """Raises StartupError if the application reports a failure, or raises and the mode is "on"."""
+        """Raises StartupError if the application reports a failure, wants to exit, or raises and the mode is "on"."""
         if self._mode == "off":
             return
         self._stage = Stage.STARTING
@@ -72,9 +77,7 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": LIFESPAN_VERSIONS.copy(), "state": self._state}
         try:
             await self._app(scope, self._inbox.get, self._send)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: raised here they are the application's
             self._raised(error)
         else:
             if self._stage is Stage.STARTING:
@@ -82,12 +85,15 @@ class Lifespan:
                 self._stage = Stage.OFF
             elif self._stage is Stage.STARTED:
                 self._stage = Stage.STOPPED
+                if self._early_failure is not None:
+                    logger.error("the application's lifespan ended early: %s", self._early_failure.rstrip())
             self._resolve(None)
 
     def _raised(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
+        text = application_traceback(error)
         pending = self._answer is not None and not self._answer.done()
-        if self._stage is Stage.STARTING and self._mode == "auto" and pending:
+        unaware = self._mode == "auto" and isinstance(error, Exception)
+        if self._stage is Stage.STARTING and unaware and pending:
             # ASGI: an application that raises here is to be served without lifespan. What it raised may still matter.
             logger.info("served without lifespan: the application raised %r", error)
             logger.debug("%s", text.rstrip())
@@ -101,16 +107,26 @@ class Lifespan:
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
-        expected = {Stage.STARTING: "lifespan.startup.", Stage.STOPPING: "lifespan.shutdown."}.get(self._stage, "no ")
-        if kind == expected + "complete":
-            if self._stage is Stage.STARTING:
+        match self._stage:
+            case Stage.STARTING if kind == "lifespan.startup.complete":
                 self._stage = Stage.STARTED
-            self._resolve(None)
-        elif kind == expected + "failed":
-            self._resolve(str(message.get("message") or "the application gave no reason"))
-        else:
-            raise RuntimeError(f"expected {expected}complete or {expected}failed, got {kind!r}")
+                self._resolve(None)
+            case Stage.STARTED | Stage.STOPPING | Stage.STOPPED if kind == "lifespan.shutdown.complete":
+                self._resolve(None)
+            case Stage.STARTING | Stage.STOPPING if kind in (_EXPECTED[self._stage] + "failed", _SHUTDOWN_FAILED):
+                self._resolve(_reason(message))
+            case Stage.STARTED if kind == _SHUTDOWN_FAILED:
+                self._early_failure = _reason(message)  # the error itself may follow, and is better
+            case Stage.OFF | Stage.STOPPED if kind == _SHUTDOWN_FAILED:
+                pass  # nobody asks any more
+            case stage:
+                expected = _EXPECTED[stage]
+                raise RuntimeError(f"expected {expected}complete or {expected}failed, got {kind!r}")
 
     def _resolve(self, failure: str | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(failure)
+
+
+def _reason(message: Message) -> str:
+    return str(message.get("message") or "the application gave no reason")

@@ -1,6 +1,8 @@
 """From a name to an application: what is found, and what is said about everything else."""
 
 import functools
+import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from corehttp.app import load
-from corehttp.errors import StartupError
+from corehttp.errors import InterruptedStart, StartupError
 
 GOOD = """
 async def app(scope, receive, send): ...
@@ -40,7 +42,7 @@ def good(directory: Path) -> str:
     return str(directory)
 
 
-def fault(target: Any, **options: Any) -> StartupError:
+def fault_of(target: Any, **options: Any) -> StartupError:
     with pytest.raises(StartupError) as caught:
         load(target, **options)
     return caught.value
@@ -115,11 +117,11 @@ def test_every_kind_of_callable_with_three_arguments(app: Any) -> None:
 def test_a_name_that_is_none_is_told_how_to_write_one(target: str) -> None:
     if target == "main:":  # an empty attribute means the default
         target = "main-:"
-    assert str(fault(target)) == f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
+    assert str(fault_of(target)) == f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
 
 
 def test_an_unknown_module_is_told_where_it_was_looked_for(directory: Path) -> None:
-    error = fault("surely_missing:app", app_dir=str(directory))
+    error = fault_of("surely_missing:app", app_dir=str(directory))
     assert str(error).startswith(f"there is no module 'surely_missing' in {directory} ")
     assert "--app-dir" in str(error)
     assert error.detail == ""
@@ -127,12 +129,12 @@ def test_an_unknown_module_is_told_where_it_was_looked_for(directory: Path) -> N
 
 def test_an_unknown_module_in_a_known_package_is_named_whole(directory: Path) -> None:
     (directory / "known_package").mkdir()
-    assert "no module 'known_package.web'" in str(fault("known_package.web", app_dir=str(directory)))
+    assert "no module 'known_package.web'" in str(fault_of("known_package.web", app_dir=str(directory)))
 
 
 def test_a_module_that_imports_an_unknown_one_is_shown_with_its_own_traceback(directory: Path) -> None:
     (directory / "importing.py").write_text("import surely_missing\n")
-    error = fault("importing", app_dir=str(directory))
+    error = fault_of("importing", app_dir=str(directory))
     assert str(error) == "the module 'importing' cannot be imported: No module named 'surely_missing'"
     assert "importing.py" in error.detail
     assert "importlib" not in error.detail
@@ -141,7 +143,7 @@ def test_a_module_that_imports_an_unknown_one_is_shown_with_its_own_traceback(di
 
 def test_an_unknown_module_whose_name_begins_like_ours_is_not_ours(directory: Path) -> None:
     (directory / "web.py").write_text("import web_missing\n")
-    assert "the module 'web' cannot be imported" in str(fault("web", app_dir=str(directory)))
+    assert "the module 'web' cannot be imported" in str(fault_of("web", app_dir=str(directory)))
 
 
 @pytest.mark.parametrize(
@@ -154,34 +156,84 @@ def test_an_unknown_module_whose_name_begins_like_ours_is_not_ours(directory: Pa
 )
 def test_a_module_that_fails_is_shown_with_its_traceback(directory: Path, text: str, words: str) -> None:
     (directory / "failing.py").write_text(text)
-    error = fault("failing", app_dir=str(directory))
+    error = fault_of("failing", app_dir=str(directory))
     assert str(error).startswith("the module 'failing' cannot be imported: ")
     assert words in str(error)
     assert "failing.py" in error.detail
 
 
+@pytest.mark.parametrize(
+    "error", ["SystemExit", "SystemExit(0)", "SystemExit('no settings')", "GeneratorExit", "BaseException('by design')"]
+)
+@pytest.mark.parametrize("where", ["import", "factory", "attribute"])
+def test_whatever_the_application_raises_at_its_start_is_a_failed_start(
+    directory: Path, where: str, error: str
+) -> None:
+    text = {
+        "import": f"raise {error}\n",
+        "factory": f"def make():\n    raise {error}\n",
+        "attribute": f"def __getattr__(name):\n    if name == 'make': raise {error}\n    raise AttributeError\n",
+    }
+    (directory / "leaving.py").write_text(text[where])
+    fault = fault_of("leaving:make", factory=True, app_dir=str(directory))
+    assert error.partition("(")[0] in str(fault)
+    assert "leaving.py" in fault.detail
+
+
 def test_control_c_in_an_import_is_not_the_modules_fault(directory: Path) -> None:
-    (directory / "interrupted.py").write_text("raise KeyboardInterrupt\n")
-    with pytest.raises(KeyboardInterrupt):
+    (directory / "interrupted.py").write_text("from corehttp.errors import InterruptedStart\nraise InterruptedStart\n")
+    with pytest.raises(InterruptedStart):
         load("interrupted", app_dir=str(directory))
 
 
+def test_a_keyboard_interrupt_is_control_c_only_where_that_raises_it(directory: Path) -> None:
+    (directory / "raising_once.py").write_text("raise KeyboardInterrupt\n")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load("raising_once", app_dir=str(directory))
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # as in a worker
+        assert "KeyboardInterrupt()" in str(fault_of("raising_once", app_dir=str(directory)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_frames_of_the_application_are_kept_whatever_they_are_called(directory: Path) -> None:
+    for package in ("importlib_demo", "corehttp_plugins"):
+        (directory / package).mkdir()
+        (directory / package / "main.py").write_text(
+            "import importlib\ndef load():\n    importlib.import_module('late_and_broken')\nload()\n"
+        )
+    (directory / "late_and_broken.py").write_text("def configure():\n    raise KeyError('setting')\nconfigure()\n")
+    for package in ("importlib_demo", "corehttp_plugins"):
+        detail = fault_of(f"{package}.main", app_dir=str(directory)).detail
+        places = re.findall(r'File "(.*)", line \d+, in (.*)', detail)
+        ours = [place for place, _ in places].index(f"{directory}/{package}/main.py")
+        assert ours == 0, "nothing of ours leads to the application's code"
+        assert [name for place, name in places if str(directory) in place] == [
+            "<module>",
+            "load",
+            "<module>",
+            "configure",
+        ]
+
+
 def test_a_missing_attribute_is_answered_with_what_there_is(good: str) -> None:
-    error = fault("good_app:application", app_dir=good)
+    error = fault_of("good_app:application", app_dir=good)
     assert str(error) == (
         "the module 'good_app' has no attribute 'application'; it has app, other, make, make_badly, make_nothing"
     )
-    assert "has no attribute 'holder.nothing'" in str(fault("good_app:holder.nothing", app_dir=good))
+    assert "has no attribute 'holder.nothing'" in str(fault_of("good_app:holder.nothing", app_dir=good))
 
 
 def test_what_cannot_be_called_is_named(good: str) -> None:
     message = "good_app:number is not an ASGI application: int objects cannot be called"
-    assert str(fault("good_app:number", app_dir=good)) == message
+    assert str(fault_of("good_app:number", app_dir=good)) == message
 
 
 def test_a_class_is_not_an_application(good: str) -> None:
     message = "good_app:Holder is a class; name an instance, or a function that makes one with --factory"
-    assert str(fault("good_app:Holder", app_dir=good)) == message
+    assert str(fault_of("good_app:Holder", app_dir=good)) == message
 
 
 def no_arguments() -> None: ...
@@ -200,16 +252,16 @@ def four_arguments(a: Any, b: Any, c: Any, d: Any) -> None: ...
     ],
 )
 def test_what_takes_other_arguments_is_told_what_it_looks_like(app: Any, hint: str) -> None:
-    assert str(fault(app)).endswith(f" is not an ASGI application: {hint}")
+    assert str(fault_of(app)).endswith(f" is not an ASGI application: {hint}")
 
 
 def test_a_factory_that_raises_is_shown_with_its_traceback(good: str) -> None:
-    error = fault("good_app:make_badly", factory=True, app_dir=good)
+    error = fault_of("good_app:make_badly", factory=True, app_dir=good)
     assert str(error) == "the factory good_app:make_badly failed: LookupError('no settings')"
     assert "good_app.py" in error.detail
 
 
 def test_a_factory_that_makes_no_application(good: str) -> None:
     message = "good_app:make_nothing is not an ASGI application: NoneType objects cannot be called"
-    assert str(fault("good_app:make_nothing", factory=True, app_dir=good)) == message
-    assert "good_app:number is not a factory" in str(fault("good_app:number", factory=True, app_dir=good))
+    assert str(fault_of("good_app:make_nothing", factory=True, app_dir=good)) == message
+    assert "good_app:number is not a factory" in str(fault_of("good_app:number", factory=True, app_dir=good))

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "corehttp"
 
 LAYERS = (
     # 0: the vocabulary
-    {"errors", "asgi", "text", "version", "protocols", "protocols.stream", "supervisor"},
+    {"errors", "asgi", "text", "tracebacks", "version", "protocols", "protocols.stream", "supervisor"},
     # 1: the pure core
     {
         "config",

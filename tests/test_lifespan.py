@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from typing import Any
 
 import pytest
@@ -207,6 +208,73 @@ async def test_a_lifespan_that_returns_after_its_startup_is_not_asked_to_stop(tu
     await wait_for_turns(turns + 1)
     async with asyncio.timeout(2):
         await lifespan.shutdown()
+
+
+async def test_a_failure_that_is_reported_before_the_shutdown_leaves_the_last_word_to_the_application(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # as Starlette does it
+        await receive()
+        await send(STARTED)
+        try:
+            raise LookupError("the poller died")
+        except LookupError:
+            await send({"type": "lifespan.shutdown.failed", "message": "a traceback"})
+            raise
+
+    lifespan = Lifespan(app, "on", {})
+    await lifespan.startup()
+    await lifespan.shutdown()
+    [record] = caplog.records
+    assert record.getMessage() == "the application's lifespan ended early"
+    assert record.exc_info is not None
+    assert "".join(traceback.format_exception(record.exc_info[1])).endswith("LookupError: the poller died\n")
+
+
+async def test_a_failure_that_is_reported_before_the_shutdown_and_not_raised_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(STARTED)
+        await send({"type": "lifespan.shutdown.failed", "message": "the poller died"})
+
+    lifespan = Lifespan(app, "on", {})
+    await lifespan.startup()
+    await wait_for_turns(2)
+    await lifespan.shutdown()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the application's lifespan ended early: the poller died"
+    ]
+
+
+@MODES
+async def test_a_shutdown_that_fails_instead_of_the_startup_is_a_failed_start(mode: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.shutdown.failed", "message": "no database"})
+
+    with pytest.raises(StartupError) as caught:
+        await Lifespan(app, mode, {}).startup()
+    assert caught.value.detail == "no database"
+
+
+class CustomExit(BaseException):
+    """What some libraries end a program with."""
+
+
+@MODES
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, CustomExit])
+async def test_an_application_that_wants_to_exit_at_its_startup_has_failed(
+    mode: str, error: type[BaseException]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise error("no settings")
+
+    with pytest.raises(StartupError, match="start-up failed") as caught:
+        await Lifespan(app, mode, {}).startup()
+    assert f"{error.__name__}: no settings" in caught.value.detail
+    assert "corehttp/lifespan.py" not in caught.value.detail
 
 
 async def wait_for_turns(turns: int) -> None:
