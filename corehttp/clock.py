@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 
 from corehttp.alarm import Alarm, MakeAlarm
+from corehttp.periodic import Periodic
+from corehttp.protocols.limits import NEVER
 
 TICK = 1.0  # seconds
 WOBBLE = 0.05  # seconds that a tick may come early or late: what is due so soon after it is due
@@ -23,9 +25,27 @@ class Clock:
 
     Reading an attribute is all that a request pays; the ticker does the rest. Between two ticks `now` is when the next
     one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
+
+    `now` and `ticked` are the worker's time, for deadlines: it stands still while the event loop does not run (something
+    blocks it, SIGSTOP, a machine that sleeps), since nobody can be late for a server that does not read. `monotonic` is
+    the same moment by time.monotonic(), for what others compare; it is `lost` seconds ahead.
     """
 
-    __slots__ = ("_alarm", "_date", "_fixed", "_server", "_work", "date", "lines", "now", "server", "ticked")
+    __slots__ = (
+        "_alarm",
+        "_date",
+        "_due",
+        "_fixed",
+        "_server",
+        "_work",
+        "date",
+        "lines",
+        "lost",
+        "monotonic",
+        "now",
+        "server",
+        "ticked",
+    )
 
     def __init__(
         self,
@@ -37,17 +57,20 @@ class Clock:
         self._date = date
         self.server = b"server: %b\r\n" % server if server else b""
         self._fixed = b"".join([b"%b: %b\r\n" % field for field in fields])
-        self._work: list[Callable[[float], None]] = []
+        self._work: list[Periodic] = []
         self._alarm: Alarm | None = None
-        self.now = 0.0  # seconds, monotonic
+        self._due = NEVER  # when the next tick is to come, by time.monotonic()
+        self.lost = 0.0  # seconds in which the event loop did not run
+        self.monotonic = 0.0
+        self.now = 0.0
         self.ticked = 0.0  # the time of the last tick: for what is done at a tick, though it may take a while
         self.date = b""
         self.lines = b""
         self.update(time.monotonic(), time.time())
 
-    def each_tick(self, work: Callable[[float], None]) -> None:
-        """Call `work(now)` once a second."""
-        self._work.append(work)
+    def each_tick(self, what: str, work: Callable[[float], object]) -> None:
+        """Call `work(now)` once a second, whatever it raises; `what` names it in the log line about that."""
+        self._work.append(Periodic(what, work))
 
     def start(self, make_alarm: MakeAlarm) -> None:
         """Begin to tick."""
@@ -62,8 +85,9 @@ class Clock:
         self._work.clear()
 
     def update(self, now: float, wall: float) -> None:
-        """Set the time: `now` in monotonic seconds, `wall` in seconds since the epoch (RFC 9110, 5.6.7)."""
-        self.now = self.ticked = now
+        """Set the time: `now` by time.monotonic(), `wall` in seconds since the epoch (RFC 9110, 5.6.7)."""
+        self.monotonic = now
+        self.now = self.ticked = now - self.lost
         if self._date:
             self.date = b"date: %b\r\n" % http_date(wall).encode()
         self.lines = self.server + self.date + self._fixed
@@ -74,11 +98,18 @@ class Clock:
 
     def _tick(self) -> None:
         now, wall = time.monotonic(), time.time()
-        self.update(now + WOBBLE, wall)
-        for work in self._work:
-            work(self.now)
+        late = now - self._due
+        if late > WOBBLE:
+            self.lost += late
         # Wake just after the wall clock's next full second, so that the Date line is never late.
         pause = TICK - wall % TICK + 0.001
-        if self._alarm is not None:
-            self._alarm.set(pause)
-        self.now = now + pause
+        self._due = now + pause
+        try:
+            self.update(now + WOBBLE, wall)
+            for work in self._work:
+                work(self.ticked)
+        finally:  # whatever is raised here, time goes on
+            if self._alarm is not None:
+                self._alarm.set(pause)
+            self.monotonic = self._due
+            self.now = self._due - self.lost

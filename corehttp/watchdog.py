@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from corehttp.alarm import make_alarm
+from corehttp.periodic import Periodic
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import WebSocketSession
 from corehttp.text import printable
@@ -29,7 +30,7 @@ class Watchdog:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> None:
-        self._beat = beat
+        self._beat = Periodic("the heartbeat", beat)
         self._warn = warn
         self._beaten_at = 0.0
         self._alarm = make_alarm(loop, self._tick)
@@ -51,10 +52,13 @@ class Watchdog:
 
     def _tick(self) -> None:
         self._beaten_at = now = time.monotonic()
-        self._beat(now)
-        self._alarm.set(BEAT)
+        try:
+            self._beat(now)
+        finally:
+            self._alarm.set(BEAT)
 
     def _watch(self) -> None:
+        look = Periodic("the watch over the event loop", self._look)
         looked_at = time.monotonic()
         innocent_until = 0.0  # what came before we were suspended tells nothing
         while not self._stopping.wait(BEAT):
@@ -62,14 +66,17 @@ class Watchdog:
             if now - looked_at > BEAT + OVERSLEPT:
                 innocent_until = now
             looked_at = now
-            # A heartbeat may be as old as their distance before anything is blocked at all.
-            blocked = now - max(self._beaten_at + BEAT, innocent_until)
-            if self._blocked_since is None and blocked > self._warn:
-                self._blocked_since = self._beaten_at
-                self._report(blocked)
-            elif self._blocked_since is not None and self._blocked_since != self._beaten_at:
-                logger.warning("the event loop runs again after %.1f s", self._beaten_at - self._blocked_since)
-                self._blocked_since = None
+            look(innocent_until)
+
+    def _look(self, innocent_until: float) -> None:
+        # A heartbeat may be as old as their distance before anything is blocked at all.
+        blocked = time.monotonic() - max(self._beaten_at + BEAT, innocent_until)
+        if self._blocked_since is None and blocked > self._warn:
+            self._blocked_since = self._beaten_at
+            self._report(blocked)
+        elif self._blocked_since is not None and self._blocked_since != self._beaten_at:
+            since, self._blocked_since = self._blocked_since, None
+            logger.warning("the event loop runs again after %.1f s", self._beaten_at - since)
 
     def _report(self, blocked: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)

@@ -97,16 +97,16 @@ class Worker:
         """Accept connections: the sockets listen."""
         clock = self._context.clock
         loop = asyncio.get_running_loop()
-        clock.each_tick(Sweep(loop, clock, self._context.connections))
+        clock.each_tick("the search for late connections", Sweep(loop, clock, self._context.connections))
         siblings = self._siblings
         if siblings is not None:
             siblings.serving()
-            clock.each_tick(lambda now: siblings.note(self._context.begun))
-            clock.each_tick(self._even_out)
+            clock.each_tick("the count of requests", lambda now: siblings.note(self._context.begun))
+            clock.each_tick("the balance of idle connections", self._even_out)
         if self._on_retire is not None:
             self._born = time.monotonic()
             self._retirement = retirement(self._config)
-            clock.each_tick(self._look_at_age)
+            clock.each_tick("the check of this worker's age and memory", self._look_at_age)
         clock.start(functools.partial(make_alarm, loop))
         self._acceptor.start()
 

@@ -1,5 +1,8 @@
 """The Date line, and the work of each tick."""
 
+import logging
+import time
+
 import pytest
 
 from corehttp.clock import WOBBLE, Clock, http_date
@@ -65,8 +68,8 @@ def started(clock: Clock) -> FakeAlarms:
 def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops() -> None:
     clock = Clock()
     ticks: list[float] = []
-    clock.each_tick(ticks.append)
-    clock.each_tick(ticks.append)
+    clock.each_tick("a list", ticks.append)
+    clock.each_tick("a list", ticks.append)
     alarms = started(clock)
     assert len(ticks) == 2
     alarms.ring()
@@ -79,7 +82,7 @@ def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops(
 def test_between_two_ticks_it_is_as_late_as_it_will_be_at_the_next_so_that_nothing_is_due_too_soon() -> None:
     clock = Clock()
     ticks: list[float] = []
-    clock.each_tick(ticks.append)
+    clock.each_tick("a list", ticks.append)
     ((pause, _),) = started(clock).set
     assert clock.now == pytest.approx(ticks[0] - WOBBLE + pause)
 
@@ -87,3 +90,54 @@ def test_between_two_ticks_it_is_as_late_as_it_will_be_at_the_next_so_that_nothi
 def test_the_next_tick_comes_right_after_the_next_full_second() -> None:
     ((delay, _),) = started(Clock()).set
     assert 0.001 <= delay <= 1.001
+
+
+def test_work_that_fails_keeps_neither_the_next_work_nor_the_next_tick_from_coming(
+    error_log: list[logging.LogRecord],
+) -> None:
+    def fail(now: float) -> None:
+        raise LookupError("no such thing")
+
+    clock = Clock()
+    ticks: list[float] = []
+    clock.each_tick("a failure", fail)
+    clock.each_tick("a list", ticks.append)
+    alarms = started(clock)
+    alarms.ring()
+    alarms.ring()
+    assert len(ticks) == 3
+    (record,) = error_log
+    assert record.getMessage().startswith("a failure failed")
+    assert record.exc_info is not None
+
+
+def test_whatever_ends_a_tick_the_next_one_comes() -> None:
+    def leave(now: float) -> None:
+        raise SystemExit(7)
+
+    clock = Clock()
+    alarms = FakeAlarms()
+    clock.each_tick("an end", leave)
+    with pytest.raises(SystemExit):
+        clock.start(alarms)
+    assert len(alarms.set) == 1
+
+
+def test_the_time_of_deadlines_stands_still_while_the_loop_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock = Clock()
+    alarms = started(clock)
+    ((pause, _),) = alarms.set
+    due = clock.now
+    assert (clock.monotonic, due) == (100 + pause, 100 + pause)
+    now += pause + 20  # it comes twenty seconds late
+    alarms.ring()
+    ((pause, _),) = alarms.set
+    assert clock.ticked == pytest.approx(due + WOBBLE)
+    assert clock.lost == pytest.approx(20)
+    assert clock.monotonic == pytest.approx(now + pause)
+    assert clock.now == pytest.approx(now + pause - 20)
+    now += pause + WOBBLE / 2  # that is punctual
+    alarms.ring()
+    assert clock.lost == pytest.approx(20)

@@ -51,6 +51,7 @@ LAYERS = (
         "inbox",
         "listeners",
         "logs",
+        "periodic",
         "protocols.context",
         "protocols.disk",
         "protocols.files",

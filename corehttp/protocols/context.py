@@ -256,7 +256,7 @@ class WorkerContext:
         """An exchange has not ended at once: whoever looks is to see it."""
         if self.ledger is not None:
             scope = exchange.scope
-            exchange.place = self.ledger.enter(self.clock.now, scope["method"].encode(), scope["raw_path"])
+            exchange.place = self.ledger.enter(self.clock.monotonic, scope["method"].encode(), scope["raw_path"])
 
     def ended(self, exchange: Exchange) -> None:
         """An exchange that ran for a while has ended."""

@@ -53,7 +53,35 @@ class Watch:
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:
-    """Make the close of a TCP connection a reset (socket(7), SO_LINGER)."""
+    """Make the close of a TCP connection a reset (socket(7), SO_LINGER), unless it is closed already."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def end_our_side(transport: asyncio.Transport) -> None:
+    """Send a FIN and read on; where that cannot be, close. Never raises.
+
+    write_eof() does for a client that has reset the connection unnoticed (asyncio: OSError), and for one that is lost
+    (uvloop: RuntimeError); nothing is left to end there.
+    """
+    try:
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+    except (OSError, RuntimeError):
+        transport.abort()
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether the kernel has something of the client that nobody has read: bytes, or the end of its side (poll(2))."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        arrived = select.poll()
+        arrived.register(sock.fileno(), select.POLLIN)
+        return bool(arrived.poll(0))
+    return False

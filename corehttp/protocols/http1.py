@@ -52,7 +52,8 @@ class HTTP1Connection(ResponseWriting):
         self._advancing = False
         self._half_closed: half_closed.Watch | None = None  # the client has closed its side
         # Seconds, by the worker's clock; `deadline` is the first of all that is timed.
-        self._keep_until = context.clock.now + context.keep_alive if keep_until is None else keep_until
+        clock = context.clock
+        self._keep_until = clock.now + context.keep_alive if keep_until is None else keep_until - clock.lost
         self._request_due = NEVER  # the current exchange
 
     def __repr__(self) -> str:
@@ -168,13 +169,13 @@ class HTTP1Connection(ResponseWriting):
         elif self._half_closed is not None and current is not None:
             self._half_closed.probe(self._harmless_bytes(current))
         elif self.idle and self._keep_until <= now and not self.congested:
-            self._close(linger=False)
-            return
+            self.close()
         self._set_deadline()
 
     def close(self) -> None:
-        """Close an idle connection."""
-        self._close(linger=False)
+        """Close an idle connection, unless its client's next request has come: who has not been read is not late."""
+        if self._paused or not half_closed.has_unread(self._transport):
+            self._close(linger=False)
 
     def pass_on(self, hand_over: HandOver) -> bool:
         """Give an idle connection to another worker; answers whether it is gone.
@@ -189,7 +190,7 @@ class HTTP1Connection(ResponseWriting):
         sock = transport.get_extra_info("socket")
         if sock is None or transport.get_extra_info("ssl_object") is not None:
             return False
-        if not hand_over(sock.fileno(), self._keep_until):
+        if not hand_over(sock.fileno(), self._keep_until + self._context.clock.lost):
             return False
         transport.abort()
         return True
@@ -246,7 +247,7 @@ class HTTP1Connection(ResponseWriting):
                     exchange.keep(task)
             else:
                 scope = exchange.scope
-                ledger.begin(context.clock.now, scope["method"].encode(), scope["raw_path"])
+                ledger.begin(context.clock.monotonic, scope["method"].encode(), scope["raw_path"])
                 task = context.start_task(exchange.run())
                 if not exchange.ended:
                     exchange.keep(task)
@@ -409,8 +410,8 @@ class HTTP1Connection(ResponseWriting):
         transport = self._transport
         if transport.get_write_buffer_size() and self._outlet is None:
             self._watch_outlet()
-        if linger and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
+        if linger and not transport.is_closing():
+            half_closed.end_our_side(transport)
         else:
             transport.close()
 

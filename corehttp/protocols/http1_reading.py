@@ -188,7 +188,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 return
         exchange = Exchange(scope, intent, self, context)
         if context.access is None:
-            exchange.started_at = context.clock.now
+            exchange.started_at = context.clock.monotonic
         else:
             exchange.started_at = monotonic()
             exchange.target = text

@@ -10,7 +10,7 @@ from corehttp.protocols import wire
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.files import untaken
 from corehttp.protocols.framing import BODILESS, OutgoingBody, frame
-from corehttp.protocols.half_closed import reset_on_close
+from corehttp.protocols.half_closed import end_our_side, reset_on_close
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_frames import (
     CLOSE,
@@ -234,10 +234,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         if self.paused:
             self.paused = False
             transport.resume_reading()
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
+        end_our_side(transport)
 
     # What the client takes, and when to look at it again.
 

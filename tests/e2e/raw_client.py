@@ -81,6 +81,18 @@ class RawConnection:
         """Until the server has sent `text`, which stays to be read."""
         self._until(text)
 
+    def read_past(self, text: bytes) -> bytes:
+        """All up to the end of `text`, once the server has sent it."""
+        before, found, self._received = self._until(text).partition(text)
+        return before + found
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        while len(self._received) < size:
+            self._receive()
+        data, self._received = self._received[:size], self._received[size:]
+        return data
+
     def reset(self) -> None:
         """End the connection with a reset (socket(7), SO_LINGER)."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

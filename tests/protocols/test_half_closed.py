@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from corehttp.protocols.half_closed import KEEPALIVE, Watch, reset_on_close
+from corehttp.protocols.half_closed import KEEPALIVE, Watch, end_our_side, has_unread, reset_on_close
 from tests.fakes import FakeTransport
+from tests.protocols.connections import connected, on_both_loops, until
 
 WAIT = 5000  # milliseconds, for what takes none
 
@@ -148,3 +149,35 @@ def test_a_close_can_be_made_a_reset(host: str) -> None:
         ours.close()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+@on_both_loops
+async def test_our_side_is_ended_whatever_has_become_of_the_connection() -> None:
+    async with connected() as (connection, client):
+        end_our_side(connection.transport)
+        assert await client.read(1) == b""
+        assert not connection.transport.is_closing()
+    for reading in (True, False):
+        async with connected() as (connection, client):
+            if not reading:
+                connection.transport.pause_reading()
+            client.reset()  # which nobody has noticed
+            end_our_side(connection.transport)
+            connection.transport.abort()
+            await connection.lost
+            end_our_side(connection.transport)
+            reset_on_close(connection.transport)
+
+
+@on_both_loops
+async def test_the_kernel_knows_of_bytes_that_nobody_has_read() -> None:
+    async with connected() as (connection, client):
+        connection.transport.pause_reading()
+        assert not has_unread(connection.transport)
+        client.sock.send(b"a")
+        await until(lambda: has_unread(connection.transport))
+    assert not has_unread(connection.transport)
+
+
+def test_what_has_no_socket_has_nothing_unread() -> None:
+    assert not has_unread(FakeTransport())
