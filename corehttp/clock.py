@@ -26,8 +26,8 @@ class Clock:
     Reading an attribute is all that a request pays; the ticker does the rest. Between two ticks `now` is when the next
     one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
 
-    `now` and `ticked` are the worker's time, for deadlines: it stands still while the event loop does not run (something
-    blocks it, SIGSTOP, a machine that sleeps), since nobody can be late for a server that does not read. `monotonic` is
+    `now` and `ticked` are the worker's time, for deadlines: it stands still while the event loop does not run (it is
+    blocked, or stopped, or the machine sleeps), for nobody can be late for a server that does not read. `monotonic` is
     the same moment by time.monotonic(), for what others compare; it is `lost` seconds ahead.
     """
 

@@ -30,8 +30,8 @@ class Timed(Protocol):
 class Sweep:
     """Lets those of the `connections` expire that are late; others are served in between.
 
-    To be called at each tick; if it is not through by the next one, it begins anew. Nobody is judged before the loop has
-    asked the kernel once more and read what has come for everybody: a tick may be the first thing that runs after
+    To be called at each tick; if it is not through by the next one, it begins anew. Nobody is judged before the loop
+    has asked the kernel once more and read what has come for everybody: a tick may be the first thing that runs after
     something has blocked the loop, and what clients sent meanwhile is then still in the kernel. One that fails is cut,
     and the others go on.
     """
