@@ -1,4 +1,4 @@
-"""Load with exact accounts: each request that was sent is answered whole, or counted as lost."""
+"""Load with exact accounts: each request that was sent is answered whole and with 200, or counted as lost."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ class Account:
     """What became of everything that the clients did."""
 
     answered: int = 0
-    lost: int = 0  # sent, and not answered whole
+    lost: int = 0  # sent, and not answered whole, or with another status than 200
     refused: int = 0  # connections
     closed: int = 0  # connections that the server closed while no request was on them
     longest: float = 0.0  # seconds that a quick request took
@@ -30,11 +30,14 @@ class Account:
 
 
 class Load:
-    """Clients in a thread of their own: kept connections, short ones, and slow requests."""
+    """Clients in a thread of their own: kept connections, short ones, slow requests, and some that POST to /echo."""
 
-    def __init__(self, port: int, *, keepers: int, strangers: int, slow: int, seconds: float = 0.8) -> None:
+    def __init__(
+        self, port: int, *, keepers: int, strangers: int, slow: int, posters: int = 0, seconds: float = 0.8
+    ) -> None:
         self._port = port
         self._keepers = keepers
+        self._posters = posters
         self._strangers = strangers
         self._slow = slow
         self._seconds = seconds  # that a slow request takes
@@ -45,6 +48,7 @@ class Load:
 
     async def _run(self) -> None:
         clients = [self._keep("/", PACE) for _ in range(self._keepers)]
+        clients += [self._keep("/echo", PACE) for _ in range(self._posters)]
         clients += [self._keep(f"/slow?seconds={self._seconds}", 0.0) for _ in range(self._slow)]
         clients += [self._come_and_go() for _ in range(self._strangers)]
         async with asyncio.TaskGroup() as group:
@@ -97,14 +101,21 @@ class Load:
         """Send a request; answers whether its whole response came and the connection goes on."""
         began = time.monotonic()
         last = "connection: close\r\n" if end else ""
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: a\r\n{last}\r\n".encode())
+        if path == "/echo":
+            writer.write(f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n{last}\r\nhello".encode())
+        else:
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: a\r\n{last}\r\n".encode())
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE + self._seconds)
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            await asyncio.wait_for(reader.readexactly(length), PATIENCE)
+            body = await asyncio.wait_for(reader.readexactly(length), PATIENCE)
         except (OSError, EOFError, TimeoutError) as error:
             self.account.lost += 1
             self.account.faults.append(f"{path}: {error!r}")
+            return False
+        if head.split(b" ", 2)[1] != b"200" or (path == "/echo" and body != b"hello"):
+            self.account.lost += 1
+            self.account.faults.append(f"{path}: {head.splitlines()[0]!r}")
             return False
         self.account.answered += 1
         if quick:
