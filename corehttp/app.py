@@ -1,15 +1,23 @@
-"""From "module:attribute" to an ASGI callable."""
+"""From "module:attribute" to an ASGI callable.
 
+Of objects of the application only the type is asked, never `isinstance` or an attribute that nobody named: a lazy
+object answers such a question by connecting to something, or raises.
+"""
+
+import functools
 import importlib
 import inspect
 import os
 import signal
 import sys
+from types import FunctionType, MethodType, ModuleType
 from typing import cast
 
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.errors import InterruptedStart, StartupError
 from corehttp.tracebacks import application_traceback
+
+_FUNCTIONS = (FunctionType, MethodType, functools.partial)
 
 
 def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> ASGIApp:
@@ -19,17 +27,17 @@ def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> 
     With `factory` the result of calling it is the application. Raises StartupError, with the traceback as its detail
     where the application's own code is at fault.
     """
-    if isinstance(target, str):
-        found = _follow(target, app_dir)
-        name = target
+    if issubclass(type(target), str):
+        name = cast(str, target)
+        found = _follow(name, app_dir)
     else:
         found = target
-        name = repr(target)
+        name = repr(target) if type(target) in _FUNCTIONS else object.__repr__(target)
     if factory:
         found = _make(found, name)
     if not callable(found):
         raise StartupError(f"{name} is not an ASGI application: {type(found).__name__} objects cannot be called")
-    if inspect.isclass(found):
+    if issubclass(type(found), type):
         raise StartupError(f"{name} is a class; name an instance, or a function that makes one with --factory")
     return _as_asgi3(found, name)
 
@@ -40,8 +48,7 @@ def _follow(target: str, app_dir: str) -> Unchecked:
     if not all(part.isidentifier() for part in (*module_name.split("."), *attributes.split("."))):
         raise StartupError(f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app")
     directory = os.path.abspath(app_dir or os.getcwd())
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    sys.path[:] = [directory, *(entry for entry in sys.path if entry != directory)]
     found = _import(module_name, directory)
     for attribute in attributes.split("."):
         try:
@@ -94,10 +101,9 @@ def _failed(what: str, error: BaseException) -> StartupError:
 
 def _as_asgi3(app: Unchecked, name: str) -> ASGIApp:
     """Refuse what would fail at the first request: a plain function, a WSGI application, a factory."""
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except Exception:
-        return cast(ASGIApp, app)  # written in C, say, or a proxy: only a call can tell
+    parameters = _parameters(app)
+    if parameters is None:
+        return cast(ASGIApp, app)
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if takes_any or len(needed) == 3:
@@ -110,12 +116,24 @@ def _as_asgi3(app: Unchecked, name: str) -> ASGIApp:
     raise StartupError(f"{name} is not an ASGI application: {hint}")
 
 
+def _parameters(app: Unchecked) -> list[inspect.Parameter] | None:
+    """What a call of the application takes; None if only a call can tell, as with one that is written in C."""
+    kind = type(app)
+    try:
+        if kind in _FUNCTIONS:
+            return list(inspect.signature(app).parameters.values())
+        call = inspect.getattr_static(kind, "__call__", None)
+        return list(inspect.signature(call).parameters.values())[1:] if type(call) is FunctionType else None
+    except Exception:
+        return None
+
+
 def _candidates(module: Unchecked) -> str:
-    if not inspect.ismodule(module):
+    if not issubclass(type(module), ModuleType):
         return ""
     found = [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and callable(value) and not inspect.isclass(value)
+        if not name.startswith("_") and callable(value) and not issubclass(type(value), type)
     ]
     return f"; it has {', '.join(found[:5])}" if found else ""

@@ -48,15 +48,21 @@ class Option(NamedTuple):
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    text = _any_text(value)
+    if not text:
         raise ValueError
-    return value
+    return text
 
 
 def _any_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError
-    return value
+    return str.__str__(value)  # a plain one, whatever class of text it is of: only that goes through a channel
+
+
+def _path(value: object) -> str:
+    to_text = getattr(type(value), "__fspath__", None)  # os.PathLike
+    return _any_text(value if to_text is None else to_text(value))
 
 
 def _whole(low: int, high: int) -> Kind:
@@ -93,7 +99,7 @@ def _paths(value: object) -> tuple[str, ...]:
         value = value.splitlines()
     if not isinstance(value, list | tuple) or not all(isinstance(path, str) and path[:1] == "/" for path in value):
         raise ValueError
-    return tuple(value)
+    return tuple(map(str.__str__, value))
 
 
 def _seconds(value: object) -> float:
@@ -159,6 +165,8 @@ def _field(line: object) -> tuple[bytes, bytes]:
 
 TEXT = Kind(_text, "some text")
 ANY_TEXT = Kind(_any_text, "text")
+DIRECTORY = Kind(_path, "a path")
+SOCKET_PATH = Kind(lambda value: _text(_path(value)), "some text")
 SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
 SWITCH = Kind(_switch, "true or false", is_switch=True)
 WORKERS = Kind(_workers, "a number from 1, auto, auto-1 (fewer than auto) or auto/2 (a part of auto)")
@@ -178,10 +186,10 @@ class Config:
 
     app: Any = option(None, _optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
     factory: bool = option(False, SWITCH, "APP is a function that makes the application.")
-    app_dir: str = option("", ANY_TEXT, "Look for APP in this directory (default: the current one).")
+    app_dir: str = option("", DIRECTORY, "Look for APP in this directory (default: the current one).")
     host: str = option("127.0.0.1", ANY_TEXT, "Bind to this address or name; empty for all addresses.")
     port: int = option(8000, _whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
-    uds: str | None = option(None, _optional(TEXT), "Bind to a unix socket at this path instead.")
+    uds: str | None = option(None, _optional(SOCKET_PATH), "Bind to a unix socket at this path instead.")
     fd: int | None = option(None, _optional(_whole(0, 1048575)), "Serve on this inherited socket instead.")
     backlog: int = option(2048, _whole(1, 65535), "Connections that may wait to be accepted.")
     limit_connections: int = option(
@@ -269,7 +277,7 @@ class Config:
     def __post_init__(self) -> None:
         for entry in options():
             value = getattr(self, entry.name)
-            if entry.name != "app" or value is None or isinstance(value, str):
+            if entry.name != "app" or value is None or issubclass(type(value), str):
                 object.__setattr__(self, entry.name, parse_value(entry, value, entry.name))
         self._check_together()
 
@@ -294,7 +302,7 @@ class Config:
         for entry in options():
             if entry.name in flags:
                 values[entry.name] = parse_value(entry, flags[entry.name], "APP" if entry.name == "app" else entry.flag)
-            elif env.get(entry.env) or (entry.kind is ANY_TEXT and entry.env in env):
+            elif env.get(entry.env) or (entry.kind in (ANY_TEXT, DIRECTORY) and entry.env in env):
                 values[entry.name] = parse_value(entry, env[entry.env], entry.env)
             elif entry.name == "workers" and env.get("WEB_CONCURRENCY"):
                 values[entry.name] = parse_value(entry, env["WEB_CONCURRENCY"], "WEB_CONCURRENCY")
@@ -325,7 +333,7 @@ class Config:
     @property
     def supervised(self) -> bool:
         """Whether it is served by processes under a supervisor, which cannot be given an object."""
-        return self.supervise and (self.app is None or isinstance(self.app, str))
+        return self.supervise and (self.app is None or issubclass(type(self.app), str))
 
 
 _SUPERVISION = (

@@ -111,12 +111,15 @@ def _serve_here(config: Config) -> ExitCode:
 
     from corehttp.app import load
     from corehttp.watchdog import Watchdog
-    from corehttp.worker import Worker, loop_factory
+    from corehttp.worker import Worker, loop_factory, parser_factory
     from corehttp.worker_process import EXIT_GRACE, end_within
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
     try:
+        # What the server is made of is imported while no module of the application can be in its way.
+        make_loop = loop_factory(config.loop)
+        parser_factory(config.http)
         app = load(config.app, factory=config.factory, app_dir=config.app_dir)
         worker = Worker(app, config, sockets)
 
@@ -142,7 +145,7 @@ def _serve_here(config: Config) -> ExitCode:
             end_within(EXIT_GRACE, code)
             return code
 
-        with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
             return runner.run(serve())
     except KeyboardInterrupt:  # during the start-up
         return ExitCode.FORCED

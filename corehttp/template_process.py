@@ -1,6 +1,7 @@
 """The process that loads the application once, for `--preload`, and forks workers that share its memory."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
 from corehttp import worker_process
@@ -29,18 +31,21 @@ def main(channel_fd: int) -> int:
     boot = worker_process.begin(channel)
     if boot is None:
         return ExitCode.STARTUP
-    sys.path[:] = boot["path"]
+    worker_process.enter(boot)
     config = Config(**boot["config"])
     set_up(config.log_level, config.log_format, "template")
     before = set(os.listdir("/proc/self/fd"))
     try:
-        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        # What each worker needs as well.
+        # What each worker needs as well, imported while no module of the application can be in its way.
         parser_factory(config.http)
         loop_factory(config.loop)
+        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
         check(strict=config.preload_strict, before=before)
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
+        return ExitCode.STARTUP
+    except Exception as error:
+        channel.send(messages.FAILED, f"preload: the template has failed: {error!r}", traceback.format_exc())
         return ExitCode.STARTUP
     # What is there now stays: were the collector to look at it, it would write to it, and each worker get a copy
     # (gc.freeze in the library reference).
@@ -85,7 +90,8 @@ def _threads() -> Iterator[str]:
 
 def _event_loops() -> Iterator[str]:
     for thing in gc.get_objects():
-        if isinstance(thing, asyncio.AbstractEventLoop) and not thing.is_closed():
+        # Not isinstance: it would ask the objects of the application for their __class__, and evaluate lazy ones.
+        if issubclass(type(thing), asyncio.AbstractEventLoop) and not thing.is_closed():
             yield f"the event loop {thing!r}"
 
 
@@ -115,13 +121,22 @@ def _fork(channel: Channel) -> bool:
 
     A process in between forks and ends, so that the kernel gives the worker to the supervisor.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    between = os.fork()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # they are the application's to replace, and to close
+            stream.flush()
+    try:
+        between = os.fork()
+    except OSError as error:
+        channel.send(messages.FAILED, f"the template cannot fork: {error.strerror}", "")
+        return True
     if between:
         os.waitpid(between, 0)
         return True
-    worker = os.fork()
+    try:
+        worker = os.fork()
+    except OSError as error:
+        channel.send(messages.FAILED, f"the template cannot fork: {error.strerror}", "")
+        os._exit(1)
     if worker:
         channel.send(messages.FORKED, worker)
         os._exit(0)
@@ -133,7 +148,3 @@ def _be_a_worker(fd: int, app: ASGIApp) -> int:
     channel = Channel.adopt(fd)
     boot = worker_process.begin(channel)
     return ExitCode.STARTUP if boot is None else worker_process.run(channel, boot, app)
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

@@ -21,7 +21,7 @@ from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
 from corehttp.watchdog import Watchdog, install_dump
-from corehttp.worker import Worker, loop_factory
+from corehttp.worker import Worker, loop_factory, parser_factory
 
 logger = logging.getLogger("corehttp.error")
 
@@ -34,7 +34,7 @@ def main(channel_fd: int) -> int:
     boot = begin(channel)
     if boot is None:
         return ExitCode.STARTUP
-    sys.path[:] = boot["path"]
+    enter(boot)
     return run(channel, boot, None)
 
 
@@ -52,6 +52,12 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     assert isinstance(boot, dict)
     channel.die_with_other_end()
     return boot
+
+
+def enter(boot: dict[str, Unchecked]) -> None:
+    """Take over what the application can see of the command: its import path and its arguments."""
+    sys.path[:] = boot["path"]
+    sys.argv[:] = boot["argv"]
 
 
 def heed_signals() -> None:
@@ -85,6 +91,9 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         share_sockets=boot["shared"],
     )
     try:
+        # What the server is made of is imported while no module of the application can be in its way.
+        make_loop = loop_factory(config.loop)
+        parser_factory(config.http)
         if app is None:
             app = load(config.app, factory=config.factory, app_dir=config.app_dir)
         if config.worker_max_rss:
@@ -92,7 +101,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         retires = config.limit_max_requests or config.worker_max_age or config.worker_max_rss
         on_retire = functools.partial(channel.send, messages.RETIRE) if retires else None
         worker = Worker(app, config, sockets, who, siblings, on_retire)
-        with asyncio.Runner(loop_factory=loop_factory(config.loop)) as runner:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
             return runner.run(_serve(worker, channel, siblings, config))
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
@@ -154,7 +163,3 @@ def end_within(seconds: float, code: int) -> None:
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

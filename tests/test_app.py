@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from corehttp.app import load
+from corehttp.config import Config
 from corehttp.errors import InterruptedStart, StartupError
 
 GOOD = """
@@ -265,3 +266,55 @@ def test_a_factory_that_makes_no_application(good: str) -> None:
     message = "good_app:make_nothing is not an ASGI application: NoneType objects cannot be called"
     assert str(fault_of("good_app:make_nothing", factory=True, app_dir=good)) == message
     assert "good_app:number is not a factory" in str(fault_of("good_app:number", factory=True, app_dir=good))
+
+
+class Lazy:
+    """Like Django's and werkzeug's lazy objects: every question but a call evaluates it."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("not configured")
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("not configured")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not configured")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class LazyFactory(Lazy):
+    def __call__(self) -> Any:  # type: ignore[override]
+        return Lazy()
+
+
+def test_a_lazy_application_is_not_evaluated() -> None:
+    app: Any = Lazy()
+    assert load(app) is app
+    assert not Config(app=app).supervised
+    factory: Any = LazyFactory()
+    assert type(load(factory, factory=True)) is Lazy
+    assert "it looks like a factory" in str(fault_of(factory))
+
+
+def test_a_lazy_object_beside_a_missing_name_is_not_evaluated(directory: Path) -> None:
+    (directory / "lazy_app.py").write_text("from tests.test_app import Lazy\nlazy = Lazy()\n")
+    assert "has no attribute 'app'" in str(fault_of("lazy_app", app_dir=str(directory)))
+    error = fault_of("lazy_app:lazy.inner", app_dir=str(directory))
+    assert str(error) == "'inner' of lazy_app:lazy.inner cannot be had: RuntimeError('not configured')"
+
+
+def test_a_factory_that_exits_is_shown_with_its_traceback(directory: Path) -> None:
+    (directory / "exiting.py").write_text("def make(): raise SystemExit(3)\n")
+    error = fault_of("exiting:make", factory=True, app_dir=str(directory))
+    assert str(error) == "the factory exiting:make failed: SystemExit(3)"
+
+
+def test_the_applications_directory_comes_first_wherever_it_was(good: str) -> None:
+    strangers: list[Any] = [Path(good), None]
+    sys.path += [good, *strangers]
+    load("good_app", app_dir=good)
+    assert sys.path[0] == good
+    assert sys.path.count(good) == 1
+    assert sys.path[-2:] == strangers

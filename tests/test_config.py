@@ -33,7 +33,7 @@ COUNT = Sample("50", 50, "51", "-1", "a whole number from 0 to 2147483648")
 SAMPLES = {
     "app": Sample("main:app", "main:app", "main:other", "", "some text"),
     "factory": ON,
-    "app_dir": ANY_TEXT,
+    "app_dir": Sample("lib", "lib", "src", 5, "a path"),
     "host": ANY_TEXT,
     "port": Sample("80", 80, "81", "65536", "a whole number from 0 to 65535"),
     "uds": Sample("path", "path", "other", "", "some text"),
@@ -352,3 +352,16 @@ def test_an_option_that_means_nothing_alone_is_refused(wrong: dict[str, Any], me
 
 def test_limits_have_the_same_defaults_as_options_and_within_the_protocols() -> None:
     assert limits(Config()) == Limits()
+
+
+def test_values_of_a_class_of_ones_own_become_plain_ones() -> None:
+    """Only plain ones go through the channel to a worker."""
+
+    class Text(str):
+        __slots__ = ()
+
+    lib: Any = Path("lib")
+    path: Any = Path("a.sock")
+    config = Config(app=Text("main:app"), host=Text("::1"), app_dir=lib, uds=path)
+    assert (config.app, config.host, config.app_dir, config.uds) == ("main:app", "::1", "lib", "a.sock")
+    assert {type(config.app), type(config.host), type(config.app_dir), type(config.uds)} == {str}

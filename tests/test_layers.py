@@ -80,7 +80,10 @@ LAYERS = (
         "watchdog",
     },
     # 4: assembly; "" is the package itself
-    {"worker", "worker_process", "template_process", "embed", "server", "installation", "cli", "", "__main__"},
+    {
+        *("worker", "worker_process", "template_process", "launch", "embed", "server", "installation", "cli"),
+        *("", "__main__"),
+    },
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # What the modules of a layer, and of those below it, do not import.

@@ -22,8 +22,10 @@ class Generations:
     def __init__(self, config: Config, read: Callable[[], Config]) -> None:
         self._configs = {1: config}
         self._read = read
-        # Where all workers look for modules, whatever changes ours meanwhile.
-        self._path = list(sys.path)
+        # Where all workers look for modules, and what they were called with, whatever changes ours meanwhile. What is
+        # no text, Python itself passes over.
+        self._path = _texts(sys.path)
+        self._argv = _texts(sys.argv)
 
     def read(self, serving: int) -> Config:
         """The configuration for the next generation, while `serving` serves; raises ConfigError."""
@@ -61,11 +63,16 @@ class Generations:
 
     def boot(self, generation: int) -> dict[str, object]:
         """What every worker of a generation is told at its start."""
-        return {"config": dataclasses.asdict(self._configs[generation]), "path": self._path}
+        return {"config": dataclasses.asdict(self._configs[generation]), "path": self._path, "argv": self._argv}
 
     def title(self, generation: int) -> str:
         """What `ps` shows of such a worker."""
         return str(self._configs[generation].app)
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    """Those that are text, as plain `str`: a channel carries no subclasses."""
+    return [str.__str__(value) for value in values if issubclass(type(value), str)]
 
 
 def limits(config: Config, in_use: Iterable[Config]) -> Limits:

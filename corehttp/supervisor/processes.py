@@ -12,18 +12,20 @@ from corehttp.supervisor.channel import Channel
 WORKER = "corehttp.worker_process"
 TEMPLATE = "corehttp.template_process"
 
+_LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py")
+
 
 def spawn(module: str, title: str) -> tuple[int, Channel]:
-    """Start `python -m module` in a fresh interpreter, which inherits its end of a channel and nothing else.
+    """Start `main` of a module of this package in a fresh interpreter, which inherits its end of a channel only.
 
     Returns its pid and our end. Raises OSError if no process can be had.
     """
     ours, theirs = Channel.pair()
     try:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        argv = [sys.executable, *flags, "-m", module, str(theirs.fileno()), title]
+        argv = [sys.executable, *flags, "-P", _LAUNCH, module, str(theirs.fileno()), title]
         # SIGINT stays blocked until the worker has its own way with it: Ctrl-C goes to the whole foreground group.
-        pid = start(argv, _environment(), [theirs.fileno()], blocked=[signal.SIGINT])
+        pid = start(argv, dict(os.environ), [theirs.fileno()], blocked=[signal.SIGINT])
     except BaseException:
         ours.close()
         raise
@@ -149,13 +151,3 @@ def _reap_orphans(ours: set[int]) -> None:
             if info is None or info.si_pid in ours:
                 return
             os.waitpid(info.si_pid, os.WNOHANG)
-
-
-def _environment() -> dict[str, str]:
-    """Our environment, in which the worker's interpreter finds this package even if only our sys.path leads to it."""
-    environment = dict(os.environ)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if os.path.basename(root) not in ("site-packages", "dist-packages"):
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{root}{os.pathsep}{before}" if before else root
-    return environment

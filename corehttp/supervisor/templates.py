@@ -42,6 +42,9 @@ class Templates:
             for kind, *details in received:
                 if kind == messages.FORKED and isinstance(details[0], int):
                     return details[0], ours
+                if kind == messages.FAILED:  # it goes on, and may succeed later
+                    ours.close()
+                    raise OSError(errno.EAGAIN, str(details[0]))
             if gone:
                 break
         ours.close()
