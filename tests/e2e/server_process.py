@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]  # from where `examples` and `tests` can be imported
 PACKAGE = Path(corehttp.__file__).parents[1]
 APP = ("application:app", "--app-dir", str(HERE), "--port", "0")
-PATIENCE = 15.0  # seconds: much more than anything here takes, so that only a hang reaches it
+PATIENCE = 60.0  # seconds: much more than anything here takes on a busy machine, so that only a hang reaches it
 
 T = TypeVar("T")
 

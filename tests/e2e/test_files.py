@@ -183,11 +183,13 @@ def test_what_was_sent_of_a_file_to_a_client_that_left_is_counted_to_the_byte(
     assert " ERROR " not in server.stderr
 
 
-def test_small_requests_are_answered_beside_many_downloads(server: ServerProcess, files: dict[int, Path]) -> None:
+def test_small_requests_are_answered_beside_many_downloads(start: Start, files: dict[int, Path]) -> None:
     count = 20
+    server = start("extensions_application:app", *APP[1:])  # which cuts nobody whom a busy machine holds up
     download = ["--output", "/dev/null", f"{server.url}/file?path={files[LARGE]}"]
     command = ["curl", "--silent", "--parallel", "--parallel-max", str(count), "--write-out", "%{size_download}\n"]
     worst, answered = 0.0, 0
+    beginning = time.monotonic()
     with (
         subprocess.Popen([*command, *download * count], stdout=subprocess.PIPE) as curl,
         RawConnection(server.port) as small,
@@ -201,8 +203,8 @@ def test_small_requests_are_answered_beside_many_downloads(server: ServerProcess
         assert curl.stdout is not None
         assert curl.stdout.read().decode().split() == [str(LARGE)] * count
     assert answered > 3
-    # All of them together take longer.
-    assert worst < 1
+    # None of them waits for the downloads to end, however long those take on a busy machine.
+    assert worst < max(1.0, (time.monotonic() - beginning) / 4)
 
 
 @pytest.mark.parametrize("path", ["/links", "/hints"])

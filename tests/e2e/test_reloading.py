@@ -120,16 +120,18 @@ def test_broken_code_never_takes_over(
 def test_a_slow_import_is_not_noticed(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2", "--reload-parallel", "2", "--timeout-worker-healthcheck", "2")
     with Load(server.port, keepers=16, strangers=1, slow=4).running() as account:
-        app.become_slow("2", 9 if FULL else 3)
+        seconds = 9 if FULL else 3
+        app.become_slow("2", seconds)
         server.signal(signal.SIGHUP)
         server.wait_for_log("reloaded in")
-        assert account.longest < 1.0
+        assert account.longest < seconds, "nobody has waited for the import"
     account.check()
     assert answer(server) == "2"
 
 
 def test_a_start_that_takes_too_long_ends_the_reload(start: Start, app: ChangingApp) -> None:
-    server = start(*app.arguments, "--timeout-worker-startup", "1")
+    server = start(*app.arguments)  # with all the time that a busy machine may need
+    (app.directory / "corehttp.toml").write_text("timeout-worker-startup = 1\n")
     app.become_slow("2")
     server.signal(signal.SIGHUP)
     server.wait_for_log(r"the reload has failed, .*: worker 1 was not ready after 1 s \(--timeout-worker-startup\)")

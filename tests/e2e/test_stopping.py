@@ -239,7 +239,7 @@ def test_nothing_that_hangs_holds_up_a_stop(stops: dict[str, tuple[int, float]],
     code, took = stops[name]
     assert code == (CUT if HANGS[name].path else 0)
     # It should take 0.3 s and one more; the bound is generous, yet below every longer limit.
-    assert took < 6
+    assert took < 20
 
 
 def test_sigterm_in_the_middle_of_the_boot_ends_it(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -125,37 +126,50 @@ def test_an_application_that_does_not_listen_is_cut_and_named(start: Start, tmp_
     assert "shutdown" in (tmp_path / "events").read_text()
 
 
-async def test_in_a_broadcast_those_who_never_read_are_cut_and_the_others_hear_everything(
-    start: Start, tmp_path: Path
-) -> None:
-    slow, messages, size = 10, 16, 65536
-    path = str(tmp_path / "socket")  # for which the kernel keeps much less than for TCP, so that 1 MiB is too much
-    server = start(*APP[:3], "--uds", path, "--timeout-write-stall", "3")
-    texts = [f"{number:<{size}}" for number in range(messages)]
+SLOW, MESSAGES, SIZE = 10, 16, 65536  # more bytes than the kernel keeps for a unix socket, which is less than for TCP
 
-    async def broadcast(clients: Sequence[ClientConnection]) -> int:
-        """Have all of them hear it, and answer to how many it was sent."""
-        async with unix_connect(path, f"ws://a/speak?count={messages}&size={size}", compression=None) as speaker:
-            for heard in await asyncio.gather(*(hear(client, messages) for client in clients)):
-                assert heard == texts
-            [listeners] = await hear(speaker, 1)
-            return int(listeners)
 
-    async with contextlib.AsyncExitStack() as stack:
-        for _ in range(slow):
-            stuck = stack.enter_context(RawConnection(path))
-            stuck.ask("/listen", *HANDSHAKE)
-            stuck.wait_for(WELCOME)
-        clients = [
-            await stack.enter_async_context(unix_connect(path, "ws://a/listen", compression=None))
-            for _ in range(COUNT - slow)
-        ]
-        assert await broadcast(clients) == COUNT
-        assert CUT not in server.stderr, "the others had to wait for the slow"
-        await asyncio.to_thread(server.wait_for_log, CUT, slow)
-        assert await broadcast(clients) == COUNT - slow
+def never_read(stack: contextlib.ExitStack, path: str) -> None:
+    """As many listeners as SLOW, none of which reads what it is sent."""
+    for _ in range(SLOW):
+        stuck = stack.enter_context(RawConnection(path))
+        stuck.ask("/listen", *HANDSHAKE)
+        stuck.wait_for(WELCOME)
+
+
+async def broadcast(path: str, clients: Sequence[ClientConnection]) -> int:
+    """Have all of the clients hear the messages, and answer to how many listeners they were sent."""
+    async with unix_connect(path, f"ws://a/speak?count={MESSAGES}&size={SIZE}", compression=None) as speaker:
+        for heard in await asyncio.gather(*(hear(client, MESSAGES) for client in clients)):
+            assert heard == [f"{number:<{SIZE}}" for number in range(MESSAGES)]
+        [listeners] = await hear(speaker, 1)
+        return int(listeners)
+
+
+async def test_in_a_broadcast_nobody_waits_for_those_who_never_read(start: Start, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    server = start(*APP[:3], "--uds", path, "--timeout-write-stall", "600")  # so that only reading makes room
+    with contextlib.ExitStack() as stuck:
+        never_read(stuck, path)
+        async with contextlib.AsyncExitStack() as stack:
+            listen = functools.partial(unix_connect, path, "ws://a/listen", compression=None)
+            clients = [await stack.enter_async_context(listen()) for _ in range(COUNT - SLOW)]
+            assert await broadcast(path, clients) == COUNT
+    assert CUT not in server.stderr
+
+
+async def test_those_who_never_read_a_broadcast_are_cut_and_others_hear_the_next(start: Start, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    server = start(*APP[:3], "--uds", path, "--timeout-write-stall", "1")
+    with contextlib.ExitStack() as stuck:
+        never_read(stuck, path)
+        assert await broadcast(path, []) == SLOW
+        await asyncio.to_thread(server.wait_for_log, CUT, SLOW)
+        until(lambda: (tmp_path / "events").read_text().count("disconnect 1013") == SLOW, "all to be told")
     events = (tmp_path / "events").read_text()
-    assert events.count("disconnect 1013 'the client is too slow'") == slow
+    assert events.count("disconnect 1013 'the client is too slow'") == SLOW
+    async with unix_connect(path, "ws://a/listen", compression=None) as client:
+        assert await broadcast(path, [client]) == 1
     assert server.stop() == 0
     assert "Traceback" not in server.stderr
 
