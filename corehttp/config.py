@@ -246,6 +246,9 @@ class Config:
     shutdown_delay: float = option(
         0.0, SECONDS, "Seconds to serve on at a stop, closing connections, for load balancers to notice."
     )
+    shutdown_idle_grace: float = option(
+        1.0, SECONDS, "Seconds at a stop before an idle connection is closed, for a request that is on its way."
+    )
     shutdown_stream_grace: float = option(
         5.0, SECONDS, "Seconds at a stop after which streams and long polls are told to end."
     )

@@ -14,7 +14,6 @@ from corehttp.text import printable
 logger = logging.getLogger("corehttp.error")
 
 NOBODY = 2.0  # seconds after which an idle connection is closed that no other worker takes
-QUIET = 0.2  # seconds that an idle connection is watched for a request already on the wire, before it is closed
 POLL = 0.02  # seconds between two looks at what is still in flight
 LOOK = 1.0  # seconds between two looks for clients that have left unnoticed
 LAST = 1.0  # seconds that an application may go on of which nobody awaits the end, before it is cancelled
@@ -25,15 +24,24 @@ class Drain:
     """The end of the work in one worker, which accepts no more, or is about to.
 
     While `context.hand_over` is set, connections are passed on as soon as they are idle; else they are closed.
-    `stream_grace`: seconds after which responses without an end are told that it has come. `websocket_grace`: seconds
-    over which WebSockets are closed, so that not all clients come back at once.
+    `idle_grace`: seconds that an idle connection is watched before it is closed, for a request that its client may
+    just send; then the response ends the connection. `stream_grace`: seconds after which responses without an end are
+    told that it has come. `websocket_grace`: seconds over which WebSockets are closed, so that not all clients come
+    back at once.
     """
 
     def __init__(
-        self, context: WorkerContext, acceptor: Acceptor, stream_grace: float, websocket_grace: float = 0.0
+        self,
+        context: WorkerContext,
+        acceptor: Acceptor,
+        *,
+        idle_grace: float,
+        stream_grace: float,
+        websocket_grace: float,
     ) -> None:
         self._context = context
         self._acceptor = acceptor
+        self._idle_grace = idle_grace
         self._tell_at = time.monotonic() + stream_grace
         self._websockets_until = time.monotonic() + websocket_grace
         self._idle_since: dict[Connection, float] = {}
@@ -144,5 +152,5 @@ class Drain:
             since = idle_since.setdefault(connection, now)
             if context.hand_over is not None and connection.pass_on(context.hand_over):
                 del idle_since[connection]
-            elif now - since >= (QUIET if context.hand_over is None else NOBODY):
+            elif now - since >= (self._idle_grace if context.hand_over is None else NOBODY):
                 connection.close()

@@ -39,10 +39,11 @@ class Server:
 async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Server]:
     """Serve `app` in the running event loop while the context is open.
 
-    `options` are those of `Config`; the access log is off unless asked for. Signals, root logger and event loop policy
-    are not touched. Raises ConfigError or StartupError, never SystemExit.
+    `options` are those of `Config`; unless asked for, there is no access log, and at the end idle connections are
+    closed soon, since the clients are most often in the same program. Signals, root logger and event loop policy are
+    not touched. Raises ConfigError or StartupError, never SystemExit.
     """
-    config = Config(app=app, **{"access_log": False, **options, "supervise": False})
+    config = Config(app=app, **{"access_log": False, "shutdown_idle_grace": 0.2, **options, "supervise": False})
     loaded = load(app, factory=config.factory, app_dir=config.app_dir)
     [sockets] = listeners.bind(config, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)

@@ -100,6 +100,11 @@ def refuse_new(sock: socket.socket) -> None:
             _attach(sock, SO_ATTACH_FILTER, _NO_SYN)
 
 
+def is_remote(sock: socket.socket) -> bool:
+    """Whether clients reach the socket over a network, where a handshake takes its time (unlike on the loopback)."""
+    return sock.family != socket.AF_UNIX and not sock.getsockname()[0].startswith(("127.", "::1", "::ffff:127."))
+
+
 def steer(sock: socket.socket, chosen: Sequence[int] | None) -> bool:
     """Let new connections reach only some of the sockets that share a port; None: all. Answers whether that was done.
 

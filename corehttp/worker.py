@@ -33,6 +33,10 @@ from corehttp.sweep import Sweep
 
 logger = logging.getLogger("corehttp.error")
 
+# Seconds between the last new handshake and the end of a listening socket at a stop. A client whose SYN was answered
+# takes itself for connected once it has the answer, and its request is reset if the socket is gone when it arrives.
+HANDSHAKES = 0.3
+
 
 class Worker:
     """Serves one application on some sockets in the running event loop.
@@ -128,7 +132,13 @@ class Worker:
             await asyncio.sleep(config.shutdown_delay)
         deadline = time.monotonic() + config.timeout_graceful_shutdown
         self._stop_accepting(why, on_closed)
-        drain = Drain(self._context, self._acceptor, config.shutdown_stream_grace, config.shutdown_ws_grace)
+        drain = Drain(
+            self._context,
+            self._acceptor,
+            idle_grace=config.shutdown_idle_grace,
+            stream_grace=config.shutdown_stream_grace,
+            websocket_grace=config.shutdown_ws_grace,
+        )
         code = ExitCode.CLEAN
         if not await drain.finish(deadline) and await drain.cut():
             code = ExitCode.DRAIN
@@ -191,7 +201,10 @@ class Worker:
                 else:
                     for sock in self._sockets:
                         listeners.refuse_new(sock)
-                    self._acceptor.finish(then)
+                    if any(listeners.is_remote(sock) for sock in self._sockets):
+                        context.loop.call_later(HANDSHAKES, self._acceptor.finish, then)
+                    else:
+                        self._acceptor.finish(then)
             case Why.REPLACED:
                 context.hand_over = None if siblings is None else siblings.hand_over_or_leave
                 context.draining = context.hand_over is None

@@ -77,6 +77,7 @@ SAMPLES = {
     "timeout_graceful_shutdown": SECONDS,
     "timeout_lifespan_shutdown": SECONDS,
     "shutdown_delay": SECONDS,
+    "shutdown_idle_grace": SECONDS,
     "shutdown_stream_grace": SECONDS,
     "shutdown_ws_grace": SECONDS,
     "timeout_worker_startup": SECONDS,

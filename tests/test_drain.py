@@ -36,7 +36,9 @@ async def clients_of(app: ASGIApp, count: int) -> tuple[list[WebSocketClient], C
     clients = [WebSocketClient(context) for _ in range(count)]
     for client in clients:
         await client.send(handshake())
-    return clients, lambda grace: Drain(context, cast(Acceptor, Full()), 0.0, grace)
+    return clients, lambda grace: Drain(
+        context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=0.0, websocket_grace=grace
+    )
 
 
 def told(clients: list[WebSocketClient]) -> int:

@@ -33,7 +33,7 @@ MOMENT = LAST + CANCEL_GRACE + 3 * POLL  # by then nobody is waited for any more
 
 def drain_of(context: WorkerContext, stream_grace: float = LIMIT) -> Drain:
     context.draining = True
-    return Drain(context, cast(Acceptor, Full()), stream_grace)
+    return Drain(context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=stream_grace, websocket_grace=0.0)
 
 
 def start(*headers: tuple[bytes, bytes]) -> Message:
