@@ -1,6 +1,7 @@
 """Timers of an event loop which cost nothing until they are due."""
 
 import asyncio
+import contextvars
 import os
 import sys
 import time
@@ -31,6 +32,7 @@ class LoopAlarm:
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         self._loop = loop
         self._callback = callback
+        self._context = contextvars.copy_context()  # not that of a request that sets it
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -38,7 +40,7 @@ class LoopAlarm:
         if self._timer is not None:
             self._timer.cancel()
         if not self._closed:
-            self._timer = self._loop.call_later(seconds, self._callback)
+            self._timer = self._loop.call_later(seconds, self._callback, context=self._context)
 
     def close(self) -> None:
         self._closed = True

@@ -214,6 +214,10 @@ class Config:
     limit_websockets: int = option(0, _whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
     lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
     root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")
+    pathsend: bool = option(
+        False, SWITCH, "Offer http.response.pathsend and .zerocopysend: all middleware must pass them on."
+    )
+    early_hints: bool = option(False, SWITCH, "Send 103 (Early Hints); nginx before 1.29 hangs on them.")
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
     timeout_request_header: float = option(15.0, SECONDS, "Seconds for a whole request head, else 408; 0: no limit.")
     timeout_request_body: float = option(

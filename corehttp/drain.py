@@ -9,7 +9,6 @@ from corehttp.acceptor import Acceptor
 from corehttp.protocols.context import Connection, WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import Stage, WebSocketSession
-from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -93,14 +92,8 @@ class Drain:
             exchange.tell()  # so that one without a response is answered for with 503
             if not exchange.unawaited:
                 cut += 1
-                scope = exchange.scope
                 age = max(0.0, now - exchange.started_at)
-                logger.warning(
-                    "cut at the end of the graceful time: %s %s after %.1f s",
-                    scope["method"],
-                    printable(scope["path"]),
-                    age,
-                )
+                logger.warning("cut at the end of the graceful time: %s after %.1f s", exchange.name, age)
             exchange.cancel()
         return cut
 
@@ -109,9 +102,7 @@ class Drain:
         sessions = [websocket for websocket in self._context.websockets if not (websocket.ended or websocket.unawaited)]
         for websocket in sessions:
             age = max(0.0, now - websocket.opened_at)
-            logger.warning(
-                "cut at the end of the graceful time: WS %s after %.1f s", printable(websocket.scope["path"]), age
-            )
+            logger.warning("cut at the end of the graceful time: %s after %.1f s", websocket.name, age)
             websocket.leave()
             websocket.cancel()
         return list(sessions)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -23,6 +24,7 @@ class Server:
         self.url: str = listeners.url(sockets[0])  # where a client finds it
         self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
         self._worker = worker
+        self._context = contextvars.copy_context()
         self._stopped: asyncio.Task[ExitCode] | None = None
 
     async def stop(self) -> ExitCode:
@@ -31,7 +33,7 @@ class Server:
         Answers CLEAN, or DRAIN if requests had to be cut at the end of the graceful time.
         """
         if self._stopped is None:
-            self._stopped = asyncio.ensure_future(self._worker.stop())
+            self._stopped = asyncio.get_running_loop().create_task(self._worker.stop(), context=self._context)
         return await asyncio.shield(self._stopped)
 
 

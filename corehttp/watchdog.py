@@ -15,7 +15,6 @@ from corehttp.alarm import make_alarm
 from corehttp.periodic import Periodic
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import WebSocketSession
-from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -85,8 +84,7 @@ class Watchdog:
         request = _running(frame)
         whose = ""
         if request is not None:
-            scope = request.scope
-            whose = f" by {scope.get('method', 'WS')} {printable(scope['path'])}"
+            whose = f" by {request.name}"
         stack = "".join(traceback.format_stack(frame)).rstrip()
         logger.warning("the event loop is blocked for %.1f s%s, in\n%s", blocked, whose, stack)
 

@@ -182,6 +182,11 @@ class Worker:
             context.examine_handshake = functools.partial(examine, compression=config.ws_compression)
             context.make_websocket = functools.partial(WebSocketConnection, context, websocket_settings(config))
             context.websocket_limit = config.limit_websockets or NEVER
+        if config.pathsend:
+            context.extensions.update({"http.response.pathsend": {}, "http.response.zerocopysend": {}})
+        if config.early_hints:
+            context.early_hints = True
+            context.extensions["http.response.early_hint"] = {}
         self._shutdown = asyncio.Event()
         context.extensions["corehttp.shutdown"] = {"event": self._shutdown}
         context.websocket_extensions["corehttp.shutdown"] = {"event": self._shutdown}

@@ -55,6 +55,8 @@ SAMPLES = {
     "limit_websockets": Sample("50", 50, "51", "-1", "a whole number from 0 to 1048575"),
     "lifespan": Sample("off", "off", "on", "maybe", "one of auto, on, off"),
     "root_path": ANY_TEXT,
+    "pathsend": ON,
+    "early_hints": ON,
     "timeout_keep_alive": SECONDS,
     "timeout_request_header": SECONDS,
     "timeout_request_body": SECONDS,

@@ -69,6 +69,11 @@ class Admission:
         self._turned_away = 0  # since the last report
         self._report_at = -math.inf
 
+    @property
+    def waits(self) -> bool:
+        """Whether anybody waits in line."""
+        return bool(self._waiting)
+
     def verdict(self, applicant: Applicant, path: str) -> Verdict:
         """What happens to the next request of `applicant`; one that waits will be told by a call."""
         if applicant is self._admitted:
@@ -78,7 +83,8 @@ class Admission:
             return Verdict.WAIT
         if (len(self._running) < self._limit and not self._waiting) or path in self._exempt:
             return Verdict.RUN
-        if len(self._waiting) >= self._queue:
+        # Places that are free already are for the first in line: they are about to begin, and take up no room there.
+        if len(self._waiting) >= self._queue + max(0, self._limit - len(self._running)):
             return Verdict.TURN_AWAY
         self._waiting[applicant] = self._time() + self._queue_timeout
         if self._timer is None:

@@ -49,7 +49,10 @@ class Bell:
         if self._others:
             self._run_others()
         if self._carrier is not None:
-            self._context.run(self._step)
+            try:
+                self._context.run(self._step)
+            except RuntimeError:  # another task runs now, and in this same context
+                self._loop.call_soon(self.ring)
 
     @types.coroutine
     def carry(self, coroutine: Coroutine[object, None, None]) -> Generator[object, None, None]:

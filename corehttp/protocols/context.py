@@ -1,11 +1,12 @@
 """What all connections of a worker share."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from corehttp.asgi import HTTP_VERSIONS, ASGIApp, Scope, State, Unchecked
+from corehttp.asgi import ASGIApp, Scope, State, Unchecked
 from corehttp.clock import Clock
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
@@ -14,7 +15,6 @@ from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.turns import Turns
 from corehttp.protocols.ws_handshake import Handshake
 from corehttp.protocols.ws_session import Request
-from corehttp.text import printable
 
 if TYPE_CHECKING:
     from corehttp.protocols.websocket import WebSocketConnection
@@ -28,15 +28,6 @@ AccessRecord = tuple[str, str, str, str, int, int, float]
 # Gives a connection to another worker: its descriptor, and until when it may be idle (seconds, monotonic); answers
 # whether it was taken.
 HandOver = Callable[[int, float], bool]
-
-# ASGI specification, Extensions.
-EXTENSIONS = (
-    "http.response.pathsend",
-    "http.response.zerocopysend",
-    "http.response.early_hint",
-    "http.response.trailers",
-)
-
 
 Fields = list[tuple[bytes, bytes]]
 # Method, HTTP version, fields, and the same as a dictionary: see `ws_handshake.examine`.
@@ -135,8 +126,10 @@ class WorkerContext:
         "clock",
         "connections",
         "draining",
+        "early_hints",
         "examine_handshake",
         "extensions",
+        "fresh",
         "gathers",
         "hand_over",
         "keep_alive",
@@ -174,7 +167,10 @@ class WorkerContext:
     ) -> None:
         self.app = app
         self.loop = loop
-        self.start_task = task_starter(loop)
+        # A new copy of the worker's own context variables (PEP 567): those of whoever made this object. Every request
+        # begins in one, whoever made room for it; and so does what an application causes that outlives its request.
+        self.fresh = contextvars.copy_context().copy
+        self.start_task = task_starter(loop)  # to be called in `fresh()`
         self.turns = Turns(loop)
         # Whether writelines() of its transports takes several buffers without joining them, and says when they are too
         # many. That of asyncio joins before Python 3.12, then does not say so (gh-127655), nor ends if the last buffer
@@ -192,7 +188,7 @@ class WorkerContext:
         # What the scopes of all requests share, with every key in its place (ASGI HTTP specification 2.5).
         self.scope: dict[str, Unchecked] = {
             "type": "http",
-            "asgi": HTTP_VERSIONS,
+            "asgi": {},
             "http_version": "1.1",
             "method": "",
             "scheme": "http",
@@ -206,7 +202,9 @@ class WorkerContext:
             "state": {},
             "extensions": {},
         }
-        self.extensions: dict[str, dict[str, Unchecked]] = {name: {} for name in EXTENSIONS}
+        # Those that every request is offered (ASGI specification, Extensions).
+        self.extensions: dict[str, dict[str, Unchecked]] = {}
+        self.early_hints = False  # they are sent
         self.access = access  # None: no access log
         self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
@@ -252,24 +250,25 @@ class WorkerContext:
             self.ledger.connections = len(self.connections)
             self.ledger.websockets = len(self.websockets)
 
-    def note(self, exchange: Exchange) -> None:
-        """An exchange has not ended at once: whoever looks is to see it."""
-        if self.ledger is not None:
-            scope = exchange.scope
-            exchange.place = self.ledger.enter(self.clock.monotonic, scope["method"].encode(), scope["raw_path"])
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call it at the event loop's next turn, in the worker's own context and not in that of a request."""
+        self.loop.call_soon(callback, context=self.fresh())
+
+    def resume_reading(self, transport: asyncio.Transport) -> None:
+        """Read on in the worker's own context: on asyncio's loop all that comes in is read in that of the caller."""
+        self.fresh().run(transport.resume_reading)
 
     def ended(self, exchange: Exchange) -> None:
         """An exchange that ran for a while has ended."""
         self.running.discard(exchange)
         if self.ledger is not None:
             self.ledger.leave(exchange.place)
-        if self.admission is not None:
-            self.admission.release()
+        if self.admission is not None and self.admission.waits:
+            self.soon(self.admission.release)  # not within the task that ends: what it handles is not the next one's
 
     def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
-        where = f"{request.scope.get('method', 'WS')} {printable(request.scope['path'])}"
         if isinstance(fault, str):
-            logger.error("%s: %s", where, fault)
+            logger.error("%s: %s", request.name, fault)
         else:
-            logger.error("exception in the application: %s", where, exc_info=fault)
+            logger.error("exception in the application: %s", request.name, exc_info=fault)

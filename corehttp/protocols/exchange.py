@@ -3,10 +3,11 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
 from functools import partial
 from typing import Protocol
+from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
@@ -14,7 +15,8 @@ from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.framing import never_ends
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
-from corehttp.protocols.turns import Turns
+from corehttp.protocols.turns import FIRST, MESSAGE, Turns
+from corehttp.text import printable
 
 
 class Phase(Enum):
@@ -35,9 +37,8 @@ class Intake(Enum):
     TOLD = "told"  # the application has had its last `http.request`
 
 
-FIRST = 256 * 1024  # bytes that a response sends before others get a turn; few, as many may begin in the same one
-STRETCH = 4 * FIRST  # bytes between its later turns
-MESSAGE = 4 * 1024  # what a message counts beside its bytes: to send it takes as long as to copy more than that
+MAX_CAUSES = 1000  # exceptions that are looked at to find out why an application has failed
+MAX_DEPTH = 20  # of groups in groups
 
 CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
@@ -67,15 +68,6 @@ class Keeper(Protocol):
     running: "set[Exchange]"
     turns: Turns
 
-    @property
-    def ledger(self) -> object | None:
-        """None: nobody looks."""
-        ...
-
-    def note(self, exchange: "Exchange") -> None:
-        """An exchange has not ended at once: whoever looks is to see it."""
-        ...
-
     def ended(self, exchange: "Exchange") -> None:
         """An exchange that was kept has ended."""
         ...
@@ -91,6 +83,7 @@ TaskStarter = Callable[[Coroutine[object, object, None]], asyncio.Task[None]]
 def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
     """What starts a task in `loop`: at once where Python can (3.12), else at the loop's next turn.
 
+    The task has a copy of the context variables of whoever starts it: see `WorkerContext.fresh`.
     Started at once, what does not wait ends without a turn of the loop. A partial with all arguments bound saves a
     tenth of the time that a call with keywords takes.
     """
@@ -121,6 +114,7 @@ class Exchange:
         "ended",
         "expects_continue",
         "intake",
+        "method",
         "persistent",
         "phase",
         "place",
@@ -129,13 +123,18 @@ class Exchange:
         "sent",
         "started_at",
         "status",
+        "takes_trailers",
         "target",
         "unread",
+        "version",
         "waiters",
     )
 
     started_at: float  # seconds, monotonic
-    target: str  # as it came, for the access log
+    # The facts of the wire, for framing and logs. They are never read from `scope`: applications change that.
+    method: str
+    target: str  # as it came
+    version: str  # of HTTP
     place: int  # in the ledger, once it is kept
 
     def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, keeper: Keeper) -> None:
@@ -147,6 +146,7 @@ class Exchange:
         self.buffered = 0  # bytes of it that the application has not taken
         self.intake = _COMING if length else _WHOLE
         self.expects_continue = intent.expects_continue
+        self.takes_trailers = False  # the client has said that it does (RFC 9110, 10.1.4)
         self.ended = False  # the application has returned
         # What the access log shows: of the response, once its head is on the wire.
         self.status = CLIENT_CLOSED
@@ -164,7 +164,12 @@ class Exchange:
         self._trailers: list[tuple[bytes, bytes]] | None = None  # announced: they come after the body
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.scope['method']} {self.scope['path']}: {self.phase.value}, body {self.intake.value}>"
+        return f"<Exchange {self.name}: {self.phase.value}, body {self.intake.value}>"
+
+    @property
+    def name(self) -> str:
+        """Method and path, as log lines show them."""
+        return f"{self.method} {printable(unquote(self.target.partition('?')[0]))}"
 
     @property
     def unawaited(self) -> bool:
@@ -174,10 +179,7 @@ class Exchange:
     def keep(self, task: asyncio.Task[None]) -> None:
         """The task that runs this exchange has not ended at once: it is kept alive and counted until it has."""
         self._task = task
-        keeper = self._keeper
-        keeper.running.add(self)
-        if keeper.ledger is not None:
-            keeper.note(self)
+        self._keeper.running.add(self)
 
     def feed(self, piece: bytes) -> bool:
         """A piece of the request's body; returns whether it is kept for the application."""
@@ -235,6 +237,8 @@ class Exchange:
                 self.intake = _TOLD
                 return {"type": "http.request", "body": b"", "more_body": False}
             if self._gone or self.phase is _DONE or (self._told and self._has_no_end()):
+                # Not each time by itself: who asks with a cancelled scope, as Starlette does, wants to know at once.
+                await self._rest()
                 return {"type": "http.disconnect"}
             if self.expects_continue:
                 self.expects_continue = False
@@ -246,8 +250,10 @@ class Exchange:
         """The ASGI `send`; raises AppError for a wrong message, an OSError for a lost client."""
         phase = self.phase
         if self._gone:
+            await self._rest()
             raise ClientDisconnectedError("the client has disconnected")
         if self._told and self._endless:
+            await self._rest()
             raise ClientDisconnectedError("the server is shutting down: a stream without an end has to come to one")
         try:
             kind = message["type"]
@@ -256,7 +262,7 @@ class Exchange:
         if phase is _HEAD and kind == "http.response.start":
             if "status" not in message:
                 raise AppError("'http.response.start' needs the field 'status'")
-            if message.get("trailers"):
+            if self.takes_trailers and message.get("trailers"):
                 self._trailers = []
             self._head = message
             self.phase = _STARTED
@@ -287,8 +293,7 @@ class Exchange:
         elif more:
             self._stretch -= len(body) + MESSAGE
             if self._stretch < 0:
-                self._stretch = STRETCH
-                await self._keeper.turns.next()
+                self._stretch = await self._keeper.turns.share(self._stretch)
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the request is answered or cut."""
@@ -317,12 +322,14 @@ class Exchange:
         """What few applications send: the extensions, and messages out of order (ASGI specification, Extensions)."""
         phase = self.phase
         stream = self._stream
-        if kind == "http.response.early_hint" and phase is _HEAD:
+        if kind == "http.response.early_hint" and phase is not _TRAILERS and phase is not _DONE:
             stream.send_early_hints(field(message, "links"))
         elif kind == "http.response.trailers" and phase is _TRAILERS and self._trailers is not None:
             self._trailers += pairs(message.get("headers", ()))
             if not message.get("more_trailers", False):
                 stream.write_trailers(self._trailers)
+        elif kind == "http.response.trailers" and phase is _DONE and not self.takes_trailers:
+            pass  # the client wants none, so that the response has ended without them
         elif kind == "http.response.pathsend" and phase is _STARTED:
             with opened(field(message, "path")) as (file, size):
                 await self._send_file(file, 0, size, more=False, declare=True)
@@ -334,6 +341,14 @@ class Exchange:
                 os.lseek(file, offset + count, os.SEEK_SET)
         else:
             raise AppError(f"expected {_EXPECTED[phase]}, got {kind!r}")
+        if stream.congested and self.phase is not _DONE:
+            await stream.writable()
+        else:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Let others have a turn after so many calls that wait for nothing."""
+        self._stretch = await self._keeper.turns.share(self._stretch - MESSAGE)
 
     async def _send_file(self, file: int, offset: int, count: int, *, more: bool, declare: bool) -> None:
         """Send a part of a file as a piece of the body; `declare` its size where the application has not."""
@@ -406,10 +421,25 @@ def _as_bytes(body: object) -> bytes:
 
 
 def stems_from_disconnect(error: BaseException) -> bool:
-    """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it)."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, ClientDisconnectedError):
+    """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it).
+
+    A group is, if all in it are. Chains may have any length, cycles (`raise error from error`) and groups in groups:
+    after so many exceptions the answer is no.
+    """
+    return _stems(error, iter(range(MAX_CAUSES)), 0)
+
+
+def _stems(error: BaseException | None, budget: Iterator[int], depth: int) -> bool:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and next(budget, None) is not None:
+        if isinstance(error, ClientDisconnectedError):
             return True
-        link = link.__cause__ or link.__context__
+        if (
+            isinstance(error, BaseExceptionGroup)
+            and depth < MAX_DEPTH
+            and all(_stems(member, budget, depth + 1) for member in error.exceptions)
+        ):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
     return False

@@ -18,7 +18,6 @@ from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.ws_handshake import Handshake
-from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
@@ -137,7 +136,7 @@ class HTTP1Connection(ResponseWriting):
         if self.idle:  # only now, since the client had the last response still to take
             self.deadline = self._keep_until = self._context.clock.now + self._context.keep_alive
         if self._current is None and (self._queue or self._held or self._refusal is not None):
-            self._context.loop.call_soon(self._advance)
+            self._context.soon(self._advance)
 
     def consumed(self) -> None:
         if self._paused:
@@ -242,15 +241,17 @@ class HTTP1Connection(ResponseWriting):
             context.begun += 1
             ledger = context.ledger
             if ledger is None:
-                task = context.start_task(exchange.run())
+                task = context.fresh().run(context.start_task, exchange.run())
                 if not exchange.ended:
                     exchange.keep(task)
             else:
-                scope = exchange.scope
-                ledger.begin(context.clock.monotonic, scope["method"].encode(), scope["raw_path"])
-                task = context.start_task(exchange.run())
+                scope = exchange.scope  # which the application has not seen yet
+                method, path = scope["method"].encode(), scope["raw_path"]
+                ledger.begin(context.clock.monotonic, method, path)
+                task = context.fresh().run(context.start_task, exchange.run())
                 if not exchange.ended:
                     exchange.keep(task)
+                    exchange.place = ledger.enter(context.clock.monotonic, method, path)
                 ledger.pause()
         self._advancing = False
         if queue or self._held or self._paused:
@@ -321,7 +322,7 @@ class HTTP1Connection(ResponseWriting):
             elif self._scan is not None and not self._queue:
                 self._time_head()
             elif not self._advancing:
-                context.loop.call_soon(self._advance)
+                context.soon(self._advance)
         else:
             self._conclude(exchange)
 
@@ -349,7 +350,7 @@ class HTTP1Connection(ResponseWriting):
         """Parse no more; say so when the responses before it are out."""
         logger.warning("refused a request from %s: %s (%d)", self._client_name(), reason, status)
         incoming, self._incoming = self._incoming, None
-        bodiless = head.startswith(b"HEAD ") if incoming is None else incoming.scope["method"] == "HEAD"
+        bodiless = head.startswith(b"HEAD ") if incoming is None else incoming.method == "HEAD"
         self._refusal = (status, reason, bodiless)
         self._end_reading()
         if incoming is None:
@@ -382,13 +383,7 @@ class HTTP1Connection(ResponseWriting):
     def _time_out(self, exchange: Exchange) -> None:
         """The application has had its time: 504, or a cut if the response has begun."""
         seconds = self._context.limits.request
-        logger.warning(
-            "%s %s from %s took longer than %g s (504)",
-            exchange.scope["method"],
-            printable(exchange.scope["path"]),
-            self._client_name(),
-            seconds,
-        )
+        logger.warning("%s from %s took longer than %g s (504)", exchange.name, self._client_name(), seconds)
         self._queue.clear()
         if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
             exchange.disconnect()
@@ -435,7 +430,7 @@ class HTTP1Connection(ResponseWriting):
     def _harmless_bytes(self, exchange: Exchange) -> bytes:
         """What a client that still reads can ignore, and one that is gone answers with a reset."""
         if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
-            return wire.CONTINUE if exchange.scope["http_version"] == "1.1" else b""
+            return wire.CONTINUE if exchange.version == "1.1" else b""
         if exchange.phase is _RESPONSE_BODY and self._outgoing.framing is Framing.CHUNKED and self._file is None:
             return b"0"  # the next chunk's size has a leading zero (RFC 9112, 7.1)
         return b""

@@ -7,7 +7,7 @@ import asyncio
 from time import monotonic
 from urllib.parse import unquote
 
-from corehttp.asgi import Scope
+from corehttp.asgi import HTTP_VERSIONS, Scope
 from corehttp.errors import PeerError
 from corehttp.protocols.chunked import ChunkedBody
 from corehttp.protocols.context import WorkerContext
@@ -15,7 +15,7 @@ from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1_state import Reading
 from corehttp.protocols.limits import NEVER, Pace
-from corehttp.protocols.semantics import judge, origin_form, use_authority
+from corehttp.protocols.semantics import judge, origin_form, takes_trailers, use_authority
 from corehttp.protocols.stream import RequestParser, ResponseStream
 from corehttp.protocols.ws_handshake import Handshake
 
@@ -175,7 +175,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         scope["client"] = self._client
         scope["server"] = self._server
         scope["state"] = context.state.copy()
-        scope["extensions"] = context.extensions.copy()
+        scope["asgi"] = HTTP_VERSIONS.copy()
+        scope["extensions"] = extensions = context.extensions.copy()
+        for name in extensions:  # whatever an application writes into its scope is gone with its request
+            extensions[name] = extensions[name].copy()
         if b"upgrade" in fields and context.examine_handshake is not None:
             try:
                 handshake = context.examine_handshake(method, version, headers, fields)
@@ -187,11 +190,13 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 self._reading = _UPGRADED
                 return
         exchange = Exchange(scope, intent, self, context)
-        if context.access is None:
-            exchange.started_at = context.clock.monotonic
-        else:
-            exchange.started_at = monotonic()
-            exchange.target = text
+        exchange.method = method
+        exchange.target = text
+        exchange.version = version
+        exchange.started_at = context.clock.monotonic if context.access is None else monotonic()
+        if b"te" in fields and version == "1.1" and takes_trailers(headers):
+            exchange.takes_trailers = True
+            extensions["http.response.trailers"] = {}
         if intent.length:
             self._expect_body(exchange)
         else:
@@ -405,7 +410,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 self._intake = None  # the client has its whole time again
             self._set_deadline()
             if not self._transport.is_closing():
-                self._transport.resume_reading()
+                self._context.resume_reading(self._transport)
 
     def _time_head(self) -> None:
         """A part of a head is there, and nothing before it is in progress: the rest must come in time."""

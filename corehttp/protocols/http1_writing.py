@@ -23,7 +23,7 @@ HIGH_WATER = 16384
 LARGE = 16384  # bytes of a body from which on to join them with what is around them costs more than to gather them
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
-_RESPONSE_BODY = Phase.BODY
+_RESPONSE_HEAD, _RESPONSE_STARTED, _RESPONSE_BODY = Phase.HEAD, Phase.STARTED, Phase.BODY
 _COMING = Intake.COMING
 
 
@@ -85,16 +85,15 @@ class ResponseWriting(RequestReading):
     ) -> int:
         """Complete `pieces`, the head of a response that is not quite usual; answers the size of the body sent."""
         length, flags = declared
-        scope = exchange.scope
         context = self._context
         # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
         last = context.draining and not self._queue and not self._held
         if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
             exchange.persistent = False
         framing = before = after = b""
-        bodiless = status in BODILESS or scope["method"] == "HEAD"
+        bodiless = status in BODILESS or exchange.method == "HEAD"
         if more or length >= 0 or bodiless:
-            self._outgoing, framing = frame(bodiless, status, scope["http_version"], length)
+            self._outgoing, framing = frame(bodiless, status, exchange.version, length)
             if self._outgoing.framing is Framing.UNTIL_CLOSE:
                 exchange.persistent = False
             if status == 204:  # RFC 9110, 8.6: it must not declare a length
@@ -108,7 +107,7 @@ class ResponseWriting(RequestReading):
         connection = b""
         if not exchange.persistent:
             connection = wire.CONNECTION_CLOSE
-        elif scope["http_version"] != "1.1":
+        elif exchange.version != "1.1":
             connection = wire.CONNECTION_KEEP_ALIVE
         if bodiless:
             body = b""
@@ -201,7 +200,9 @@ class ResponseWriting(RequestReading):
         exchange = self._current
         assert exchange is not None, "only the current exchange responds"
         hints = wire.early_hints(links)
-        if exchange.scope["http_version"] == "1.1":
+        # Once the final response has begun there is no place for them (RFC 9110, 15.2); HTTP/1.0 knows none.
+        waiting = exchange.phase is _RESPONSE_HEAD or exchange.phase is _RESPONSE_STARTED
+        if waiting and self._context.early_hints and exchange.version == "1.1":
             self._transport.write(hints)
 
     async def writable(self) -> None:
@@ -227,12 +228,9 @@ class ResponseWriting(RequestReading):
         client = self._client_text
         if client is None:
             client = self._client_text = self._client_name()
-        scope = exchange.scope
         milliseconds = (monotonic() - exchange.started_at) * 1000
         status, sent = exchange.status, exchange.sent
-        access.records.append(
-            (client, scope["method"], exchange.target, scope["http_version"], status, sent, milliseconds)
-        )
+        access.records.append((client, exchange.method, exchange.target, exchange.version, status, sent, milliseconds))
         if not access.armed:
             access.arm()
 

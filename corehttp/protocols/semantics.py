@@ -152,6 +152,12 @@ def _connection_options(headers: list[tuple[bytes, bytes]]) -> set[bytes]:
     return {option.strip(b" \t") for option in values.lower().split(b",")}
 
 
+def takes_trailers(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the client wants trailer fields (RFC 9110, 10.1.4 and 6.5.1)."""
+    values = b",".join([value for name, value in headers if name == b"te"])
+    return b"trailers" in [coding.strip(b" \t") for coding in values.lower().split(b",")]
+
+
 def _check_host(host: bytes) -> None:
     if host and _HOST(host) is None:
         raise PeerError(400, "the Host field is not a valid host")

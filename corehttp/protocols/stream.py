@@ -71,7 +71,10 @@ class ResponseStream(Protocol):
         ...
 
     def send_early_hints(self, links: Iterable[bytes]) -> None:
-        """Send Link fields ahead of the response, where the client can take them (RFC 8297); raises `AppError`."""
+        """Send Link fields ahead of the response (RFC 8297), if it has not begun; raises `AppError`.
+
+        They are held back where the operator does not want them, or the client cannot take them.
+        """
         ...
 
     def consumed(self) -> None:

@@ -1,9 +1,13 @@
-"""Responses that send without a pause take turns: one goes on in each turn of the event loop, others wait in line."""
+"""Who sends or asks without a pause takes turns: one goes on in each turn of the event loop, others wait in line."""
 
 import asyncio
 from collections import deque
 
 AT_ONCE = 1  # that go on in one turn of the loop
+
+FIRST = 256 * 1024  # bytes that a response sends before others get a turn; few, as many may begin in the same one
+STRETCH = 4 * FIRST  # bytes between its later turns
+MESSAGE = 4 * 1024  # what a message counts beside its bytes: to send it takes as long as to copy more than that
 
 
 class Turns:
@@ -30,6 +34,13 @@ class Turns:
             waiter = self._loop.create_future()
             self._waiting.append(waiter)
             await waiter
+
+    async def share(self, left: int) -> int:
+        """Let others have a turn if `left` bytes of a stretch are none; answers how many are left then."""
+        if left >= 0:
+            return left
+        await self.next()
+        return STRETCH
 
     def _give(self) -> None:
         if not self._given:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
 from corehttp.protocols.context import HandOver, WorkerContext
-from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
 from corehttp.protocols.ws_frames import (
     BINARY,
     CLOSE,
@@ -46,7 +46,7 @@ class WebSocketConnection(WebSocketWriting):
         self._messages_in = self._bytes_in = 0
 
     def __repr__(self) -> str:
-        return f"<WebSocketConnection {self.scope['path']}: {self.stage.value}>"
+        return f"<WebSocketConnection {self.name}: {self.stage.value}>"
 
     # What the worker asks of every connection.
 
@@ -85,7 +85,7 @@ class WebSocketConnection(WebSocketWriting):
         context.websocket_begun(self)
         if data:
             self.data_received(data)
-        task = context.start_task(self.live())
+        task = context.fresh().run(context.start_task, self.live())
         if not self.ended:
             self._task = task
 
@@ -124,10 +124,12 @@ class WebSocketConnection(WebSocketWriting):
             try:
                 message: Message = {"type": "websocket.receive", "text": payload.decode()}
             except UnicodeDecodeError:
-                self._violated(ProtocolError(1007, "a text that is not UTF-8"))
-                return
+                message = {}
         else:
             message = {"type": "websocket.receive", "bytes": payload}
+        if not message:  # told here, since the application runs on at once and must not see what we handle
+            self._violated(ProtocolError(1007, "a text that is not UTF-8"))
+            return
         self._messages_in += 1
         self._bytes_in += len(payload)
         self._queue.append(message)
@@ -151,15 +153,16 @@ class WebSocketConnection(WebSocketWriting):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = self._deaf = True
-        if self.stage is _DENYING and self._denied_with:
-            self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
+        self._deaf = True
+        if self.stage is _DENYING or self.stage is _CONNECTING:  # the answer is not whole
+            self._record(self._denied_with or CLIENT_CLOSED, self._bytes_out, monotonic() - self.opened_at)
         self.stage = _CLOSED
         self._plain = False
         self._context.left(self)
         self.resume_writing()
         self._unread = b""
         self.disconnect(1006, "")
+        self._lost = True  # not before: the application may return meanwhile, and it is to be settled once
         self._settle()
 
     # What comes in.
@@ -173,15 +176,16 @@ class WebSocketConnection(WebSocketWriting):
                 self._pause()
                 return
             data = self._unread
+            fault: ProtocolError | None = None
             try:
                 events, at = reader.feed(data, 0, room)
             except ProtocolError as error:
-                self._unread = b""
-                self._handle(error.events)
-                self._violated(error)
-                return
+                fault, events, at = error.with_traceback(None), error.events, len(data)  # it refers to this frame
             self._unread = data[at:] if at < len(data) else b""
-            self._handle(events)
+            self._handle(events)  # not in the `except`: the application runs on at once, and would see what we handle
+            if fault is not None:
+                self._violated(fault)
+                return
         if self.stage is _OPEN:
             self._plain = reader.idle
             if len(self._queue) >= self._settings.max_queue:
@@ -234,12 +238,8 @@ class WebSocketConnection(WebSocketWriting):
 
     def consumed(self) -> None:
         if self.paused and len(self._queue) * 2 <= self._settings.max_queue and self.stage is not _CONNECTING:
-            self.paused = False
             self._plain = not self._unread and self._reader.idle and self.stage is _OPEN
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-            if self._unread:
-                self._context.loop.call_soon(self._read_on)
+            self._resume_reading()
 
     # What is late.
 
@@ -293,7 +293,7 @@ class WebSocketConnection(WebSocketWriting):
         if access is not None and self._was_open:
             access.websocket_closed(
                 self._client_name(),
-                self.scope["raw_path"].decode("latin-1"),
+                self.target.partition("?")[0],
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
                 monotonic() - self.opened_at,
@@ -304,8 +304,8 @@ def _as_websocket(scope: Scope, handshake: Handshake, context: WorkerContext) ->
     """The scope of the request as that of a WebSocket (ASGI specification, WebSocket, 2.5)."""
     del scope["method"]
     scope["type"] = "websocket"
-    scope["asgi"] = WEBSOCKET_VERSIONS
+    scope["asgi"] = WEBSOCKET_VERSIONS.copy()
     scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
-    scope["subprotocols"] = handshake.subprotocols
-    scope["extensions"] = context.websocket_extensions.copy()
+    scope["subprotocols"] = handshake.subprotocols.copy()
+    scope["extensions"] = {name: extension.copy() for name, extension in context.websocket_extensions.items()}
     return scope

@@ -56,8 +56,11 @@ def frame(opcode: int, payload: bytes, first: int = FIN) -> bytes:
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame; the reason is cut to what a control frame can hold."""
-    return _SHORT.pack(code) + reason.encode()[:123].decode(errors="ignore").encode()
+    """The payload of a close frame; the reason is cut to what a control frame can hold, between two characters.
+
+    UTF-8 has no place for unpaired surrogates: they become question marks.
+    """
+    return _SHORT.pack(code) + reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
 
 
 def is_close_code(code: int) -> bool:

@@ -3,13 +3,16 @@
 import asyncio
 from enum import Enum
 from typing import Protocol
+from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.bell import Bell
 from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, stems_from_disconnect
 from corehttp.protocols.extensions import field, pairs
+from corehttp.protocols.turns import FIRST, MESSAGE, Turns
 from corehttp.protocols.ws_frames import BINARY, TEXT
+from corehttp.text import printable
 
 
 class Stage(Enum):
@@ -37,7 +40,10 @@ _EXPECTED = {
 class Request(Protocol):
     """What the application was given."""
 
-    scope: Scope
+    @property
+    def name(self) -> str:
+        """Method and path, as log lines show them."""
+        ...
 
 
 class Keeper(Protocol):
@@ -45,6 +51,7 @@ class Keeper(Protocol):
 
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
+    turns: Turns
 
     def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
@@ -60,6 +67,7 @@ class WebSocketSession:
         "_disconnect",
         "_keeper",
         "_queue",
+        "_stretch",
         "_task",
         "concluded",
         "congested",
@@ -68,12 +76,17 @@ class WebSocketSession:
         "paused",
         "scope",
         "stage",
+        "target",
     )
 
     _denial: tuple[int, list[tuple[bytes, bytes]]] | None  # status and fields of a response that has not begun
 
     def __init__(self, scope: Scope, keeper: Keeper) -> None:
         self.scope = scope
+        # As the log shows it, kept since applications change their scope.
+        query: bytes = scope["query_string"]
+        self.target = (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
+        self._stretch = FIRST  # bytes to send until others get a turn
         self.stage = _CONNECTING
         self.ended = False  # the application has returned
         self.leaving = False  # the worker is
@@ -85,6 +98,11 @@ class WebSocketSession:
         self._disconnect: Message | None = None
         self._bell = Bell(keeper.loop)  # for who waits in receive()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """`WS` and the path, as log lines show them."""
+        return f"WS {printable(unquote(self.target.partition('?')[0]))}"
 
     @property
     def unawaited(self) -> bool:
@@ -141,7 +159,7 @@ class WebSocketSession:
         """The WebSocket has ended, for this reason, or ends: the first one counts."""
         if self._disconnect is None:
             self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
-            self.deliver(self._disconnect)
+            self.deliver({**self._disconnect})  # what the application does to its copy is its own matter
 
     def cancel(self) -> None:
         """Cancel the application."""
@@ -155,7 +173,8 @@ class WebSocketSession:
         queue = self._queue  # never long, so that a list is as fast as a deque, and much smaller
         while not queue:
             if self._disconnect is not None:
-                return self._disconnect
+                await self._rest()
+                return {**self._disconnect}
             await self._bell
         message = queue.pop(0)
         if self.paused:
@@ -172,17 +191,28 @@ class WebSocketSession:
             if self.stage is _OPEN:
                 text = message.get("text")
                 if type(text) is str and message.get("bytes") is None:
-                    self.write_message(TEXT, text.encode())
+                    opcode, payload = TEXT, text.encode()
                 else:
-                    self.write_message(*_content(message))
+                    opcode, payload = _content(message)
+                self.write_message(opcode, payload)
+                self._stretch -= len(payload) + MESSAGE
                 if self.congested:
                     await self.writable()
+                elif self._stretch < 0:
+                    self._stretch = await self._keeper.turns.share(self._stretch)
                 return
             if self.stage is _CLOSING or self.stage is _CLOSED:
+                await self._rest()
                 raise ClientDisconnectedError("the WebSocket is closed")
         self._send_other(kind, message)
         if self.congested:
             await self.writable()
+        else:
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Let others have a turn after so many calls that wait for nothing."""
+        self._stretch = await self._keeper.turns.share(self._stretch - MESSAGE)
 
     async def live(self) -> None:
         """Run the application to its end; to be run by a task."""

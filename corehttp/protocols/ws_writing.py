@@ -54,6 +54,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     __slots__ = (
         "_awaited_pong",
         "_bytes_out",
+        "_client",
         "_context",
         "_deaf",
         "_deflater",
@@ -98,6 +99,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self._ping_due = NEVER
         self._denied_with = 0  # the status of a denial, once its head is out
         self._was_open = False
+        self._client: tuple[str, int] | None = scope["client"]
         self._messages_out = self._bytes_out = 0
         self.opened_at = monotonic()
         self.code = 1006  # with which it ended, as the access log shows it
@@ -141,11 +143,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self._was_open = True
         self._record(101, 0, self.opened_at - began)
         self._time_ping()
-        if self.paused:
-            self.paused = False
-            self._transport.resume_reading()
-        if self._unread:
-            self._context.loop.call_soon(self._read_on)
+        self._resume_reading()
 
     def write_message(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
@@ -161,18 +159,21 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     def send_close(self, code: int, reason: str) -> None:
         if not is_close_code(code):
             raise AppError(f"{code} cannot be the code of a close frame (RFC 6455, 7.4)")
-        if len(reason.encode()) > 123:
-            raise AppError("the reason of a close frame must not be longer than 123 bytes")
         self.code = code
         self.stage = _CLOSING
         self._plain = False
         self._transport.write(ws_frame(CLOSE, close_payload(code, reason)))
         self.deadline = self._context.clock.now + CLOSE_TIMEOUT
-        if self.paused:  # the client's close frame is to be read
+        self._resume_reading()  # the client's close frame is to be read
+
+    def _resume_reading(self) -> None:
+        """Read on, and what was read and not looked at."""
+        if self.paused:
             self.paused = False
-            self._transport.resume_reading()
+            if not self._transport.is_closing():
+                self._context.resume_reading(self._transport)
         if self._unread:
-            self._context.loop.call_soon(self._read_on)
+            self._context.soon(self._read_on)
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
         pieces, length, flags = wire.response_head(status, headers)
@@ -231,9 +232,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         transport = self._transport
         if transport.is_closing():
             return
-        if self.paused:
-            self.paused = False
-            transport.resume_reading()
+        self._resume_reading()
         end_our_side(transport)
 
     # What the client takes, and when to look at it again.
@@ -286,13 +285,9 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     def _record(self, status: int, sent: int, seconds: float) -> None:
         access = self._context.access
         if access is not None:
-            target = self.scope["raw_path"].decode("latin-1")
-            if self.scope["query_string"]:
-                target += "?" + self.scope["query_string"].decode("latin-1")
-            access.records.append((self._client_name(), "GET", target, "1.1", status, sent, seconds * 1000))
+            access.records.append((self._client_name(), "GET", self.target, "1.1", status, sent, seconds * 1000))
             if not access.armed:
                 access.arm()
 
     def _client_name(self) -> str:
-        client = self.scope["client"]
-        return f"{client[0]}:{client[1]}" if client else "-"
+        return f"{self._client[0]}:{self._client[1]}" if self._client else "-"

@@ -38,7 +38,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    arguments = ("extensions_application:app", *APP[1:], "--timeout-write-stall", f"{LIMIT:g}")
+    options = ("--timeout-write-stall", f"{LIMIT:g}", "--pathsend", "--early-hints")
+    arguments = ("extensions_application:app", *APP[1:], *options)
     server = ServerProcess(arguments, tmp_path_factory.mktemp("extensions"))
     try:
         server.wait_until_ready()
@@ -220,11 +221,15 @@ def test_early_hints_come_before_the_response(server: ServerProcess, path: str) 
 
 
 def test_trailers_come_behind_the_body(server: ServerProcess) -> None:
-    head, _, rest = curl("--include", "--raw", f"{server.url}/trailers").partition("\r\n\r\n")
+    head, _, rest = curl("--include", "--raw", "--header", "TE: trailers", f"{server.url}/trailers").partition(
+        "\r\n\r\n"
+    )
     assert "transfer-encoding: chunked" in head
     assert rest == "4\r\nbody\r\n0\r\nx-sum: 42\r\nx-more: yes\r\n\r\n"
     client = h11.Connection(h11.CLIENT)
-    request = h11.Request(method="GET", target="/trailers", headers=[("host", "a"), ("connection", "close")])
+    request = h11.Request(
+        method="GET", target="/trailers", headers=[("host", "a"), ("te", "trailers"), ("connection", "close")]
+    )
     with RawConnection(server.port) as connection:
         for event in (request, h11.EndOfMessage()):
             connection.socket.sendall(client.send(event) or b"")

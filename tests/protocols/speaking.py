@@ -23,11 +23,13 @@ class Speaking:
     reads: bool  # the request's body, before it speaks
     taken: list[Message] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    offered: set[str] = field(default_factory=set)  # extensions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/second":
             await respond(send, b"second")
             return
+        self.offered = set(scope["extensions"])
         if self.reads:
             await read_body(receive)
         for message in self.messages:
@@ -49,9 +51,16 @@ class Speaking:
     def complete(self) -> bool:
         """Whether it was told that its response is whole."""
         start = self.of_type("start")
-        if start and start[0].get("trailers"):
+        if start and start[0].get("trailers") and "http.response.trailers" in self.offered:
             return any(not message.get("more_trailers") for message in self.of_type("trailers"))
         return any(not message.get("more_body") for message in self.of_type("body", "pathsend", "zerocopysend"))
+
+    @property
+    def hints(self) -> int:
+        """How many early hints it sent before the response began."""
+        kinds = [message["type"].removeprefix("http.response.") for message in self.taken]
+        begun = next((at for at, kind in enumerate(kinds) if kind not in ("start", "early_hint")), len(kinds))
+        return kinds[:begun].count("early_hint")
 
     @property
     def body(self) -> bytes:

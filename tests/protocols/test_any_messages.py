@@ -32,11 +32,11 @@ class Asking(NamedTuple):
 
 ASKING = [
     Asking(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    Asking(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    Asking(b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n"),
     Asking(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", persistent=False),
-    Asking(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD"),
+    Asking(b"HEAD / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n", "HEAD"),
     Asking(b"GET / HTTP/1.0\r\n\r\n", version="1.0", persistent=False),
-    Asking(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", version="1.0"),
+    Asking(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nTE: trailers\r\n\r\n", version="1.0"),
     Asking(b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "HEAD", "1.0"),
     Asking(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "POST", body=True),
     Asking(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "POST", body=True),
@@ -61,11 +61,12 @@ async def test_a_client_understands_what_was_taken_and_never_takes_a_part_for_th
         app = Speaking(said, stubborn=data.draw(st.booleans()), reads=data.draw(st.booleans()))
         asking = data.draw(st.sampled_from(ASKING))
         context = make_context(app, HttptoolsParser)
+        context.early_hints = data.draw(st.booleans())
         client = Client(context)
         client.transport.full = data.draw(st.booleans())
         client.transport.deliver(asking.raw + SECOND)
         await answered(client)
-        check(app, asking, client)
+        check(app, asking, client, early_hints=context.early_hints)
         client.transport.lose()
         await client.wait()
         assert not context.running
@@ -82,12 +83,12 @@ async def answered(client: Client) -> None:
     await client.wait()
 
 
-def check(app: Speaking, asking: Asking, client: Client) -> None:
+def check(app: Speaking, asking: Asking, client: Client, *, early_hints: bool) -> None:
     assert all(isinstance(error, AppError | OSError) for error in app.errors), app.errors
     read_replies(client.received, [asking.method])  # a second opinion, stricter with fields
     reader = H11Client(client.received, client.closed)
     seen = reader.read(asking.method, close=not asking.persistent)
-    assert seen.hints == (len(app.of_type("early_hint")) if asking.version == "1.1" else 0)
+    assert seen.hints == (app.hints if early_hints and asking.version == "1.1" else 0)
     if app.complete:
         check_whole(app, asking, seen)
     elif app.of_type("body", "pathsend", "zerocopysend") or not is_failure(seen, asking):
@@ -121,6 +122,7 @@ def check_whole(app: Speaking, asking: Asking, seen: Understood) -> None:
     ]
     assert [field for field in seen.fields if field[0] not in OURS] == theirs
     if seen.trailers:
+        assert b"TE:" in asking.raw
         assert seen.trailers == app.trailers
 
 

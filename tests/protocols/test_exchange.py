@@ -77,11 +77,6 @@ class FakeKeeper:
         self.running: set[Exchange] = set()
         self.turns = Turns(self.loop)
         self.faults: list[BaseException | str] = []
-        self.noted: list[Exchange] = []
-        self.ledger: object | None = None
-
-    def note(self, exchange: Exchange) -> None:
-        self.noted.append(exchange)
 
     def ended(self, exchange: Exchange) -> None:
         self.running.discard(exchange)
@@ -97,8 +92,8 @@ class Talk:
         self.stream = RecordingStream()
         self.keeper = FakeKeeper(self._run)
         intent = Intent(persistent=True, plain=False, length=length, expects_continue=expects_continue)
-        scope: Scope = {"method": "GET", "path": "/"}
-        self.exchange = Exchange(scope, intent, self.stream, self.keeper)
+        self.exchange = Exchange({}, intent, self.stream, self.keeper)
+        self.exchange.method, self.exchange.target, self.exchange.version = "GET", "/a%0a?b", "1.1"
         self.stream.exchange = self.exchange
         self._finish = asyncio.Event()
 
@@ -323,4 +318,4 @@ async def test_nothing_is_sent_for_a_client_that_is_gone() -> None:
 
 
 async def test_the_repr_shows_the_state() -> None:
-    assert repr(Talk(length=2).exchange) == "<Exchange GET /: head, body coming>"
+    assert repr(Talk(length=2).exchange) == "<Exchange GET /a\\n: head, body coming>"

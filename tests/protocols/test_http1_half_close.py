@@ -18,6 +18,7 @@ from tests.protocols.connections import pair_of_sockets
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"connection: close\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+SLOW_WITH_TRAILERS = b"GET /slow HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + LINES + b"transfer-encoding: chunked\r\n" + CLOSE + b"\r\n"
 START: Message = {"type": "http.response.start", "status": 200}
@@ -183,7 +184,7 @@ async def test_with_trailers_to_come_nothing_harmless_can_be_sent_behind_the_bod
     app = Steps(start, body(b"a"), body(b"b", more=False), trailers)
     context = make_context(app, parser)
     client = Client(context)
-    await client.send(SLOW)
+    await client.send(SLOW_WITH_TRAILERS)
     received = await app.step(client) + await app.step(client) + await app.step(client)
     await client.hang_up()
     await pass_time(context, 5)
@@ -198,7 +199,7 @@ async def test_a_zero_before_the_trailers_is_one_of_the_last_chunk(parser: MakeP
     app = Steps(start, body(b"a"), body(b"", more=False), trailers)
     context = make_context(app, parser)
     client = Client(context)
-    await client.send(SLOW)
+    await client.send(SLOW_WITH_TRAILERS)
     received = await app.step(client) + await app.step(client)
     await client.hang_up()
     await pass_time(context, 5)

@@ -253,17 +253,3 @@ async def test_a_request_is_recorded_when_its_response_is_out(parser: MakeParser
     client = Client(make_context(hello, parser, records=records))
     await client.send(b"GET /a%20b?c HTTP/1.1\r\nHost: a\r\n\r\n")
     assert [record[1:6] for record in records] == [("GET", "/a%20b?c", "1.1", 200, 5)]
-
-
-@pytest.mark.parametrize("start", [{"headers": []}, {}], ids=["with fields", "without fields"])
-async def test_trailers_that_were_announced_end_a_chunked_body(parser: MakeParser, start: Message) -> None:
-    app = Sender(
-        {"type": "http.response.start", "status": 200, "trailers": True, **start},
-        {"type": "http.response.body", "body": b"abc"},
-        {"type": "http.response.trailers", "headers": [(b"x", b"y")]},
-    )
-    client = Client(make_context(app, parser))
-    await client.send(GET)
-    head = b"HTTP/1.1 200 OK\r\n" + LINES + b"transfer-encoding: chunked\r\n\r\n"
-    assert client.received == head + b"3\r\nabc\r\n0\r\nx: y\r\n\r\n"
-    assert not client.closed

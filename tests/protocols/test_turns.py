@@ -4,8 +4,7 @@ import asyncio
 import itertools
 
 from corehttp.asgi import Receive, Scope, Send
-from corehttp.protocols.exchange import FIRST, STRETCH
-from corehttp.protocols.turns import AT_ONCE, Turns
+from corehttp.protocols.turns import AT_ONCE, FIRST, STRETCH, Turns
 from tests.fakes import Client, MakeParser, make_context
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
