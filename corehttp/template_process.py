@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -18,7 +18,8 @@ from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.logs import set_up
-from corehttp.supervisor import channel as messages
+from corehttp.shortage import shortage
+from corehttp.supervisor import messages
 from corehttp.supervisor.channel import Channel
 from corehttp.worker import loop_factory, parser_factory
 
@@ -51,7 +52,7 @@ def main(channel_fd: int) -> int:
     # (gc.freeze in the library reference).
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGIO, lambda signum, frame: None)
+    channel.live_on()
     channel.send(messages.READY)
     while True:
         try:
@@ -125,26 +126,44 @@ def _fork(channel: Channel) -> bool:
         with contextlib.suppress(Exception):  # they are the application's to replace, and to close
             stream.flush()
     try:
-        between = os.fork()
+        reader, writer = os.pipe()
     except OSError as error:
-        channel.send(messages.FAILED, f"the template cannot fork: {error.strerror}", "")
-        return True
-    if between:
-        os.waitpid(between, 0)
+        channel.send(messages.NOT_FORKED, shortage(error))
         return True
     try:
-        worker = os.fork()
+        between = os.fork()
+        if not between:
+            return _fork_in_between(reader, writer)
+        os.close(writer)
+        os.waitpid(between, 0)
+        # Told only now, when it is the supervisor's child.
+        pid = os.read(reader, 16)
+        if pid:
+            channel.send(messages.FORKED, int(pid))
+        else:
+            channel.send(messages.NOT_FORKED, shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))))
     except OSError as error:
-        channel.send(messages.FAILED, f"the template cannot fork: {error.strerror}", "")
+        os.close(writer)
+        channel.send(messages.NOT_FORKED, shortage(error))
+    os.close(reader)
+    return True
+
+
+def _fork_in_between(reader: int, writer: int) -> bool:
+    """Fork the worker, tell its pid, and end; returns False in the worker."""
+    try:
+        worker = os.fork()
+    except OSError:
         os._exit(1)
     if worker:
-        channel.send(messages.FORKED, worker)
+        os.write(writer, str(worker).encode())
         os._exit(0)
+    os.close(reader)
+    os.close(writer)
     return False
 
 
 def _be_a_worker(fd: int, app: ASGIApp) -> int:
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
     channel = Channel.adopt(fd)
     boot = worker_process.begin(channel)
     return ExitCode.STARTUP if boot is None else worker_process.run(channel, boot, app)

@@ -127,7 +127,7 @@ class Worker:
         """
         config = self._config
         self._shutdown.set()
-        if why is Why.STOP and config.shutdown_delay:
+        if why in (Why.STOP, Why.ORPHANED) and config.shutdown_delay:
             self._context.draining = True
             await asyncio.sleep(config.shutdown_delay)
         deadline = time.monotonic() + config.timeout_graceful_shutdown
@@ -210,6 +210,10 @@ class Worker:
                         context.loop.call_later(HANDSHAKES, self._acceptor.finish, then)
                     else:
                         self._acceptor.finish(then)
+            case Why.ORPHANED:
+                # No filter: it would stay on the sockets for whoever else has them.
+                context.draining = True
+                self._acceptor.finish(then)
             case Why.REPLACED:
                 context.hand_over = None if siblings is None else siblings.hand_over_or_leave
                 context.draining = context.hand_over is None
@@ -239,6 +243,7 @@ class Worker:
         cause = self._retirement.cause(self._context.begun, time.monotonic() - self._born, memory)
         if cause is not None and self._on_retire is not None:
             self._on_retire(cause)
+            self._on_retire = None
 
     def _close(self) -> None:
         self._acceptor.close()

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from typing import cast
 
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
@@ -15,8 +16,9 @@ from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.logs import set_up
 from corehttp.retirement import check_rss
+from corehttp.shortage import shortage
 from corehttp.siblings import Siblings
-from corehttp.supervisor import channel as messages
+from corehttp.supervisor import messages
 from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
@@ -45,11 +47,15 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     """
     heed_signals()
     try:
-        kind, boot = channel.wait_for_message()
+        kind, boot = cast(tuple[str, dict[str, Unchecked]], channel.wait_for_message())
+        if kind != messages.BOOT or boot["version"] != messages.VERSION:
+            raise messages.GarbledError("another version")
     except (EOFError, OSError):
         return None
-    assert kind == messages.BOOT
-    assert isinstance(boot, dict)
+    except (messages.GarbledError, LookupError, ValueError):
+        text = "the supervisor is of another version of corehttp than the one installed: restart it, or send it SIGUSR2"
+        channel.send(messages.FAILED, text, "")
+        return None
     channel.die_with_other_end()
     return boot
 
@@ -80,8 +86,12 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
     set_up(config.log_level, config.log_format, who)
     install_dump()
     os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
-    sockets = [socket.socket(fileno=fd) for fd in channel.take_fds(boot["sockets"])]
-    inbox, board = channel.take_fds(2)
+    try:
+        *listening, inbox, board = channel.take_fds(boot["sockets"] + 2)
+    except OSError as error:
+        channel.send(messages.FAILED, f"the worker has no room for its sockets: {shortage(error)}", "")
+        return ExitCode.STARTUP
+    sockets = [socket.socket(fileno=fd) for fd in listening]
     siblings = Siblings(
         Scoreboard.adopt(board),
         boot["row"],
@@ -127,13 +137,16 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
                 case messages.INBOXES:
                     [slots] = details
                     assert isinstance(slots, tuple)
-                    siblings.meet(slots, channel.take_fds(len(slots)))
+                    try:
+                        siblings.meet(slots, channel.take_fds(len(slots)))
+                    except OSError as error:
+                        logger.error("the way to other workers is not known: %s", shortage(error))
                 case _:
                     raise AssertionError(f"unknown message {kind!r}")
         if gone:
             logger.warning("the supervisor is gone: finishing what is in flight")
             loop.remove_reader(channel.fileno())
-            leave(Why.STOP)
+            leave(Why.ORPHANED)
 
     await worker.prepare()
     # Until here SIGTERM ends the process at once, as it should: nothing is in flight. From now on it means that only

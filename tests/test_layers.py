@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "corehttp"
 
 LAYERS = (
     # 0: the vocabulary
-    {"errors", "asgi", "text", "tracebacks", "version", "protocols", "protocols.stream", "supervisor"},
+    {"errors", "shortage", "asgi", "text", "tracebacks", "version", "protocols", "protocols.stream", "supervisor"},
     # 1: the pure core
     {
         "config",
@@ -24,8 +24,10 @@ LAYERS = (
         "protocols.ws_frames",
         "protocols.ws_handshake",
         "balance",
+        "supervisor.codec",
         "supervisor.deadlines",
         "supervisor.fleet",
+        "supervisor.messages",
         "supervisor.plan",
         "supervisor.record",
     },
@@ -69,6 +71,7 @@ LAYERS = (
         "supervisor.crew",
         "supervisor.generations",
         "supervisor.loop",
+        "supervisor.poller",
         "supervisor.processes",
         "supervisor.report",
         "supervisor.scoreboard",

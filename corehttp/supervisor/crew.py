@@ -5,9 +5,8 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corehttp.supervisor import channel as messages
-from corehttp.supervisor import processes
-from corehttp.supervisor.channel import Channel
+from corehttp.supervisor import messages, processes
+from corehttp.supervisor.channel import FDS_AT_ONCE, Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
 
@@ -21,14 +20,16 @@ class Member:
     worker: int
     slot: int
     generation: int
-    pid: int
+    pid: int  # 0: its template has not forked it yet
     channel: Channel
     row: int  # of the scoreboard
     serves: bool = False  # it has been told to accept
-    last_words: str = ""  # why it could not start
+    last_words: str = ""  # why it could not start, or was ended
+    unwanted: bool = False  # it is to end as soon as it is forked
+    deaf_looks: int = 0  # so often it was seen that nothing more can be said to it
 
     def __str__(self) -> str:
-        return f"worker {self.slot + 1} (pid {self.pid})"
+        return f"worker {self.slot + 1} (pid {self.pid})" if self.pid else f"worker {self.slot + 1}"
 
 
 class Crew:
@@ -46,12 +47,17 @@ class Crew:
         return self._members[worker]
 
     def by_pid(self) -> dict[int, Member]:
-        return {member.pid: member for member in self._members.values()}
+        return {member.pid: member for member in self._members.values() if member.pid}
+
+    def unborn(self, generation: int | None = None) -> list[Member]:
+        """Those that their template has not forked yet, of one generation or of all; the first one first."""
+        return [m for m in self._members.values() if not m.pid and generation in (None, m.generation)]
 
     def join(self, member: Member, boot: dict[str, object], fds: list[int]) -> None:
         """A process was started: tell it what to serve. With the message go descriptors (see `worker_process.run`)."""
         self._members[member.worker] = member
-        member.channel.send(messages.BOOT, {**boot, "slot": member.slot, "row": member.row}, fds=fds)
+        boot = {**boot, "version": messages.VERSION, "slot": member.slot, "row": member.row}
+        member.channel.send(messages.BOOT, boot, fds=fds)
 
     def serve(self, member: Member, inboxes: dict[int, int]) -> None:
         """Its sockets listen: let it accept, and pass connections to others."""
@@ -63,15 +69,30 @@ class Crew:
         """Give it the way to the others, unless it is still starting: then whatever it gets would end it."""
         slots = list(inboxes)
         while member.serves and slots:
-            some, slots = slots[: messages.FDS_AT_ONCE], slots[messages.FDS_AT_ONCE :]
+            some, slots = slots[:FDS_AT_ONCE], slots[FDS_AT_ONCE:]
             member.channel.send(messages.INBOXES, tuple(some), fds=[inboxes[slot] for slot in some])
 
     def leave(self, member: Member, why: Why) -> None:
         """Tell it to leave; one that is still starting ends at once."""
-        if member.serves:
-            member.channel.send(messages.LEAVE, why.value)
+        if member.serves and member.channel.send(messages.LEAVE, why.value):
+            return
+        if member.pid:
+            processes.terminate(member.pid)  # which is a way to tell one that hears nothing, too
         else:
-            processes.terminate(member.pid)
+            member.unwanted = True
+
+    def born(self, member: Member, pid: int) -> None:
+        """Its template has forked it."""
+        member.pid = pid
+        if member.unwanted:
+            processes.terminate(pid)
+
+    def newly_deaf(self) -> list[Member]:
+        """Workers to which nothing can be said any more, two looks in a row: then it is not because they end."""
+        lost = [member for member in self._members.values() if member.channel.lost]
+        for member in lost:
+            member.deaf_looks += 1
+        return [member for member in lost if member.deaf_looks == 2]
 
     def dismiss(self, member: Member) -> None:
         """It has ended."""
@@ -107,5 +128,5 @@ class Crew:
         return processes.describe_exit(code, oom)
 
     def kill_all(self) -> None:
-        for member in self._members.values():
-            processes.kill(member.pid)
+        for pid in self.by_pid():
+            processes.kill(pid)

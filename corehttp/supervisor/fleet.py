@@ -30,6 +30,7 @@ class Why(Enum):
     STOP = "stop"  # everything ends
     REPLACED = "replaced"  # another worker has its slot, or will have it
     SLOT_CLOSES = "slot closes"  # fewer workers are wanted
+    ORPHANED = "orphaned"  # the supervisor is gone; another one may serve on the same sockets
 
 
 class Strategy(Enum):
@@ -162,9 +163,12 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
+    """No process could be had; `worker` is the one that was to be forked, if that was under way."""
+
     slot: int
     generation: int
     jitter: float
+    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 import logging
 import os
 import random
-import select
 import signal
 import time
 from collections.abc import Callable
 from typing import assert_never
 
 from corehttp.errors import ConfigError, ExitCode, StartupError
-from corehttp.supervisor import channel as messages
-from corehttp.supervisor import processes
+from corehttp.shortage import shortage
+from corehttp.supervisor import messages, processes
+from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.crew import Crew, Member
 from corehttp.supervisor.deadlines import next_deadline
 from corehttp.supervisor.fleet import (
@@ -61,15 +61,18 @@ from corehttp.supervisor.fleet import (
     WasDumped,
     WasKilled,
     WasLate,
+    Why,
 )
 from corehttp.supervisor.generations import Generations
+from corehttp.supervisor.messages import GarbledError
 from corehttp.supervisor.plan import plan
+from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.record import observe
 from corehttp.supervisor.report import Report
 from corehttp.supervisor.scoreboard import Scoreboard
 from corehttp.supervisor.signals import SignalPipe
 from corehttp.supervisor.slots import Slots
-from corehttp.supervisor.templates import Templates
+from corehttp.supervisor.templates import Template, Templates
 from corehttp.supervisor.upgrade import Answer, Upgrade
 
 logger = logging.getLogger("corehttp.supervisor")
@@ -100,14 +103,14 @@ class Supervisor:
         self._templates = Templates()
         self._report = Report(fleet, slots.urls)
         self._spawned = 0
+        self._reap_again = False
         self._look_at = time.monotonic() + LOOK
-        self._poll = select.poll()
-        self._readers: dict[int, Callable[[], None]] = {}  # by descriptor: what to do when it can be read
+        self._poller = Poller()
 
     def run(self) -> ExitCode:
         """Supervise until the end; must be called in the main thread."""
         with SignalPipe() as pipe:
-            self._read_when_ready(pipe.fileno(), lambda: None)
+            self._poller.watch(pipe.fileno(), lambda: None)
             try:
                 while True:
                     code = self._act()
@@ -144,27 +147,22 @@ class Supervisor:
 
     def _wait(self, pipe: SignalPipe) -> None:
         now = time.monotonic()
-        deadline = min(next_deadline(self._fleet, now), self._look_at if self._watched() else float("inf"))
+        deadline = min(next_deadline(self._fleet, now), self._look_at if self._has_to_look() else float("inf"))
         timeout = None if deadline == float("inf") else max(0, deadline - now) * 1000 + 1
-        ready = self._poll.poll(timeout)
+        due = self._poller.wait(timeout)
         late = time.monotonic() - max(now, deadline)
         if late > LATE:
             logger.warning("the supervisor was held up for %.1f s: no worker is blamed for that time", late)
             self._observe(WasLate(late))
-        for fd, _ in ready:
-            self._readers.get(fd, lambda: None)()
+        for heed in due:
+            heed()
         for number in pipe.read():
             self._on_signal(number)
+        if self._reap_again:
+            self._reap_again = False
+            self._reap()
         self._look()
         self._greet()
-
-    def _read_when_ready(self, fd: int, read: Callable[[], None]) -> None:
-        self._readers[fd] = read
-        self._poll.register(fd, select.POLLIN)
-
-    def _read_no_more(self, fd: int) -> None:
-        if self._readers.pop(fd, None) is not None:
-            self._poll.unregister(fd)
 
     def _observe(self, event: Event) -> None:
         observe(self._fleet, event, time.monotonic())
@@ -217,10 +215,10 @@ class Supervisor:
     def _start_successor(self) -> None:
         fd = self._upgrade.start(self._slots)
         if fd is not None:
-            self._read_when_ready(fd, self._hear_successor)
+            self._poller.watch(fd, self._hear_successor)
 
     def _hear_successor(self) -> None:
-        self._read_no_more(self._upgrade.fileno())
+        self._poller.forget(self._upgrade.fileno())
         match self._upgrade.answer():
             case Answer.TAKEN_OVER:
                 self._slots.share(True)
@@ -231,7 +229,13 @@ class Supervisor:
                 pass
 
     def _listen(self, member: Member) -> None:
-        received, gone = member.channel.receive()
+        try:
+            received, gone = member.channel.receive()
+        except GarbledError as error:
+            member.last_words = str(error)
+            self._kill(member)
+            self._distrust(str(member), member.channel, error)
+            return
         for kind, *details in received:
             match kind:
                 case messages.READY:
@@ -247,7 +251,20 @@ class Supervisor:
                 case _:
                     raise AssertionError(f"unknown message {kind!r}")
         if gone:
-            self._read_no_more(member.channel.fileno())
+            self._poller.forget(member.channel.fileno())
+
+    def _distrust(self, who: str, channel: Channel, error: GarbledError) -> None:
+        """What a process says over its channel cannot be understood: it is not listened to any more."""
+        logger.warning("%s is killed: it has sent %s over its channel to the supervisor", who, error)
+        self._poller.forget(channel.fileno())
+        channel.close()
+
+    def _kill(self, member: Member) -> None:
+        """End a worker at once; if its template has not forked it yet, the template."""
+        if member.pid:
+            processes.kill(member.pid)
+        else:
+            self._templates.retire(member.generation)
 
     def _let_serve(self, member: Member) -> None:
         """A worker is ready: now its slot's sockets may listen."""
@@ -257,7 +274,7 @@ class Supervisor:
             self._slots.listen(member.slot, self._generations.config(member.generation).backlog)
         except StartupError as error:
             self._report.blame(member, str(error), "")
-            processes.terminate(member.pid)
+            self._crew.leave(member, Why.REPLACED)
             return
         self._crew.serve(member, self._slots.inboxes())
         self._observe(BecameReady(member.worker))
@@ -267,7 +284,8 @@ class Supervisor:
     def _reap(self) -> None:
         by_pid = self._crew.by_pid()
         others = [*self._templates.pids(), *self._upgrade.pids()]
-        orphans = self._fleet.preload or os.getpid() == 1
+        # A worker of which we have not heard yet is no orphan.
+        orphans = (self._fleet.preload or os.getpid() == 1) and not self._crew.unborn()
         for pid, code in processes.reap([*by_pid, *others], orphans=orphans):
             if pid not in by_pid:
                 self._other_ended(pid, code)
@@ -278,22 +296,41 @@ class Supervisor:
             self._report.exit(
                 member, phase, self._crew.describe_exit(code), self._crew.in_flight(member, time.monotonic())
             )
-            self._read_no_more(member.channel.fileno())
-            self._crew.dismiss(member)
-            self._observe(Exited(member.worker, code, random.random()))
+            self._dismiss(member, code)
+
+    def _dismiss(self, member: Member, code: int) -> None:
+        self._poller.forget(member.channel.fileno())
+        self._crew.dismiss(member)
+        self._observe(Exited(member.worker, code, random.random()))
+
+    def _not_born(self, member: Member) -> None:
+        self._poller.forget(member.channel.fileno())
+        self._crew.dismiss(member)
+        self._observe(SpawnFailed(member.slot, member.generation, random.random(), member.worker))
 
     def _other_ended(self, pid: int, code: int) -> None:
         self._upgrade.ended(pid)
         template = self._templates.ended(pid)
         if template is not None:
-            self._listen_to_template(template.generation)  # its last words
+            self._listen_to_template(template)  # its last words
             self._report.template_exit(template.generation, processes.describe_exit(code))
-            self._read_no_more(template.channel.fileno())
+            self._poller.forget(template.channel.fileno())
             self._templates.dismiss(template)
+            for member in self._crew.unborn(template.generation):
+                self._not_born(member)
             self._observe(TemplateGone(template.generation, random.random()))
 
-    def _listen_to_template(self, generation: int) -> None:
-        received, gone = self._templates.receive(generation)
+    def _listen_to_template(self, template: Template) -> None:
+        generation = template.generation
+        try:
+            received, gone = template.channel.receive()
+            for kind, *details in received:
+                if kind in (messages.FORKED, messages.NOT_FORKED):
+                    self._bear(template, details[0])
+        except GarbledError as error:
+            processes.kill(template.pid)
+            self._distrust(str(template), template.channel, error)
+            return
         for kind, *details in received:
             match kind:
                 case messages.READY:
@@ -301,19 +338,41 @@ class Supervisor:
                 case messages.FAILED:
                     self._report.blame_template(generation, *(str(detail) for detail in details))
                 case _:
-                    raise AssertionError(f"unknown message {kind!r}")
+                    pass
         if gone:
-            self._read_no_more(self._templates.fileno(generation))
+            self._poller.forget(template.channel.fileno())
+
+    def _bear(self, template: Template, pid: object) -> None:
+        """A template has forked a worker: if that is true, it is a child of ours that nobody else has claimed.
+
+        Or it could not, and `pid` says why. Raises GarbledError.
+        """
+        unborn = self._crew.unborn(template.generation)
+        if unborn and not isinstance(pid, int):
+            logger.error("worker %d cannot be started: %s", unborn[0].slot + 1, pid)
+            self._not_born(unborn[0])
+            return
+        known = {*self._crew.by_pid(), *self._templates.pids(), *self._upgrade.pids()}
+        if not unborn or not isinstance(pid, int) or pid in known or not processes.is_child(pid):
+            raise GarbledError(f"the pid {pid}, which is no process that it has forked,")
+        self._crew.born(unborn[0], pid)
+        logger.debug("%s started", unborn[0])
+        self._reap_again = True  # it may have ended already
+
+    def _has_to_look(self) -> bool:
+        return self._watched() or any(member.channel.lost and member.deaf_looks < 2 for member in self._crew)
 
     def _watched(self) -> bool:
         return self._fleet.stop is Stop.NO and self._fleet.limits.healthcheck > 0
 
     def _look(self) -> None:
-        """See who has been alive of late, about once a second."""
+        """See who has been alive of late, and who hears nothing any more, about once a second."""
         now = time.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + LOOK
+        for member in self._crew.newly_deaf():
+            self._observe(RetireRequested(member.worker, "nothing can be said to it over its channel any more"))
         for member in self._crew if self._watched() else ():
             if member.serves:
                 beat = self._board.row(member.row).beat
@@ -332,7 +391,7 @@ class Supervisor:
                 return Told(worker, why)
             case Kill(worker):
                 self._report.kill(self._crew[worker])
-                processes.kill(self._crew[worker].pid)
+                self._kill(self._crew[worker])
                 return WasKilled(worker)
             case Dump(worker):
                 member = self._crew[worker]
@@ -374,11 +433,11 @@ class Supervisor:
         try:
             row = self._board.claim(slot)
             if self._fleet.preload:
-                pid, channel = self._templates.fork(generation)
+                pid, channel = 0, self._templates.fork(generation)
             else:
                 pid, channel = processes.spawn(processes.WORKER, title)
         except OSError as error:
-            logger.error("worker %d cannot be started: %s", slot + 1, error)
+            logger.error("worker %d cannot be started: %s", slot + 1, shortage(error))
             if row is not None:
                 self._board.release(row)
             return SpawnFailed(slot, generation, random.random())
@@ -387,8 +446,9 @@ class Supervisor:
         fds = self._slots.fds(slot)
         boot = {**self._generations.boot(generation), "sockets": len(fds), "shared": self._slots.shared}
         self._crew.join(member, boot, [*fds, self._slots.inbox(slot), self._board.fd])
-        self._read_when_ready(channel.fileno(), lambda: self._listen(member))
-        logger.debug("%s started", member)
+        self._poller.watch_channel(channel, lambda: self._listen(member))
+        if pid:
+            logger.debug("%s started", member)
         return Spawned(member.worker, slot, generation)
 
     def _open(self, slot: int) -> Event:
@@ -398,17 +458,17 @@ class Supervisor:
             logger.error("worker %d cannot be added: %s", slot + 1, error)
             return SlotFailed(slot, random.random())
         for member in self._crew:
-            self._crew.tell_inboxes(member, self._slots.inboxes())
+            self._crew.tell_inboxes(member, {slot: self._slots.inboxes()[slot]})
         return SlotOpened(slot)
 
     def _load(self, generation: int) -> Event:
         boot = self._generations.boot(generation)
         try:
-            channel = self._templates.load(generation, boot, self._generations.title(generation))
+            template = self._templates.load(generation, boot, self._generations.title(generation))
         except OSError as error:
-            logger.error("the application's template cannot be started: %s", error)
+            logger.error("the application's template cannot be started: %s", shortage(error))
             return TemplateGone(generation, random.random())
-        self._read_when_ready(channel.fileno(), lambda: self._listen_to_template(generation))
+        self._poller.watch_channel(template.channel, lambda: self._listen_to_template(template))
         return TemplateStarted(generation)
 
     def _leave_nothing(self) -> None:

@@ -74,6 +74,15 @@ def saved_by_fork(pid: int) -> tuple[int, int]:
     return sizes["Anonymous:"] - sizes["Pss_Anon:"], sizes["Pss:"]
 
 
+def is_child(pid: int) -> bool:
+    """Whether the process is a child of ours that has not been reaped; it may have ended (waitid(2), WNOWAIT)."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return False
+    return True
+
+
 def kill(pid: int) -> None:
     """End the process at once."""
     with contextlib.suppress(ProcessLookupError):

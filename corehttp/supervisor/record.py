@@ -178,7 +178,10 @@ def _observe_slot(
             fleet.refusing = True
             for slot in fleet.slots:
                 slot.closes_at = now + CLOSE_AFTER
-        case SpawnFailed(index, generation, jitter):
+        case SpawnFailed(index, generation, jitter, worker):
+            unborn = None if worker is None else fleet.workers.pop(worker, None)
+            if unborn is not None and unborn.phase is not Phase.STARTING:
+                return  # it was to end anyway
             if generation == fleet.rollout:
                 fleet.broken = True
             else:

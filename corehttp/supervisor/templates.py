@@ -1,13 +1,9 @@
 """Processes that have loaded the application, each for one generation, from which workers are forked (`--preload`)."""
 
-import errno
 from dataclasses import dataclass
 
-from corehttp.supervisor import channel as messages
-from corehttp.supervisor import processes
-from corehttp.supervisor.channel import Channel, Message
-
-REPLY = 5.0  # seconds that a template has for a fork: it does nothing else
+from corehttp.supervisor import messages, processes
+from corehttp.supervisor.channel import Channel
 
 
 @dataclass(slots=True)
@@ -16,6 +12,9 @@ class Template:
     pid: int
     channel: Channel
 
+    def __str__(self) -> str:
+        return f"the application's template (pid {self.pid})"
+
 
 class Templates:
     """They are our children, and so are the workers that they fork."""
@@ -23,40 +22,26 @@ class Templates:
     def __init__(self) -> None:
         self._templates: dict[int, Template] = {}  # by generation
 
-    def load(self, generation: int, boot: dict[str, object], title: str) -> Channel:
-        """Start one; it says READY or FAILED over the channel. Raises OSError."""
+    def load(self, generation: int, boot: dict[str, object], title: str) -> Template:
+        """Start one; it says READY or FAILED over its channel. Raises OSError."""
         processes.adopt_orphans()
         pid, channel = processes.spawn(processes.TEMPLATE, title)
-        channel.send(messages.BOOT, boot)
-        self._templates[generation] = Template(generation, pid, channel)
-        return channel
+        channel.send(messages.BOOT, {**boot, "version": messages.VERSION})
+        self._templates[generation] = template = Template(generation, pid, channel)
+        return template
 
-    def fork(self, generation: int) -> tuple[int, Channel]:
-        """A new worker: its pid and our end of its channel. Raises OSError."""
+    def fork(self, generation: int) -> Channel:
+        """Ask for a new worker; answers our end of its channel. FORKED or NOT_FORKED follows. Raises OSError."""
         template = self._templates[generation]
         ours, theirs = Channel.pair()
+        template.channel.expect(messages.FORKED)
+        template.channel.expect(messages.NOT_FORKED)
         template.channel.send(messages.FORK, fds=[theirs.fileno()])
         theirs.close()
-        while template.channel.wait(REPLY):
-            received, gone = template.channel.receive()
-            for kind, *details in received:
-                if kind == messages.FORKED and isinstance(details[0], int):
-                    return details[0], ours
-                if kind == messages.FAILED:  # it goes on, and may succeed later
-                    ours.close()
-                    raise OSError(errno.EAGAIN, str(details[0]))
-            if gone:
-                break
-        ours.close()
-        processes.kill(template.pid)
-        raise OSError(errno.ECHILD, "the application's template forks no more")
+        return ours
 
-    def receive(self, generation: int) -> tuple[list[Message], bool]:
-        """What it says, and whether that was its last word."""
-        return self._templates[generation].channel.receive()
-
-    def fileno(self, generation: int) -> int:
-        return self._templates[generation].channel.fileno()
+    def __getitem__(self, generation: int) -> Template:
+        return self._templates[generation]
 
     def retire(self, generation: int) -> None:
         """End one that is needed no more, whatever the application makes of signals: it has nothing to clean up."""
