@@ -1,18 +1,16 @@
 """The access log on standard output: collected per request, formatted and written in batches."""
 
 import logging
-import os
-import queue
-import stat
 import sys
-import threading
 import time
 from collections.abc import Callable
 from itertools import chain
 
 from corehttp.alarm import MakeAlarm
+from corehttp.line_writer import LineWriter
 from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.protocols.context import AccessRecord
+from corehttp.standard_streams import output
 
 logger = logging.getLogger("corehttp.error")
 
@@ -32,8 +30,7 @@ class AccessLog:
     """Collects what happened per request; formats and writes it in batches, off the request path.
 
     A request pays for one tuple: `records.append(...)`, then `arm()` unless `armed`. Formatting happens on the event
-    loop, at most a twentieth of a second later. A regular file is written there too; a pipe or a terminal in a thread,
-    so that a reader who is slow to take our lines cannot block a request.
+    loop, at most a twentieth of a second later. A reader who is slow to take our lines cannot block a request.
     """
 
     def __init__(self, form: str, who: str, make_alarm: MakeAlarm) -> None:
@@ -44,15 +41,7 @@ class AccessLog:
         self.records: list[AccessRecord] = []  # what is noted and not yet formatted
         self.armed = False  # a flush is to come
         self._closings: list[Closing] = []
-        self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        # In bytes; each is written by one thread only.
-        self._given = 0
-        self._taken = 0
-        self._dropped = 0
-        self._writer: threading.Thread | None = None
-        if not _is_regular_file(1):
-            self._writer = threading.Thread(target=self._write, name="access log", daemon=True)
-            self._writer.start()
+        self._writer = LineWriter(output(1), _PENDING_LIMIT, _report_dropped, _report_fault)
 
     def arm(self) -> None:
         """Have what is noted flushed soon."""
@@ -74,52 +63,28 @@ class AccessLog:
         closings, self._closings = self._closings, []
         if not records and not closings:
             return
-        if self._given - self._taken > _PENDING_LIMIT:
-            self._dropped += len(records) + len(closings)
+        if not self._writer.has_room:
+            self._writer.drop(len(records) + len(closings))
             return
-        self._report_dropped()
         wall = time.time()
         text = self._render(wall, records) + "".join([self._render_closing(wall, closing) for closing in closings])
-        chunk = text.encode()
-        if self._writer is None:
-            _write_all(chunk)
-        else:
-            self._given += len(chunk)
-            self._chunks.put(chunk)
+        self._writer.write(text.encode(errors="backslashreplace"))
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
         self._alarm.close()
         self.flush()
-        self._report_dropped()
-        if self._writer is not None:
-            self._chunks.put(None)
-            self._writer.join(timeout)
-
-    def _report_dropped(self) -> None:
-        if self._dropped:
-            logger.warning("standard output takes the access log too slowly: %d lines dropped", self._dropped)
-            self._dropped = 0
-
-    def _write(self) -> None:
-        while (chunk := self._chunks.get()) is not None:
-            self._taken += len(chunk)
-            _write_all(chunk)
+        self._writer.close(timeout)
+        if left := self._writer.pending:
+            logger.warning("standard output takes the access log too slowly: its last %d lines may be lost", left)
 
 
-def _is_regular_file(fd: int) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode)
-    except OSError:  # closed
-        return False
+def _report_dropped(lines: int) -> None:
+    logger.warning("standard output takes the access log too slowly: %d lines dropped", lines)
 
 
-def _write_all(chunk: bytes) -> None:
-    while chunk:
-        try:
-            chunk = chunk[os.write(1, chunk) :]
-        except OSError:
-            return  # nobody reads standard output any more, or the disk is full; serving goes on
+def _report_fault(error: OSError) -> None:
+    logger.warning("standard output cannot be written, the access log is dropped: %s", error.strerror)
 
 
 def _text_batch(who: str) -> Render:

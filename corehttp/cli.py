@@ -10,11 +10,13 @@ import click
 from corehttp.config import Config, Option, options
 from corehttp.errors import ConfigError, ExitCode
 from corehttp.server import start
+from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
 
 def main() -> None:
     """The console script `corehttp`."""
+    open_standard_streams()
     command().main(prog_name="corehttp")
 
 

@@ -1,20 +1,108 @@
-"""The server's log lines on standard error, as text or JSON."""
+"""The server's log lines on standard error, as text or JSON, whatever the application does to logging."""
 
+import atexit
 import logging
 import sys
 import time
+from typing import Any, ClassVar
+
+from corehttp.line_writer import LineWriter
+from corehttp.standard_streams import output
 
 _COLOURS = {"DEBUG": "36", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_PENDING_LIMIT = 1024 * 1024  # bytes not yet taken by standard error before lines are dropped
+_FLUSH = 1.0  # seconds that the end of the process waits for a reader of standard error
+
+logger = logging.getLogger("corehttp.error")
 
 
 def set_up(level: str, form: str, who: str) -> None:
-    """Send the `corehttp` loggers to standard error, each line with `who` said it; no other logger is touched."""
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=sys.stderr.isatty()))
+    """Send the `corehttp` loggers to standard error, each line with `who` said it; no other logger is touched.
+
+    From now on they are `OwnLogger`s. A program that has put something else in the place of `sys.stderr` gets the lines
+    there.
+    """
+    handler = _make_handler()
+    handler.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=sys.stderr.isatty()))
+    OwnLogger.handler = handler
+    for name in ("corehttp", "corehttp.error", "corehttp.supervisor"):
+        logging.getLogger(name).__class__ = OwnLogger
     root = logging.getLogger("corehttp")
-    root.handlers[:] = [stream]
+    root.handlers[:] = [handler]
     root.setLevel(level.upper())
     root.propagate = False
+
+
+def flush() -> None:
+    """Wait a moment for what is still to be written; to be called before the process ends other than by returning."""
+    handler = getattr(OwnLogger, "handler", None)  # None: nothing was set up
+    if isinstance(handler, LineHandler):
+        handler.writer.flush(_FLUSH)
+
+
+atexit.register(flush)
+
+
+class OwnLogger(logging.Logger):
+    """A logger that an application does not silence unless it names it.
+
+    Who configures logging means the lines of the application; a request that fails would otherwise be a 500 without a
+    word. So `disabled`, which `logging.config` sets on all loggers that it is not told of, and `logging.disable()` have
+    no effect. Levels, handlers and `propagate` that are given to these loggers have, as long as that leaves them any
+    handler, and nothing of the application that raises in a log call reaches the server.
+    """
+
+    handler: ClassVar[logging.Handler]  # for records that no other handler would get
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        pass
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return level >= self.getEffectiveLevel()
+
+    def makeRecord(self, *arguments: Any, **more: Any) -> logging.LogRecord:  # noqa: N802
+        try:
+            return super().makeRecord(*arguments, **more)
+        except Exception:  # the application's record factory
+            return logging.LogRecord(*arguments[:7])
+
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not self.hasHandlers():
+            self.handler.handle(record)
+            return
+        try:
+            super().callHandlers(record)
+        except Exception:  # a handler of the application
+            self.handler.handle(record)
+
+
+class LineHandler(logging.Handler):
+    """Writes to standard error without waiting for its reader. `close()` and `flush()` of logging do nothing to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writer = LineWriter(
+            output(2),
+            _PENDING_LIMIT,
+            lambda lines: logger.warning("standard error was not read in time: %d lines dropped", lines),
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self.writer.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def _make_handler() -> logging.Handler:
+    return LineHandler() if sys.stderr is sys.__stderr__ else logging.StreamHandler(sys.stderr)
 
 
 class TextFormatter(logging.Formatter):

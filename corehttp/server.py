@@ -13,7 +13,8 @@ from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.installation import check_installation
-from corehttp.logs import set_up
+from corehttp.logs import flush, set_up
+from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
 logger = logging.getLogger("corehttp.supervisor")
@@ -27,6 +28,7 @@ def run(app: str | ASGIApp, **options: Unchecked) -> None:
     An import string is served by supervised workers, an object in this process. Raises ConfigError for a wrong
     option, and SystemExit with an `ExitCode` if the service cannot start or does not end cleanly.
     """
+    open_standard_streams()
     code = start(Config(app=app, **options))
     if code is not ExitCode.CLEAN:
         raise SystemExit(code)
@@ -132,6 +134,7 @@ def _serve_here(config: Config) -> ExitCode:
             def on_signal(number: signal.Signals) -> None:
                 if stop.is_set() and number == signal.SIGINT:
                     logger.warning("interrupted again: leaving at once")
+                    flush()
                     os._exit(ExitCode.FORCED)
                 stop.set()
 

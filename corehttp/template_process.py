@@ -19,6 +19,7 @@ from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.logs import set_up
 from corehttp.shortage import shortage
+from corehttp.standard_streams import open_standard_streams
 from corehttp.supervisor import messages
 from corehttp.supervisor.channel import Channel
 from corehttp.worker import loop_factory, parser_factory
@@ -28,6 +29,7 @@ logger = logging.getLogger("corehttp.error")
 
 def main(channel_fd: int) -> int:
     """Load the application, then fork a worker whenever the supervisor wants one; returns the exit code."""
+    open_standard_streams()
     channel = Channel.adopt(channel_fd)
     boot = worker_process.begin(channel)
     if boot is None:

@@ -18,6 +18,7 @@ from corehttp.logs import set_up
 from corehttp.retirement import check_rss
 from corehttp.shortage import shortage
 from corehttp.siblings import Siblings
+from corehttp.standard_streams import open_standard_streams
 from corehttp.supervisor import messages
 from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
@@ -32,6 +33,7 @@ EXIT_GRACE = 0.5  # seconds between the end of the service and that of the proce
 
 def main(channel_fd: int) -> int:
     """A worker process that was started by itself; returns the exit code."""
+    open_standard_streams()
     channel = Channel.adopt(channel_fd)
     boot = begin(channel)
     if boot is None:

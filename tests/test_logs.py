@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +21,8 @@ def own_logger() -> Iterator[logging.Logger]:
     logger = logging.getLogger("corehttp")
     before = (list(logger.handlers), logger.level, logger.propagate)
     yield logger
+    for name in ("corehttp", "corehttp.error", "corehttp.supervisor"):
+        logging.getLogger(name).__class__ = logging.Logger
     logger.handlers[:], logger.level, logger.propagate = before
     logger.setLevel(logger.level)
 
@@ -67,3 +71,95 @@ def test_set_up_writes_to_standard_error_and_leaves_the_root_logger_alone(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(TIME + r" WARNING  \[worker 7\] shown\n", captured.err)
+
+
+# What an application does to logging.
+
+FILE_CONFIG = """[loggers]
+keys=root
+[handlers]
+keys=
+[formatters]
+keys=
+[logger_root]
+level=ERROR
+handlers=
+"""
+UNNAMED = {
+    "dictConfig": "logging.config.dictConfig({'version': 1})",
+    "dictConfig with a root of its own": "logging.config.dictConfig({'version': 1, 'root': {'level': 'CRITICAL'}})",
+    "dictConfig for another logger": "logging.config.dictConfig({'version': 1, 'loggers': {'uvicorn': {'level': 50}}})",
+    "dictConfig twice": "logging.config.dictConfig({'version': 1}); logging.config.dictConfig({'version': 1})",
+    "fileConfig, as migrations do": f"import io; logging.config.fileConfig(io.StringIO({FILE_CONFIG!r}))",
+    "basicConfig": "logging.basicConfig(level='CRITICAL', handlers=[logging.NullHandler()], force=True)",
+    "disable": "logging.disable(logging.CRITICAL)",
+    "a level of the root": "logging.getLogger().setLevel(logging.CRITICAL)",
+    "every logger disabled": "for name in logging.root.manager.loggerDict: logging.getLogger(name).disabled = True",
+    "every handler removed": "for name in logging.root.manager.loggerDict: logging.getLogger(name).handlers = []",
+    "every logger cut off": (
+        "for name in logging.root.manager.loggerDict:\n"
+        "    logging.getLogger(name).handlers.clear(); logging.getLogger(name).propagate = False"
+    ),
+    "every logger left to a root without handlers": (
+        "for name in logging.root.manager.loggerDict:\n"
+        "    logging.getLogger(name).handlers.clear(); logging.getLogger(name).propagate = True"
+    ),
+    "shutdown": "logging.shutdown()",
+    "a class of loggers": "logging.setLoggerClass(type('Mine', (logging.Logger,), {'handle': lambda *a: None}))",
+    "a record factory that raises": "logging.setLogRecordFactory(lambda *a, **k: 1 / 0)",
+    "the standard error of Python replaced": "import io; sys.stderr = io.StringIO()",
+}
+NAMED = {
+    "a level": "logging.getLogger('corehttp').setLevel(logging.CRITICAL)",
+    "dictConfig": "logging.config.dictConfig({'version': 1, 'loggers': {'corehttp': {'level': 'CRITICAL'}}})",
+    "a handler": (
+        "logging.config.dictConfig({'version': 1, 'handlers': {'null': {'class': 'logging.NullHandler'}}, "
+        "'loggers': {'corehttp': {'handlers': ['null']}}})"
+    ),
+}
+
+
+def said_after(configuration: str) -> str:
+    """What the server's logger writes to the real standard error when an application has run this."""
+    script = (
+        "import logging, logging.config, sys\n"
+        "from corehttp.logs import set_up\n"
+        "set_up('info', 'text', 'worker 1')\n"
+        f"{configuration}\n"
+        "try: raise ValueError('find me')\n"
+        "except ValueError: logging.getLogger('corehttp.error').exception('in %s', 'GET /')\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr
+    return process.stderr
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_an_application_that_configures_logging_does_not_silence_the_server(name: str) -> None:
+    said = said_after(UNNAMED[name])
+    assert re.match(TIME + r" ERROR    \[worker 1\] in GET /\nTraceback", said), said
+    assert said.count("ValueError: find me") == 1
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_an_application_that_names_the_servers_loggers_has_its_way(name: str) -> None:
+    assert said_after(NAMED[name]) == ""
+
+
+def test_an_application_that_collects_all_lines_gets_the_servers_too() -> None:
+    """As the recipes for loguru and structlog do: every logger is left to one handler of the root."""
+    collect = (
+        "for name in logging.root.manager.loggerDict:\n"
+        "    logging.getLogger(name).handlers = []; logging.getLogger(name).propagate = True\n"
+        "logging.basicConfig(format='mine: %(message)s', force=True)"
+    )
+    assert said_after(collect).startswith("mine: in GET /\n")
+
+
+def test_a_handler_of_the_application_that_raises_does_not_reach_the_server() -> None:
+    said = said_after(
+        "class Broken(logging.Handler):\n"
+        "    def emit(self, record): raise LookupError('broken')\n"
+        "logging.getLogger('corehttp').handlers = [Broken()]"
+    )
+    assert "ERROR    [worker 1] in GET /" in said
