@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 JOBS ?= 6
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-.PHONY: serve test unit e2e autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
+.PHONY: serve test unit e2e applications autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -25,6 +25,9 @@ unit: $(VENV)/test.done          ## all but the tests with real processes
 
 e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(PYTEST) -m e2e
+
+applications: $(VENV)/applications.done  ## Gradio, NiceGUI, Django, Flask and datasette, served and used; Chromium must be installed
+	$(PYTEST) -o python_files="check_*.py" tests/e2e/applications
 
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
@@ -70,6 +73,10 @@ $(VENV)/serve.done: pyproject.toml | $(BIN)/python
 
 $(VENV)/test.done: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+$(VENV)/applications.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[applications]"
 	touch $@
 
 $(VENV)/fuzz.done: pyproject.toml | $(BIN)/python

@@ -1,64 +1,24 @@
 """WebSockets of a page in a real browser."""
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.e2e.browser import browser, find_chromium
 from tests.e2e.conftest import Start
 from tests.e2e.server_process import PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
 
 APP = ("tests.e2e.websocket_application:app", "--app-dir", str(ROOT), "--port", "0")
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 HEARD = ["grüße", "long " * 20_000, [0, 1, 254, 255]]  # what the page says, and hears again
 
 
 @pytest.fixture
 def chromium() -> str:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"there is no browser: install one of {', '.join(NAMES)}")
-    if found is None:
-        pytest.skip(f"there is no browser: none of {', '.join(NAMES)} is installed")
-    return found
-
-
-@contextlib.contextmanager
-def page(chromium: str, directory: Path, url: str) -> Iterator[None]:
-    """The page at the URL, open in a browser of its own that knows nothing."""
-    profile = directory / "browser"
-    profile.mkdir()
-    with (directory / "browser.log").open("wb") as log:
-        browser = subprocess.Popen(
-            [chromium, *QUIET, f"--user-data-dir={profile}", url],
-            env={**os.environ, "HOME": str(profile)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        children = psutil.Process(browser.pid).children(recursive=True)
-        for pid in (browser.pid, *(child.pid for child in children)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        browser.wait(PATIENCE)
+    return find_chromium()
 
 
 def reports(directory: Path, count: int) -> list[dict[str, Any]]:
@@ -81,7 +41,7 @@ def check_first(report: dict[str, Any]) -> None:
 def test_a_page_says_something_hears_it_again_and_leaves(chromium: str, start: Start, tmp_path: Path) -> None:
     server = start(*APP)
     url = f"{server.url}/page?leave=&socket={server.url.replace('http', 'ws')}/echo"
-    with page(chromium, tmp_path, url):
+    with browser(chromium, tmp_path, url):
         first, last = reports(tmp_path, 2)
     check_first(first)
     assert (last["code"], last["clean"]) == (3001, True)
@@ -92,7 +52,7 @@ def test_a_page_says_something_hears_it_again_and_leaves(chromium: str, start: S
 def test_a_page_is_told_that_the_server_restarts(chromium: str, start: Start, tmp_path: Path) -> None:
     site = start(*APP)  # serves the page, and hears its reports
     server = start(*APP)
-    with page(chromium, tmp_path, f"{site.url}/page?socket={server.url.replace('http', 'ws')}/echo"):
+    with browser(chromium, tmp_path, f"{site.url}/page?socket={server.url.replace('http', 'ws')}/echo"):
         [first] = reports(tmp_path, 1)
         check_first(first)
         assert server.stop() == 0
