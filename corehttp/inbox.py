@@ -1,6 +1,11 @@
-"""Connected sockets that workers pass each other: each worker has an inbox for them (unix(7), SCM_RIGHTS)."""
+"""Connected sockets that workers pass each other: each worker has an inbox for them (unix(7), SCM_RIGHTS).
+
+What comes in is input: whatever is no connection is closed and passed over.
+"""
 
 import array
+import errno
+import math
 import os
 import select
 import socket
@@ -43,15 +48,24 @@ def forward(reader: socket.socket, writer: socket.socket) -> int:
     moved = 0
     while True:
         try:
-            data, fd = _read(reader, socket.MSG_PEEK)
+            os.close(os.dup(reader.fileno()))  # as in `InboxQueue.take`
+            keep_until, fd = _read(reader, socket.MSG_PEEK)
+        except ConnectionAbortedError:
+            sent = False
         except OSError:
             return moved
-        sent = put(writer, fd, *_DUE.unpack(data))
-        os.close(fd)
-        if not sent:
+        else:
+            sent = put(writer, fd, keep_until)
+            os.close(fd)
+            if not sent:
+                return moved
+        try:
+            os.close(_read(reader)[1])
+        except ConnectionAbortedError:
+            continue
+        except OSError:
             return moved
-        os.close(_read(reader)[1])
-        moved += 1
+        moved += sent
 
 
 class InboxQueue:
@@ -70,14 +84,18 @@ class InboxQueue:
         return bool(self._poll.poll(0))
 
     def take(self) -> Connection:
-        """The first one; raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it."""
+        """The first one; raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it.
+
+        Raises ConnectionAbortedError if the first message is no connection; then that is gone.
+        """
         # Were none free, the kernel would close the connection rather than leave it here.
         os.close(os.dup(self._reader.fileno()))
-        data, fd = _read(self._reader)
-        (keep_until,) = _DUE.unpack(data)
-        with_family = socket.socket(fileno=fd)
-        family = with_family.family
-        with_family.detach()
+        keep_until, fd = _read(self._reader)
+        try:
+            family = _family(fd)
+        except OSError as error:
+            os.close(fd)
+            raise _no_connection() from error
         protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
         connection = Connection(family, socket.SOCK_STREAM, protocol, fd)
         connection.family = family
@@ -89,9 +107,32 @@ class InboxQueue:
         self._reader.close()
 
 
-def _read(reader: socket.socket, flags: int = 0) -> tuple[bytes, int]:
-    data, ancillary, _, _ = reader.recvmsg(_DUE.size, _SPACE, flags | _CLOEXEC | socket.MSG_DONTWAIT)
+def _family(fd: int) -> socket.AddressFamily:
+    """The family of a stream socket that is connected; raises OSError for anything else."""
+    sock = socket.socket(fileno=fd)
+    try:
+        if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError
+        return socket.AddressFamily(sock.family)
+    except ValueError as error:
+        raise OSError from error
+    finally:
+        sock.detach()
+
+
+def _read(reader: socket.socket, flags: int = 0) -> tuple[float, int]:
+    data, ancillary, _, _ = reader.recvmsg(_DUE.size + 1, _SPACE, flags | _CLOEXEC | socket.MSG_DONTWAIT)
+    fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return data, array.array("i", content[:_FD])[0]
-    raise ConnectionAbortedError("a message without a connection")  # which the kernel could not deliver
+            fds.frombytes(content[: len(content) - len(content) % _FD])
+    keep_until = _DUE.unpack(data)[0] if len(data) == _DUE.size else math.nan
+    if len(fds) == 1 and math.isfinite(keep_until):
+        return keep_until, fds[0]
+    for fd in fds:
+        os.close(fd)
+    raise _no_connection()  # perhaps the kernel could not deliver it
+
+
+def _no_connection() -> ConnectionAbortedError:
+    return ConnectionAbortedError(errno.ECONNABORTED, "a message without a connection")

@@ -96,8 +96,8 @@ class Siblings:
         if now - self._read_at > FRESH:
             self._read_at = now
             self._loads = [
-                Load(row.slot, int(row.connections), int(row.limit), now - row.beat < ALIVE)
+                Load(row.slot, int(row.connections), int(row.limit), abs(now - row.beat) < ALIVE)
                 for row in self._board.rows()
-                if row.start != self.row.start and row.state == State.SERVING
+                if row.start != self.row.start and row.state == State.SERVING and row.slot in self._writers
             ]
         return self._loads

@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import math
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -112,3 +114,71 @@ def test_an_inbox_that_is_gone_takes_nothing(connection: Pair) -> None:
     reader.close()
     assert not inbox.put(writer, connection[0].fileno(), 1.0)
     writer.close()
+
+
+def send(writer: socket.socket, data: bytes, fds: list[int]) -> None:
+    socket.send_fds(writer, [data], fds)
+
+
+DUE = struct.pack("d", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "connection"),
+        (b"x", "connection"),
+        (DUE + b"x", "connection"),
+        (struct.pack("d", math.nan), "connection"),
+        (struct.pack("d", math.inf), "connection"),
+        (DUE, "nothing"),
+        (DUE, "two"),
+        (DUE, "pipe"),
+        (DUE, "datagrams"),
+        (DUE, "listener"),
+    ],
+)
+def test_what_is_no_connection_is_closed_and_passed_over(box: Pair, connection: Pair, data: bytes, kind: str) -> None:
+    reader, writer = box
+    ours, _ = connection
+    pipe = os.pipe()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        socket.create_server(("", 0)) as listener,
+    ):
+        fds = {
+            "connection": [ours.fileno()],
+            "nothing": [],
+            "two": [ours.fileno()] * 2,
+            "pipe": [pipe[0]],
+            "datagrams": [datagrams.fileno()],
+            "listener": [listener.fileno()],
+        }[kind]
+        before = len(os.listdir("/proc/self/fd"))
+        queue = InboxQueue(reader)
+        send(writer, data or b"\0", fds)
+        inbox.put(writer, ours.fileno(), 5.0)
+        with pytest.raises(ConnectionAbortedError) as caught:
+            queue.take()
+        assert caught.value.errno == errno.ECONNABORTED
+        with queue.take() as taken:
+            assert taken.keep_until == 5.0
+        assert len(os.listdir("/proc/self/fd")) == before
+    for fd in pipe:
+        os.close(fd)
+
+
+def test_what_is_no_connection_is_not_forwarded(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    after, into = inbox.pair()
+    with after, into:
+        send(writer, b"garbage", [])
+        inbox.put(writer, connection[0].fileno(), 5.0)
+        send(writer, DUE, [])
+        inbox.put(writer, connection[0].fileno(), 6.0)
+        assert inbox.forward(reader, into) == 2
+        queue = InboxQueue(after)
+        for deadline in (5.0, 6.0):
+            with queue.take() as taken:
+                assert taken.keep_until == deadline
+        assert not queue.waits()

@@ -375,7 +375,7 @@ class Supervisor:
             self._observe(RetireRequested(member.worker, "nothing can be said to it over its channel any more"))
         for member in self._crew if self._watched() else ():
             if member.serves:
-                beat = self._board.row(member.row).beat
+                beat = self._board.row(member.row).beaten_by(time.monotonic())
                 stopped = now - beat > LOOK and processes.is_stopped(member.pid)
                 self._observe(Beat(member.worker, now if stopped else beat))
 

@@ -1,5 +1,11 @@
-"""Counters in shared memory: a row for each worker process, written by it alone, read by anyone."""
+"""Counters in shared memory: a row for each worker process, written by it alone, read by anyone.
 
+Every worker could write anywhere in it, so whoever reads takes what stands there for input: no number comes out of here
+that is not a finite count or time, whatever bytes there are. It cannot be truncated under those who read it.
+"""
+
+import fcntl
+import math
 import mmap
 import os
 import struct
@@ -15,6 +21,7 @@ ROWS = 1024  # processes at once; untouched ones take no memory
 _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
 _END = ROWS * _SIZE  # where it stands how far rows are in use
 _SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER, _WEBSOCKETS = range(0, 72, 8)
+_MOST = 1 << 48  # that a count can be
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
 # A request: when it began (seconds, monotonic; 0: there is none), its method and its path, as far as there is room.
@@ -42,7 +49,7 @@ class InFlight:
 
 
 class _Number:
-    """One aligned word: a reader never sees half of it."""
+    """One aligned word: a reader never sees half of it. It is a count, at most _MOST, or finite seconds."""
 
     def __init__(self, offset: int, form: struct.Struct = _WORD) -> None:
         self._offset = offset
@@ -50,7 +57,7 @@ class _Number:
 
     def __get__(self, row: "Row", owner: object = None) -> float:
         number: float = self._form.unpack_from(row.memory, row.start + self._offset)[0]
-        return number
+        return number if 0 <= number <= _MOST else 0
 
     def __set__(self, row: "Row", value: float) -> None:
         self._form.pack_into(row.memory, row.start + self._offset, value)
@@ -82,9 +89,14 @@ class Row:
 
     @property
     def slot(self) -> int:
-        """Whose place it is in; -1: nobody's row."""
+        """Whose place it is in, at most ROWS; -1: nobody's row."""
         number: int = _WORD.unpack_from(self.memory, self.start + _SLOT)[0]
-        return number - 1
+        return number - 1 if number <= ROWS else -1
+
+    def beaten_by(self, now: float) -> float:
+        """When its event loop ran last, as far as that can be; one that is to run only after `now` never has."""
+        beat = self.beat
+        return beat if beat <= now else 0.0
 
     def enter(self, now: float, method: bytes, path: bytes) -> int:
         """A request waits: note it in the table. Answers its place there, 0 if there is none left."""
@@ -107,7 +119,7 @@ class Row:
         found: list[InFlight] = []
         for cell in range(_CELL_COUNT):
             began, method, path = _CELL.unpack_from(self.memory, self._cell(cell))
-            if began:
+            if 0 < began < math.inf:
                 found.append(
                     InFlight(_text(method).removesuffix("..."), _text(path), max(0.0, now - began), running=not cell)
                 )
@@ -129,13 +141,16 @@ class Scoreboard:
     def create(cls) -> "Scoreboard":
         """A new one. Raises OSError."""
         if sys.platform == "linux":
-            fd = os.memfd_create("corehttp-scoreboard", os.MFD_CLOEXEC)
+            fd = os.memfd_create("corehttp-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
             import tempfile  # here, since it brings much along
 
             fd, path = tempfile.mkstemp()
             os.unlink(path)
         os.ftruncate(fd, _END + _WORD.size)
+        if sys.platform == "linux":
+            # Who reads memory whose file has been truncated is ended by SIGBUS (memfd_create(2), "File sealing").
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return cls(fd)
 
     @classmethod
@@ -165,7 +180,7 @@ class Scoreboard:
 
     def rows(self) -> Iterator[Row]:
         """The rows of all workers."""
-        for start in range(0, _WORD.unpack_from(self._memory, _END)[0], _SIZE):
+        for start in range(0, min(_END, _WORD.unpack_from(self._memory, _END)[0]), _SIZE):
             row = Row(self._memory, start)
             if row.slot >= 0:
                 yield row
