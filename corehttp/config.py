@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from corehttp.errors import AppError, ConfigError
+from corehttp.protocols.peer import Trust
 from corehttp.protocols.wire import check_field
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -21,8 +22,13 @@ class Kind(NamedTuple):
     parse: Callable[[object], object]  # raises ValueError
     allowed: str
     is_switch: bool = False
+    takes_nothing: bool = False  # empty text is a value too
     is_list: bool = False
     choices: tuple[str, ...] = ()
+
+
+# What other servers and platforms call some options in the environment; our own names win.
+OTHER_NAMES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
 
 
 class Option(NamedTuple):
@@ -40,6 +46,15 @@ class Option(NamedTuple):
     @property
     def env(self) -> str:
         return "COREHTTP_" + self.name.upper()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Where the environment may have it; the first one that is set counts."""
+        return (self.env, OTHER_NAMES[self.name]) if self.name in OTHER_NAMES else (self.env,)
+
+    def is_set(self, text: str | None) -> bool:
+        """Whether a variable says anything: an empty one does only where empty text means something."""
+        return bool(text) or (text is not None and self.kind.takes_nothing)
 
     @property
     def value(self) -> str:
@@ -139,6 +154,22 @@ def _optional(kind: Kind) -> Kind:
     return Kind(lambda value: None if value is None else kind.parse(value), kind.allowed)
 
 
+def _trust(value: object) -> str:
+    """Who is trusted, as `protocols.peer.Trust` takes it; in a file also as a list."""
+    if isinstance(value, list | tuple):
+        value = ",".join(_any_text(entry) for entry in value)
+    text = _any_text(value)
+    Trust(text)
+    return text
+
+
+def _mode(value: object) -> str:
+    """Permissions in octal digits. Not as a number, since nobody could tell 440 from 0o440."""
+    if not isinstance(value, str) or re.fullmatch(r"(0o?)?[0-7]{3}", value) is None:
+        raise ValueError
+    return value[-3:]
+
+
 def _fields(value: object) -> Fields:
     """Header lines NAME:VALUE; in the environment one per line."""
     if isinstance(value, str):
@@ -164,13 +195,20 @@ def _field(line: object) -> tuple[bytes, bytes]:
 
 
 TEXT = Kind(_text, "some text")
-ANY_TEXT = Kind(_any_text, "text")
-DIRECTORY = Kind(_path, "a path")
+ANY_TEXT = Kind(_any_text, "text", takes_nothing=True)
+DIRECTORY = Kind(_path, "a path", takes_nothing=True)
 SOCKET_PATH = Kind(lambda value: _text(_path(value)), "some text")
 SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
 SWITCH = Kind(_switch, "true or false", is_switch=True)
 WORKERS = Kind(_workers, "a number from 1, auto, auto-1 (fewer than auto) or auto/2 (a part of auto)")
 FIELDS = Kind(_fields, "NAME:VALUE, NAME a token (RFC 9110, 5.6.2), VALUE without line breaks", is_list=True)
+TRUST = Kind(
+    _trust,
+    "a list with commas of addresses, networks (as 10.0.0.0/8, with no bits beyond the prefix), unix, or *",
+    takes_nothing=True,
+)
+OPEN_TO_ALL = "666"
+MODE = Kind(_mode, "three octal digits, as in 660; in quotes where it is not on a command line")
 PATHS = Kind(_paths, "a path that begins with /", is_list=True)
 LOG_LEVEL = _choice("critical", "error", "warning", "info", "debug")
 
@@ -190,6 +228,9 @@ class Config:
     host: str = option("127.0.0.1", ANY_TEXT, "Bind to this address or name; empty for all addresses.")
     port: int = option(8000, _whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
     uds: str | None = option(None, _optional(SOCKET_PATH), "Bind to a unix socket at this path instead.")
+    uds_permissions: str = option(
+        OPEN_TO_ALL, MODE, "Permissions of that socket's path, in octal; who may write may connect."
+    )
     fd: int | None = option(None, _optional(_whole(0, 1048575)), "Serve on this inherited socket instead.")
     backlog: int = option(2048, _whole(1, 65535), "Connections that may wait to be accepted.")
     limit_connections: int = option(
@@ -218,6 +259,16 @@ class Config:
         False, SWITCH, "Offer http.response.pathsend and .zerocopysend: all middleware must pass them on."
     )
     early_hints: bool = option(False, SWITCH, "Send 103 (Early Hints); nginx before 1.29 hangs on them.")
+    proxy_headers: bool = option(
+        True,
+        SWITCH,
+        "Believe X-Forwarded-For, -Proto, -Host, -Port, -Prefix of trusted proxies, remove them of others.",
+    )
+    forwarded_allow_ips: str = option(
+        "127.0.0.1,::1,unix",
+        TRUST,
+        "Who is a trusted proxy: addresses, networks, unix, or * for everybody; also as FORWARDED_ALLOW_IPS.",
+    )
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
     timeout_request_header: float = option(15.0, SECONDS, "Seconds for a whole request head, else 408; 0: no limit.")
     timeout_request_body: float = option(
@@ -309,10 +360,8 @@ class Config:
         for entry in options():
             if entry.name in flags:
                 values[entry.name] = parse_value(entry, flags[entry.name], "APP" if entry.name == "app" else entry.flag)
-            elif env.get(entry.env) or (entry.kind in (ANY_TEXT, DIRECTORY) and entry.env in env):
-                values[entry.name] = parse_value(entry, env[entry.env], entry.env)
-            elif entry.name == "workers" and env.get("WEB_CONCURRENCY"):
-                values[entry.name] = parse_value(entry, env["WEB_CONCURRENCY"], "WEB_CONCURRENCY")
+            elif variable := next((name for name in entry.variables if entry.is_set(env.get(name))), None):
+                values[entry.name] = parse_value(entry, env[variable], variable)
             elif entry.name in keys:
                 source = f"{file_name}: {keys[entry.name]}"
                 values[entry.name] = parse_value(entry, file[keys[entry.name]], source)
@@ -321,6 +370,8 @@ class Config:
     def _check_together(self) -> None:
         if self.uds is not None and self.fd is not None:
             raise ConfigError("uds and fd exclude each other: serve on a path or on an inherited socket")
+        if self.uds is None and self.uds_permissions != OPEN_TO_ALL:
+            raise ConfigError("uds-permissions needs uds, the path of the unix socket that gets them")
         if self.socket == "reuseport" and (self.uds is not None or self.fd is not None):
             raise ConfigError("socket reuseport needs a host and port; with uds or fd it must be shared")
         if not self.supervised and self.workers != "1":

@@ -32,7 +32,7 @@ def bind(config: Config, slots: int, *, reuseport: bool) -> list[list[socket.soc
     if config.fd is not None:
         return [[_adopt(config.fd)]] * slots
     if config.uds is not None:
-        return [[_bind_unix(config.uds)]] * slots
+        return [[_bind_unix(config.uds, config.uds_permissions)]] * slots
     first = _bind_addresses(config.host, config.port)
     if not reuseport:
         return [first] * slots
@@ -283,7 +283,20 @@ def _bind_beside(sock: socket.socket) -> socket.socket:
         raise _bind_failed(error, sock.getsockname()) from error
 
 
-def _bind_unix(path: str) -> socket.socket:
+def permit(path: str, permissions: str) -> None:
+    """Give a unix socket's path its permissions, octal: to connect, one must be allowed to write (unix(7)).
+
+    Raises StartupError.
+    """
+    try:
+        os.chmod(path, int(permissions, 8))
+    except OSError as error:
+        raise StartupError(
+            f"uds {path} cannot be given the permissions {permissions} (--uds-permissions): {error.strerror or error}"
+        ) from error
+
+
+def _bind_unix(path: str, permissions: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise StartupError(f"uds {path} exists and is not a socket; choose another path")
@@ -293,9 +306,17 @@ def _bind_unix(path: str) -> socket.socket:
     try:
         sock = _bound(socket.AF_UNIX, path)
         _bound_inodes[path] = os.stat(path).st_ino
-        return sock
     except OSError as error:
         raise StartupError(f"uds {path} cannot be bound: {error.strerror or error}") from error
+    try:
+        # Nobody can connect meanwhile, as the socket does not listen yet. Not by umask(2) around bind(2): that would
+        # change what other threads of this process create.
+        permit(path, permissions)
+    except BaseException:
+        sock.close()
+        forget(path)
+        raise
+    return sock
 
 
 def _is_taken(path: str) -> bool:

@@ -99,6 +99,8 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     generations.apply(fleet, fleet.generation)
 
     def on_ready() -> None:
+        if lent and config.uds is not None:
+            listeners.permit(config.uds, config.uds_permissions)
         if inherited is not None:
             upgrade.say_ready(inherited[1], taken_over=lent)
             supervisor.take_over(count)

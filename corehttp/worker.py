@@ -22,6 +22,7 @@ from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.peer import Trust
 from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.websocket import WebSocketConnection
 from corehttp.protocols.ws_handshake import examine
@@ -165,6 +166,7 @@ class Worker:
             parser_factory(config.http),
             limits=limits(config),
             root_path=config.root_path,
+            trust=Trust(config.forwarded_allow_ips) if config.proxy_headers else None,
             access=self._access,
             cancel_on_disconnect=config.cancel_on_disconnect,
             ledger=None if self._siblings is None else self._siblings.row,

@@ -8,6 +8,7 @@ from corehttp.clock import Clock
 from corehttp.protocols.context import AccessRecord, WorkerContext
 from corehttp.protocols.http1 import HTTP1Connection
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.peer import Trust
 from corehttp.protocols.stream import RequestParser, RequestSink
 
 MakeParser = Callable[[RequestSink, Limits], RequestParser]
@@ -258,6 +259,7 @@ def make_context(
     make_parser: MakeParser,
     *,
     root_path: str = "",
+    trust: str | None = "127.0.0.1,::1,unix",
     records: list[AccessRecord] | None = None,
     limits: Limits = LIMITS,
     cancel_on_disconnect: bool = False,
@@ -270,6 +272,7 @@ def make_context(
         make_parser,
         limits=limits,
         root_path=root_path,
+        trust=None if trust is None else Trust(trust),
         access=None if records is None else RecordingSink(records),
         cancel_on_disconnect=cancel_on_disconnect,
     )

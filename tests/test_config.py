@@ -37,6 +37,7 @@ SAMPLES = {
     "host": ANY_TEXT,
     "port": Sample("80", 80, "81", "65536", "a whole number from 0 to 65535"),
     "uds": Sample("path", "path", "other", "", "some text"),
+    "uds_permissions": Sample("0660", "660", "600", "888", "three octal digits, as in 660"),
     "fd": Sample("3", 3, "4", "-1", "a whole number from 0 to 1048575"),
     "backlog": Sample("10", 10, "11", "0", "a whole number from 1 to 65535"),
     "limit_connections": Sample("1000", 1000, "0", "-1", "a whole number from 0 to 1048575"),
@@ -57,6 +58,8 @@ SAMPLES = {
     "root_path": ANY_TEXT,
     "pathsend": ON,
     "early_hints": ON,
+    "proxy_headers": OFF,
+    "forwarded_allow_ips": Sample("10.0.0.0/8,unix", "10.0.0.0/8,unix", "*", "10.0.0.1/8", "a list with commas of"),
     "timeout_keep_alive": SECONDS,
     "timeout_request_header": SECONDS,
     "timeout_request_body": SECONDS,
@@ -100,6 +103,7 @@ SAMPLES = {
 }
 # What an option is not allowed without.
 COMPANIONS: dict[str, dict[str, Any]] = {
+    "uds_permissions": {"uds": "path"},
     "limit_max_requests_jitter": {"limit_max_requests": 100},
     "worker_max_age_jitter": {"worker_max_age": 100.0},
     "preload_strict": {"preload": True},
@@ -205,6 +209,31 @@ def test_web_concurrency_is_weaker_than_our_own_name_and_stronger_than_the_file(
     assert Config.from_sources({"workers": "5"}, {**web, "COREHTTP_WORKERS": "4"}, {}).workers == "5"
     with pytest.raises(ConfigError, match=r"^WEB_CONCURRENCY: 'x' is not valid"):
         Config.from_sources({}, {"WEB_CONCURRENCY": "x"}, {})
+
+
+def test_the_proxies_that_uvicorn_would_trust_are_weaker_than_our_own_name_and_may_be_none() -> None:
+    theirs = {"FORWARDED_ALLOW_IPS": "10.0.0.0/8"}
+    assert Config.from_sources({}, theirs, {"forwarded-allow-ips": "*"}).forwarded_allow_ips == "10.0.0.0/8"
+    both = {**theirs, "COREHTTP_FORWARDED_ALLOW_IPS": "unix"}
+    assert Config.from_sources({}, both, {}).forwarded_allow_ips == "unix"
+    assert Config.from_sources({}, {"FORWARDED_ALLOW_IPS": ""}, {}).forwarded_allow_ips == ""
+    with pytest.raises(ConfigError, match=r"^FORWARDED_ALLOW_IPS: 'proxy' is not valid"):
+        Config.from_sources({}, {"FORWARDED_ALLOW_IPS": "proxy"}, {})
+
+
+def test_trusted_proxies_may_be_a_list() -> None:
+    assert Config(forwarded_allow_ips=["10.0.0.0/8", "unix"]).forwarded_allow_ips == "10.0.0.0/8,unix"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["", "66", "6666", "0666 ", "rw-", "0x1b6", 666, 0o666, None, True])
+def test_permissions_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^uds_permissions: .* three octal digits"):
+        Config(uds="path", uds_permissions=value)
+
+
+@pytest.mark.parametrize("value", ["660", "0660", "0o660"])
+def test_permissions_that_are_understood(value: str) -> None:
+    assert Config(uds="path", uds_permissions=value).uds_permissions == "660"
 
 
 @pytest.mark.parametrize(
@@ -338,6 +367,7 @@ def test_an_empty_variable_is_text_where_empty_text_means_something() -> None:
     [
         ({"limit_max_requests_jitter": 5}, "limit-max-requests-jitter needs limit-max-requests, to which it is added"),
         ({"worker_max_age_jitter": 5}, "worker-max-age-jitter needs worker-max-age, to which it is added"),
+        ({"uds_permissions": "600"}, "uds-permissions needs uds"),
         ({"preload_strict": True}, "preload-strict needs preload"),
         (
             {"supervise": False, "preload": True},

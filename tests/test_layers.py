@@ -19,6 +19,7 @@ LAYERS = (
         "protocols.head",
         "protocols.http1_state",
         "protocols.limits",
+        "protocols.peer",
         "protocols.semantics",
         "protocols.wire",
         "protocols.ws_frames",

@@ -337,6 +337,31 @@ def test_a_path_that_cannot_be_bound_is_named(opened: contextlib.ExitStack, tmp_
     assert refusal(opened, uds=str(tmp_path / name)).startswith(f"uds {tmp_path / name} cannot be bound: ")
 
 
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("permissions", ["666", "660", "600", "777"])
+def test_a_unix_socket_has_its_permissions_whatever_the_umask_is(
+    opened: contextlib.ExitStack, tmp_path: Path, umask: int, permissions: str
+) -> None:
+    path = tmp_path / "socket"
+    previous = os.umask(umask)
+    try:
+        [[sock]] = bind(opened, uds=str(path), uds_permissions=permissions)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(previous)
+    assert f"{stat.S_IMODE(path.stat().st_mode):o}" == permissions
+    listeners.unlink(sock)
+
+
+def test_permissions_that_cannot_be_given_are_named_with_the_path_and_the_option(tmp_path: Path) -> None:
+    path = str(tmp_path / "missing")
+    with pytest.raises(StartupError) as caught:
+        listeners.permit(path, "660")
+    assert str(caught.value) == (
+        f"uds {path} cannot be given the permissions 660 (--uds-permissions): No such file or directory"
+    )
+
+
 # Inherited sockets.
 
 

@@ -11,6 +11,7 @@ from corehttp.clock import Clock
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.exchange import Exchange, task_starter
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.peer import Fields, Peer, Trust
 from corehttp.protocols.stream import RequestParser, RequestSink
 from corehttp.protocols.turns import Turns
 from corehttp.protocols.ws_handshake import Handshake
@@ -29,10 +30,11 @@ AccessRecord = tuple[str, str, str, str, int, int, float]
 # whether it was taken.
 HandOver = Callable[[int, float], bool]
 
-Fields = list[tuple[bytes, bytes]]
+DISTRUST_SILENCE = 3600.0  # seconds between warnings about peers that say what only a trusted proxy may
+
 # Method, HTTP version, fields, and the same as a dictionary: see `ws_handshake.examine`.
 ExamineHandshake = Callable[[str, str, Fields, dict[bytes, bytes]], Handshake | None]
-MakeWebSocket = Callable[[Scope, Handshake], "WebSocketConnection"]
+MakeWebSocket = Callable[[Scope, Handshake, Peer], "WebSocketConnection"]
 
 
 class AccessSink(Protocol):
@@ -118,6 +120,7 @@ class WorkerContext:
     """One worker's application, loop, settings and live connections. Everything here is read per request."""
 
     __slots__ = (
+        "_distrust_silent_until",
         "access",
         "admission",
         "app",
@@ -146,6 +149,7 @@ class WorkerContext:
         "scope",
         "start_task",
         "state",
+        "trust",
         "turns",
         "websocket_extensions",
         "websocket_limit",
@@ -161,6 +165,7 @@ class WorkerContext:
         *,
         limits: Limits,
         root_path: str = "",
+        trust: Trust | None = None,
         access: AccessSink | None = None,
         cancel_on_disconnect: bool = False,
         ledger: Ledger | None = None,
@@ -185,6 +190,8 @@ class WorkerContext:
         self.plain_head = min(limits.request_line, limits.request_head)  # a head of so many bytes breaks neither
         self.cancel_on_disconnect = cancel_on_disconnect
         self.root_path = root_path
+        self.trust = trust  # None: what proxies say in fields is passed on, and nothing is made of it
+        self._distrust_silent_until = -NEVER  # seconds, by the clock
         # What the scopes of all requests share, with every key in its place (ASGI HTTP specification 2.5).
         self.scope: dict[str, Unchecked] = {
             "type": "http",
@@ -257,6 +264,21 @@ class WorkerContext:
     def resume_reading(self, transport: asyncio.Transport) -> None:
         """Read on in the worker's own context: on asyncio's loop all that comes in is read in that of the caller."""
         self.fresh().run(transport.resume_reading)
+
+    def distrust(self, peer: Peer, names: list[bytes]) -> None:
+        """Say that a peer sends fields of these names, as only a trusted proxy may: once an hour, as anybody can."""
+        now = self.clock.now
+        if now < self._distrust_silent_until:
+            return
+        self._distrust_silent_until = now + DISTRUST_SILENCE
+        who, entry = "a peer on the unix socket", "unix"
+        if peer.client is not None:
+            who, entry = peer.name, peer.client[0].partition("%")[0]
+        logger.warning(
+            "%s is no trusted proxy, so what it says in %.100s is removed; if it is yours, add %s to "
+            "--forwarded-allow-ips (said once an hour)",
+            *(who, b", ".join(sorted(names)).decode("latin-1"), entry),
+        )
 
     def ended(self, exchange: Exchange) -> None:
         """An exchange that ran for a while has ended."""

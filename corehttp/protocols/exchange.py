@@ -13,6 +13,7 @@ from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.framing import never_ends
+from corehttp.protocols.peer import Peer
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
 from corehttp.protocols.turns import FIRST, MESSAGE, Turns
@@ -115,6 +116,7 @@ class Exchange:
         "expects_continue",
         "intake",
         "method",
+        "peer",
         "persistent",
         "phase",
         "place",
@@ -130,6 +132,7 @@ class Exchange:
         "waiters",
     )
 
+    peer: Peer  # who sends the request
     started_at: float  # seconds, monotonic
     # The facts of the wire, for framing and logs. They are never read from `scope`: applications change that.
     method: str

@@ -17,6 +17,7 @@ from corehttp.protocols.http1_reading import DISCARD_LIMIT
 from corehttp.protocols.http1_state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1_writing import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.peer import Peer, direct
 from corehttp.protocols.ws_handshake import Handshake
 
 logger = logging.getLogger("corehttp.error")
@@ -56,7 +57,8 @@ class HTTP1Connection(ResponseWriting):
         self._request_due = NEVER  # the current exchange
 
     def __repr__(self) -> str:
-        return f"<HTTP1Connection {self._client}: {self._stage.value}, reading {self._reading.value}, {self._current}>"
+        stage, reading = self._stage.value, self._reading.value
+        return f"<HTTP1Connection {self._peer.name}: {stage}, reading {reading}, {self._current}>"
 
     @property
     def idle(self) -> bool:
@@ -75,10 +77,8 @@ class HTTP1Connection(ResponseWriting):
         self._transport = cast(asyncio.Transport, transport)
         self._renew_parser()
         self._transport.set_write_buffer_limits(HIGH_WATER)
-        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        # A unix socket has no addresses but the path it is bound to (ASGI HTTP specification, "server").
-        self._client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        self._server = (own[0], own[1]) if isinstance(own, tuple) else (own, None) if own else None
+        peername, sockname = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._peer = direct(peername, sockname, context.root_path)
         self.deadline = self._keep_until
         context.joined(self)
 
@@ -149,7 +149,8 @@ class HTTP1Connection(ResponseWriting):
         now = self._context.clock.ticked
         current = self._current
         if self._outlet is not None and self._stalled(self._outlet, now):
-            logger.warning("cut the connection of %s: it does not take what is sent to it", self._client_name())
+            peer = self._peer if current is None else current.peer
+            logger.warning("cut the connection of %s: it does not take what is sent to it", peer.name)
             half_closed.reset_on_close(self._transport)
             self._transport.abort()
         elif self._stage is _LINGERING:
@@ -259,16 +260,16 @@ class HTTP1Connection(ResponseWriting):
         if self._refusal is not None:
             self._answer_refusal()
 
-    def _switch(self, scope: Scope, handshake: Handshake) -> None:
+    def _switch(self, scope: Scope, handshake: Handshake, peer: Peer) -> None:
         """Leave the transport to a WebSocket, with whatever has come in behind its handshake."""
         context = self._context
         assert context.make_websocket is not None
         if len(context.websockets) >= context.websocket_limit:
-            self._upgrade = None
             self._refuse(503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)")
+            self._upgrade = None
             self._answer_refusal()
             return
-        websocket = context.make_websocket(scope, handshake)
+        websocket = context.make_websocket(scope, handshake, peer)
         held, transport = bytes(self._held), self._transport
         self._resume_reading()
         self._stage = _CLOSED
@@ -348,8 +349,12 @@ class HTTP1Connection(ResponseWriting):
 
     def _refuse(self, status: int, reason: str, head: bytes | bytearray = b"") -> None:
         """Parse no more; say so when the responses before it are out."""
-        logger.warning("refused a request from %s: %s (%d)", self._client_name(), reason, status)
         incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            peer = incoming.peer
+        else:
+            peer = self._sender(head) if self._upgrade is None else self._upgrade[2]
+        logger.warning("refused a request from %s: %s (%d)", peer.name, reason, status)
         bodiless = head.startswith(b"HEAD ") if incoming is None else incoming.method == "HEAD"
         self._refusal = (status, reason, bodiless)
         self._end_reading()
@@ -383,7 +388,7 @@ class HTTP1Connection(ResponseWriting):
     def _time_out(self, exchange: Exchange) -> None:
         """The application has had its time: 504, or a cut if the response has begun."""
         seconds = self._context.limits.request
-        logger.warning("%s from %s took longer than %g s (504)", exchange.name, self._client_name(), seconds)
+        logger.warning("%s from %s took longer than %g s (504)", exchange.name, exchange.peer.name, seconds)
         self._queue.clear()
         if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
             exchange.disconnect()

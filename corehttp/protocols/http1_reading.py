@@ -15,6 +15,15 @@ from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1_state import Reading
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.peer import (
+    Fields,
+    Peer,
+    Trust,
+    forwarding,
+    judge_peer,
+    lenient_fields,
+    ordinary,
+)
 from corehttp.protocols.semantics import judge, origin_form, takes_trailers, use_authority
 from corehttp.protocols.stream import RequestParser, ResponseStream
 from corehttp.protocols.ws_handshake import Handshake
@@ -40,7 +49,6 @@ class RequestReading(asyncio.Protocol, ResponseStream):
     __slots__ = (
         "_blank",
         "_chunks",
-        "_client",
         "_context",
         "_current",
         "_discarded",
@@ -53,10 +61,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_intake",
         "_parser",
         "_paused",
+        "_peer",
         "_queue",
         "_reading",
         "_scan",
-        "_server",
         "_spent",
         "_transport",
         "_upgrade",
@@ -64,13 +72,12 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "deadline",
     )
 
+    _peer: Peer  # as the socket knows it
     _transport: asyncio.Transport
     _parser: RequestParser
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
-        self._client: tuple[str, int] | None = None
-        self._server: tuple[str, int | None] | None = None
         self._reading = _IDLE
         self._head = b""  # that the parser is given
         self._spent = False  # the parser cannot go on after this request
@@ -85,14 +92,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._discarded = 0  # bytes of a request's body thrown away after its response
         self._paused = False  # reading
         self._queue: list[Exchange] = []  # parsed, not begun
-        self._upgrade: tuple[Scope, Handshake] | None = None  # an opening handshake, for when its turn comes
+        self._upgrade: tuple[Scope, Handshake, Peer] | None = None  # an opening handshake, for when its turn comes
         self._wrong_handshake: PeerError | None = None  # what is wrong with one, in a head that is right as HTTP
         self._current: Exchange | None = None  # whose response is being written
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
-
-    def _client_name(self) -> str:
-        """The client as log lines show it."""
-        return f"{self._client[0]}:{self._client[1]}" if self._client else "-"
 
     # What the other half and the connection's life do.
 
@@ -157,13 +160,16 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         if text[0] != "/":
             use_authority(target, headers)
             target = origin_form(target)
+        peer = self._peer
+        if context.trust is not None and not ordinary.issuperset(fields) and (names := forwarding(fields)):
+            peer, headers = self._judge_peer(context.trust, names, headers)
         raw_path, _, query = target.partition(b"?")
         path = text if len(raw_path) == len(text) else raw_path.decode()
         # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.
         scope = context.scope.copy()
-        if context.root_path:
-            scope["path"] = context.root_path + (unquote(path) if "%" in path else path)
-            scope["raw_path"] = context.root_path.encode() + raw_path
+        if peer.root_path:
+            scope["path"] = peer.root_path + (unquote(path) if "%" in path else path)
+            scope["raw_path"] = peer.raw_root_path + raw_path
         else:
             scope["path"] = unquote(path) if "%" in path else path
             scope["raw_path"] = raw_path
@@ -172,8 +178,11 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         scope["method"] = method
         scope["query_string"] = query
         scope["headers"] = headers
-        scope["client"] = self._client
-        scope["server"] = self._server
+        scope["client"] = peer.client
+        scope["server"] = peer.server
+        if peer is not self._peer:
+            scope["scheme"] = peer.scheme
+            scope["root_path"] = peer.root_path
         scope["state"] = context.state.copy()
         scope["asgi"] = HTTP_VERSIONS.copy()
         scope["extensions"] = extensions = context.extensions.copy()
@@ -186,10 +195,11 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 self._wrong_handshake = error
                 raise
             if handshake is not None:
-                self._upgrade = scope, handshake
+                self._upgrade = scope, handshake, peer
                 self._reading = _UPGRADED
                 return
         exchange = Exchange(scope, intent, self, context)
+        exchange.peer = peer
         exchange.method = method
         exchange.target = text
         exchange.version = version
@@ -202,6 +212,21 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         else:
             self._reading = _IDLE if intent.persistent else _ENDED
         self._queue.append(exchange)
+
+    def _judge_peer(self, trust: Trust, names: list[bytes], headers: Fields) -> tuple[Peer, Fields]:
+        """Who sends a request in which a proxy says something in the fields `names`; its fields for the application."""
+        if trust.believes(self._peer):
+            return judge_peer(trust, self._peer, names, headers)
+        self._context.distrust(self._peer, names)
+        return self._peer, [field for field in headers if field[0] not in names]
+
+    def _sender(self, head: bytes | bytearray) -> Peer:
+        """Who has sent a head that is refused, as far as it can be told: for log lines only."""
+        trust = self._context.trust
+        if trust is None or not trust.believes(self._peer):
+            return self._peer
+        fields = lenient_fields(head)
+        return judge_peer(trust, self._peer, forwarding(dict(fields)), fields)[0]
 
     # How bytes are cut.
 

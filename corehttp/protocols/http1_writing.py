@@ -31,7 +31,6 @@ class ResponseWriting(RequestReading):
     """The writing half of a connection, for one response at a time."""
 
     __slots__ = (
-        "_client_text",
         "_drained",
         "_file",
         "_file_sent",
@@ -45,7 +44,6 @@ class ResponseWriting(RequestReading):
 
     def __init__(self, context: WorkerContext) -> None:
         super().__init__(context)
-        self._client_text: str | None = None  # as the access log shows it
         self._drained: asyncio.Future[None] | None = None
         self._file: Transfer | None = None  # that is going out
         self._file_sent = 0  # bytes of it when the client was looked at last
@@ -225,12 +223,11 @@ class ResponseWriting(RequestReading):
         access = self._context.access
         if access is None or self._file is not None:
             return  # what is sent of a file is not all counted yet: `_transfer` comes back
-        client = self._client_text
-        if client is None:
-            client = self._client_text = self._client_name()
         milliseconds = (monotonic() - exchange.started_at) * 1000
         status, sent = exchange.status, exchange.sent
-        access.records.append((client, exchange.method, exchange.target, exchange.version, status, sent, milliseconds))
+        access.records.append(
+            (exchange.peer.name, exchange.method, exchange.target, exchange.version, status, sent, milliseconds)
+        )
         if not access.armed:
             access.arm()
 

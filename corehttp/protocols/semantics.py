@@ -50,6 +50,21 @@ def is_token(text: bytes) -> bool:
     return _TOKEN(text) is not None
 
 
+def is_host(text: bytes) -> bool:
+    """Whether `text` is a host with or without a port, as a Host field has it (RFC 9110, 7.2)."""
+    return _HOST(text) is not None
+
+
+def put_host(headers: list[tuple[bytes, bytes]], host: bytes) -> None:
+    """Let `host` be the value of the Host field, of which there is one at most."""
+    field = (b"host", host)
+    for index, (name, _) in enumerate(headers):
+        if name == b"host":
+            headers[index] = field
+            return
+    headers.append(field)
+
+
 def judge(
     method: str, target: str, version: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
 ) -> Intent:
@@ -109,7 +124,7 @@ def judge_line(method: str, target: str, version: str) -> None:
             raise PeerError(400, "the target * is for OPTIONS only")
     elif target[0] != "/":
         absolute = _ABSOLUTE_FORM(target.encode())
-        if absolute is None or _HOST(absolute["authority"]) is None:
+        if absolute is None or not is_host(absolute["authority"]):
             raise PeerError(400, "the request target is not valid")
 
 
@@ -129,14 +144,8 @@ def use_authority(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     To be called with fields that `judge` has accepted: one Host at most.
     """
     absolute = _ABSOLUTE_FORM(target)
-    if absolute is None:
-        return
-    field = (b"host", absolute["authority"])
-    for index, (name, _) in enumerate(headers):
-        if name == b"host":
-            headers[index] = field
-            return
-    headers.append(field)
+    if absolute is not None:
+        put_host(headers, absolute["authority"])
 
 
 def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
@@ -159,7 +168,7 @@ def takes_trailers(headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _check_host(host: bytes) -> None:
-    if host and _HOST(host) is None:
+    if host and not is_host(host):
         raise PeerError(400, "the Host field is not a valid host")
     if len(host) > _MAX_REMEMBERED_SIZE:
         return

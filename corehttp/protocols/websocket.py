@@ -8,6 +8,7 @@ from time import monotonic
 from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
 from corehttp.protocols.context import HandOver, WorkerContext
 from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
+from corehttp.protocols.peer import Peer
 from corehttp.protocols.ws_frames import (
     BINARY,
     CLOSE,
@@ -38,8 +39,10 @@ class WebSocketConnection(WebSocketWriting):
 
     __slots__ = ("_bytes_in", "_long", "_lost", "_messages_in", "_short")
 
-    def __init__(self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake) -> None:
-        super().__init__(context, settings, _as_websocket(scope, handshake, context), handshake)
+    def __init__(
+        self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
+    ) -> None:
+        super().__init__(context, settings, _as_websocket(scope, handshake, context), handshake, peer)
         # Bytes of the largest frames that are allowed whose size takes one byte, and three.
         self._short, self._long = min(125, settings.max_size) + 6, min(65535, settings.max_size) + 8
         self._lost = False  # the connection is
@@ -221,7 +224,7 @@ class WebSocketConnection(WebSocketWriting):
 
     def _violated(self, error: ProtocolError) -> None:
         """The client broke the protocol: say so, and have no more of it (RFC 6455, 7.1.7)."""
-        logger.warning("closed a WebSocket of %s: %s (%d)", self._client_name(), error, error.code)
+        logger.warning("closed a WebSocket of %s: %s (%d)", self._peer.name, error, error.code)
         if self.stage is _OPEN:
             self.code = error.code
             self._transport.write(ws_frame(CLOSE, close_payload(error.code, str(error))))
@@ -247,7 +250,7 @@ class WebSocketConnection(WebSocketWriting):
         """The deadline is over: look at what is late, and at what to look at next."""
         now = self._context.clock.ticked
         if self._outlet is not None and self._stalled(self._outlet, now):
-            logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._client_name())
+            logger.warning("cut a WebSocket of %s: it does not take what is sent to it", self._peer.name)
             self._end_late(1013, "the client is too slow")
             self._transport.abort()
         elif self.stage is _CLOSING:
@@ -265,7 +268,7 @@ class WebSocketConnection(WebSocketWriting):
             self._awaited_pong = payload = random.randbytes(4)
             self._transport.write(ws_frame(PING, payload))
         elif not self.paused:  # else the pong may be among what is not read
-            logger.warning("closed a WebSocket of %s: it answered no ping", self._client_name())
+            logger.warning("closed a WebSocket of %s: it answered no ping", self._peer.name)
             self._transport.write(ws_frame(CLOSE, close_payload(1011, "no answer to a ping")))
             self._end_late(1011, "no answer to a ping")
             self._linger()
@@ -292,7 +295,7 @@ class WebSocketConnection(WebSocketWriting):
         access = context.access
         if access is not None and self._was_open:
             access.websocket_closed(
-                self._client_name(),
+                self._peer.name,
                 self.target.partition("?")[0],
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),

@@ -12,6 +12,7 @@ from corehttp.protocols.files import untaken
 from corehttp.protocols.framing import BODILESS, OutgoingBody, frame
 from corehttp.protocols.half_closed import end_our_side, reset_on_close
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.peer import Peer
 from corehttp.protocols.ws_frames import (
     CLOSE,
     FIN,
@@ -54,7 +55,6 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     __slots__ = (
         "_awaited_pong",
         "_bytes_out",
-        "_client",
         "_context",
         "_deaf",
         "_deflater",
@@ -64,6 +64,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         "_messages_out",
         "_outgoing",
         "_outlet",
+        "_peer",
         "_ping_due",
         "_plain",
         "_pong",
@@ -81,9 +82,12 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     _transport: asyncio.Transport
     _outgoing: OutgoingBody  # of a denial
 
-    def __init__(self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake) -> None:
+    def __init__(
+        self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
+    ) -> None:
         super().__init__(scope, context)
         self._context = context
+        self._peer = peer
         self._settings = settings
         self._handshake = handshake
         self._reader = FrameReader(settings.max_size, handshake.deflate)
@@ -99,7 +103,6 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self._ping_due = NEVER
         self._denied_with = 0  # the status of a denial, once its head is out
         self._was_open = False
-        self._client: tuple[str, int] | None = scope["client"]
         self._messages_out = self._bytes_out = 0
         self.opened_at = monotonic()
         self.code = 1006  # with which it ended, as the access log shows it
@@ -285,9 +288,6 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     def _record(self, status: int, sent: int, seconds: float) -> None:
         access = self._context.access
         if access is not None:
-            access.records.append((self._client_name(), "GET", self.target, "1.1", status, sent, seconds * 1000))
+            access.records.append((self._peer.name, "GET", self.target, "1.1", status, sent, seconds * 1000))
             if not access.armed:
                 access.arm()
-
-    def _client_name(self) -> str:
-        return f"{self._client[0]}:{self._client[1]}" if self._client else "-"

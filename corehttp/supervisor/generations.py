@@ -13,7 +13,7 @@ from corehttp.supervisor.fleet import Fleet, Limits, Strategy
 logger = logging.getLogger("corehttp.supervisor")
 
 # What only a new supervisor can change.
-_FIXED = ("host", "port", "uds", "fd", "socket", "preload")
+_FIXED = ("host", "port", "uds", "uds_permissions", "fd", "socket", "preload")
 
 
 class Generations:

@@ -20,6 +20,20 @@ ATTEMPTS = 5  # a port that is free may be taken by another process before the p
 # who owns nothing of the server's.
 USER = "nobody"
 
+# The address of a client on this machine that no proxy and no server has reason to trust.
+STRANGER = "127.0.0.66"
+# What it says of itself, and nobody is to believe.
+SPOOFED = {
+    "X-Forwarded-For": "203.0.113.66",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "666",
+    "X-Forwarded-Prefix": "/evil",
+    "Forwarded": "for=203.0.113.66",
+    "X-Real-IP": "203.0.113.66",
+    "X_Forwarded_For": "203.0.113.66",
+}
+
 MakeConfig = Callable[[int, Path], str]  # the port to listen on at 127.0.0.1, a directory for files: the configuration
 
 

@@ -48,7 +48,8 @@ class ServerProcess:
         program: Sequence[str] = ("-m", "corehttp"),
         directory_of_process: Path | None = None,
     ) -> None:
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("COREHTTP_", "WEB_CONCURRENCY"))}
+        ours = ("COREHTTP_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
+        own = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE), str(ROOT), os.environ.get("PYTHONPATH"))))
         number = len(list(directory.glob("*.stderr")))
         self._stdout = directory / f"{number}.stdout"

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from websockets.sync.client import connect
 
 from tests.e2e.accounting import Load
 from tests.e2e.conftest import Start
-from tests.e2e.proxies import Proxies, Proxy, haproxy_config, nginx_config
+from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, haproxy_config, nginx_config
 from tests.e2e.raw_client import RawConnection
 from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
 
@@ -178,3 +179,15 @@ def test_the_health_route_says_that_its_host_leaves_while_requests_are_still_ans
     with RawConnection(host.port) as client:
         assert client.get("/")[0].startswith(b"HTTP/1.1 200 ")
     assert host.wait() == 0
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_what_a_client_says_of_itself_is_not_believed(name: str, start: Start, proxies: Proxies) -> None:
+    host = start("tests.e2e.proxied_application:app", "--app-dir", str(ROOT), "--port", "0")
+    balancer = behind(name, proxies, [host]).balancer
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=STRANGER)) as client:
+        for headers in ({}, SPOOFED):
+            said = client.get(f"{balancer.url}/who", headers=headers).json()
+            assert said["client"] == [STRANGER, 0]
+            assert said["url"] == f"{balancer.url}/who"
+            assert not [name for name in said["headers"] if name.endswith(("-host", "-port", "-prefix"))]

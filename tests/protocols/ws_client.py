@@ -129,9 +129,10 @@ def websocket_context(
     compression: str = "off",
     limits: Limits = LIMITS,
     records: list[AccessRecord] | None = None,
+    trust: str | None = None,
 ) -> WorkerContext:
     """A worker's context in which WebSockets are on; without pings unless `settings` say so."""
-    context = make_context(app, parser, limits=limits, records=records)
+    context = make_context(app, parser, limits=limits, records=records, trust=trust)
     if settings is None:
         settings = Settings(ping_interval=NEVER)
     context.examine_handshake = functools.partial(examine, compression=compression)
