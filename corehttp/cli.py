@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from corehttp.config import Config, Option, options
+from corehttp.config import Config, Option, names, options
+from corehttp.environment import warnings
 from corehttp.errors import ConfigError, ExitCode
 from corehttp.server import start
 from corehttp.standard_streams import open_standard_streams
+from corehttp.unknown_options import instead
 from corehttp.version import __version__
 
 
@@ -25,7 +27,7 @@ def command() -> click.Command:
     parameters: list[click.Parameter] = [click.Argument(["app"], required=False, metavar="APP")]
     parameters += [_parameter(entry) for entry in options() if entry.name != "app"]
     return click.version_option(__version__, message="corehttp %(version)s")(
-        click.Command(
+        _Command(
             "corehttp",
             params=parameters,
             callback=_serve,
@@ -35,6 +37,18 @@ def command() -> click.Command:
             context_settings={"help_option_names": ["-h", "--help"]},
         )
     )
+
+
+class _Command(click.Command):
+    """Answers an option of uvicorn's or gunicorn's with what to use instead."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if text := instead(error.option_name):
+                raise click.UsageError(f"There is no option {error.option_name}: {text}", ctx) from None
+            raise
 
 
 def read_config_file(directory: Path) -> tuple[dict[str, object], str]:
@@ -91,7 +105,7 @@ def _serve(**flags: object) -> None:
         return Config.from_sources(given, os.environ, file, name)
 
     try:
-        code = start(read(), read)
+        code = start(read(), read, warnings(os.environ, names()))
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         code = ExitCode.USAGE

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from corehttp.environment import variable, without_service_links
 from corehttp.errors import AppError, ConfigError
 from corehttp.protocols.peer import Trust
 from corehttp.protocols.wire import check_field
+from corehttp.unknown_options import suggest
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -45,7 +47,7 @@ class Option(NamedTuple):
 
     @property
     def env(self) -> str:
-        return "COREHTTP_" + self.name.upper()
+        return variable(self.name)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -340,6 +342,15 @@ class Config:
         self._check_together()
 
     @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """The configuration that a program gives as keyword arguments; raises ConfigError for an unknown one too."""
+        known = names()
+        for key in options:
+            if key not in known:
+                raise ConfigError(f"{key!r} is not an option{suggest(key, known, str)}")
+        return cls(**options)
+
+    @classmethod
     def from_sources(
         cls,
         flags: Mapping[str, object],
@@ -351,10 +362,11 @@ class Config:
 
         An empty variable counts as not set, except where empty text means something.
         """
-        known = {entry.name for entry in options()}
+        known = names()
         for key in file:
             if key.replace("-", "_") not in known:
-                raise ConfigError(f"{file_name}: {key!r} is not an option{_suggest(key, known)}")
+                raise ConfigError(f"{file_name}: {key!r} is not an option{suggest(key, known, _key)}")
+        env = without_service_links(env)
         keys = {key.replace("-", "_"): key for key in file}
         values: dict[str, Any] = {}
         for entry in options():
@@ -416,16 +428,14 @@ def options() -> tuple[Option, ...]:
     )
 
 
+def names() -> set[str]:
+    """The names of all options, as keyword arguments have them."""
+    return {field.name for field in dataclasses.fields(Config)}
+
+
 def parse_value(entry: Option, value: object, source: str) -> object:
     """The value as `Config` holds it; raises ConfigError naming `source`, what was given and what is allowed."""
     try:
         return entry.kind.parse(value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ConfigError(f"{source}: {value!r} is not valid; it must be {entry.kind.allowed}") from error
-
-
-def _suggest(key: str, known: set[str]) -> str:
-    from difflib import get_close_matches  # here, since only a mistake needs it
-
-    close = get_close_matches(key.replace("-", "_"), known, 1)
-    return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""

@@ -45,7 +45,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
     closed soon, since the clients are most often in the same program. Signals, root logger and event loop policy are
     not touched. Raises ConfigError or StartupError, never SystemExit.
     """
-    config = Config(app=app, **{"access_log": False, "shutdown_idle_grace": 0.2, **options, "supervise": False})
+    config = Config.of({"access_log": False, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False})
     loaded = load(app, factory=config.factory, app_dir=config.app_dir)
     [sockets] = listeners.bind(config, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)
@@ -67,7 +67,7 @@ def run_in_thread(app: str | ASGIApp, **options: Unchecked) -> Iterator[Server]:
 
     Raises what `serve` raises, in the caller's thread.
     """
-    make_loop = loop_factory(Config(app=app, **options).loop)
+    make_loop = loop_factory(Config.of({**options, "app": app}).loop)
     with (
         start_blocking_portal("asyncio", {"loop_factory": make_loop}) as portal,
         portal.wrap_async_context_manager(serve(app, **options)) as server,

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from corehttp import listeners
 from corehttp.asgi import ASGIApp, Unchecked
@@ -29,19 +29,21 @@ def run(app: str | ASGIApp, **options: Unchecked) -> None:
     option, and SystemExit with an `ExitCode` if the service cannot start or does not end cleanly.
     """
     open_standard_streams()
-    code = start(Config(app=app, **options))
+    code = start(Config.of({**options, "app": app}))
     if code is not ExitCode.CLEAN:
         raise SystemExit(code)
 
 
-def start(config: Config, read: Callable[[], Config] | None = None) -> ExitCode:
+def start(config: Config, read: Callable[[], Config] | None = None, doubts: Iterable[str] = ()) -> ExitCode:
     """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError.
 
-    `read` reads the configuration afresh for a reload; it may raise ConfigError.
+    `read` reads the configuration afresh for a reload; it may raise ConfigError. `doubts` are logged as warnings.
     """
     if config.app is None:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
     set_up(config.log_level, config.log_format, "supervisor" if config.supervised else "worker 1")
+    for doubt in doubts:
+        logger.warning("%s", doubt)
     try:
         if fault := check_installation():
             logger.warning(fault)

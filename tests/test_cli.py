@@ -60,6 +60,23 @@ def test_an_unknown_flag_and_a_second_application_are_refused() -> None:
     assert run("main:app", "other:app").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-w", "4"), "There is no option -w: use --workers\n"),
+        (("-w4",), "There is no option -w: use --workers\n"),
+        (("--bind=:80",), "There is no option --bind: use --host and --port, --uds or --fd\n"),
+        (("--reload",), "watchfiles 'corehttp main:app' ."),
+        (("--ssl-keyfile", "key"), "There is no option --ssl-keyfile: TLS is for the proxy in front"),
+    ],
+)
+def test_an_option_of_another_server_is_answered_with_ours(arguments: tuple[str, ...], words: str) -> None:
+    result = run("main:app", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "--preload" not in result.stderr
+
+
 def test_without_a_file_nothing_is_configured(tmp_path: Path) -> None:
     assert read_config_file(tmp_path) == ({}, "")
 

@@ -240,7 +240,7 @@ def test_permissions_that_are_understood(value: str) -> None:
     ("file", "message"),
     [
         ({"worker": 2}, "pyproject.toml: 'worker' is not an option; did you mean 'workers'?"),
-        ({"loglevel": "info"}, "pyproject.toml: 'loglevel' is not an option; did you mean 'log-level'?"),
+        ({"loglevel": "info"}, "pyproject.toml: 'loglevel' is not an option; use log-level"),
         ({"zzz": 1}, "pyproject.toml: 'zzz' is not an option"),
     ],
 )
@@ -398,3 +398,16 @@ def test_values_of_a_class_of_ones_own_become_plain_ones() -> None:
     config = Config(app=Text("main:app"), host=Text("::1"), app_dir=lib, uds=path)
     assert (config.app, config.host, config.app_dir, config.uds) == ("main:app", "::1", "lib", "a.sock")
     assert {type(config.app), type(config.host), type(config.app_dir), type(config.uds)} == {str}
+
+
+def test_an_unknown_keyword_is_an_error_that_says_what_to_use_instead() -> None:
+    with pytest.raises(ConfigError, match=r"^'keepalive' is not an option; use timeout_keep_alive$"):
+        Config.of({"app": "main:app", "keepalive": 5})
+    assert Config.of({"app": "main:app", "port": "80"}) == Config(app="main:app", port=80)
+
+
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_option() -> None:
+    env = {"COREHTTP_PORT": "tcp://10.0.0.1:8000", "COREHTTP_HOST": "::"}
+    assert Config.from_sources({}, env, {"port": 81}) == Config(port=81, host="::")
+    with pytest.raises(ConfigError):
+        Config.from_sources({}, {"COREHTTP_PORT": "http"}, {})

@@ -14,6 +14,7 @@ LAYERS = (
     # 1: the pure core
     {
         "config",
+        "environment",
         "protocols.chunked",
         "protocols.framing",
         "protocols.head",
@@ -25,6 +26,7 @@ LAYERS = (
         "protocols.ws_frames",
         "protocols.ws_handshake",
         "balance",
+        "unknown_options",
         "supervisor.codec",
         "supervisor.deadlines",
         "supervisor.fleet",

@@ -1,0 +1,49 @@
+"""Variables of the environment that begin like our options and are none.
+
+Pure: takes the environment as others have read it.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from corehttp.unknown_options import suggest
+
+PREFIX = "COREHTTP_"
+_OURS = {"WORKER_ID", "WORKER_PID", "ESTATE"}  # from a supervisor, for workers and for its successor
+# What Kubernetes puts into every pod for a service named corehttp or corehttp-SOMETHING (its documentation of services,
+# "Environment variables"); COREHTTP_PORT only with an address in it.
+_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
+_LINKED_PORT = re.compile(r"(\w+_)?PORT")
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def variable(option: str) -> str:
+    """The name of the variable for an option."""
+    return PREFIX + option.upper()
+
+
+def without_service_links(env: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment without what Kubernetes says of its services, which would be mistaken for `--port`."""
+    return {name: value for name, value in env.items() if not _is_service_link(name, value)}
+
+
+def warnings(env: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
+    """A line for each variable that looks like an option and is none; `known` are the names of options."""
+    for name, value in sorted(env.items()):
+        key = name.removeprefix(PREFIX)
+        if key == name or key in _OURS or (key == key.upper() and key.lower() in known and not _ADDRESS.match(value)):
+            continue
+        if not _is_service_link(name, value):
+            yield f"{name} is not an option and is ignored{suggest(key.lower(), known, variable)}"
+        elif key.lower() in known:
+            yield (
+                f"{name}={value} is ignored: Kubernetes sets it for a service named corehttp, it is no option; "
+                "enableServiceLinks: false in the pod leaves it out"
+            )
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    key = name.removeprefix(PREFIX)
+    if key == name:
+        return False
+    return bool(_LINK.fullmatch(key) or (_LINKED_PORT.fullmatch(key) and _ADDRESS.match(value)))
