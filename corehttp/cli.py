@@ -105,7 +105,7 @@ def _serve(**flags: object) -> None:
         return Config.from_sources(given, os.environ, file, name)
 
     try:
-        code = start(read(), read, warnings(os.environ, names()))
+        code = start(read(), read, warnings(os.environ, names()), owns_process=True)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         code = ExitCode.USAGE

@@ -300,6 +300,9 @@ class Config:
     cancel_on_disconnect: bool = option(False, SWITCH, "Cancel the application when its client is gone.")
     timeout_graceful_shutdown: float = option(30.0, SECONDS, "Seconds that requests in flight may take at a stop.")
     timeout_lifespan_shutdown: float = option(10.0, SECONDS, "Seconds the application's lifespan shutdown may take.")
+    timeout_exit: float = option(
+        10.0, SECONDS, "Seconds that exit handlers and threads of the application may take after that."
+    )
     shutdown_delay: float = option(
         0.0, SECONDS, "Seconds to serve on at a stop, closing connections, for load balancers to notice."
     )

@@ -1,11 +1,12 @@
 """Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from corehttp import listeners
 from corehttp.asgi import ASGIApp, Unchecked
@@ -34,10 +35,18 @@ def run(app: str | ASGIApp, **options: Unchecked) -> None:
         raise SystemExit(code)
 
 
-def start(config: Config, read: Callable[[], Config] | None = None, doubts: Iterable[str] = ()) -> ExitCode:
+def start(
+    config: Config,
+    read: Callable[[], Config] | None = None,
+    doubts: Iterable[str] = (),
+    *,
+    owns_process: bool = False,
+) -> ExitCode:
     """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError.
 
     `read` reads the configuration afresh for a reload; it may raise ConfigError. `doubts` are logged as warnings.
+    `owns_process`: the process ends with the service, as that of the command does; else it goes on, and nothing in it
+    is changed or ended.
     """
     if config.app is None:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
@@ -49,7 +58,7 @@ def start(config: Config, read: Callable[[], Config] | None = None, doubts: Iter
             logger.warning(fault)
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
-        return _supervise(config, read or (lambda: config)) if config.supervised else _serve_here(config)
+        return _supervise(config, read or (lambda: config)) if config.supervised else _serve_here(config, owns_process)
     except StartupError as error:
         logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
         return ExitCode.STARTUP
@@ -111,14 +120,14 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     return supervisor.run()
 
 
-def _serve_here(config: Config) -> ExitCode:
+def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     """One worker in this process, without a supervisor."""
     import asyncio
 
     from corehttp.app import load
+    from corehttp.exit_limit import hold_signals, limit_exit
     from corehttp.watchdog import Watchdog
     from corehttp.worker import Worker, loop_factory, parser_factory
-    from corehttp.worker_process import EXIT_GRACE, end_within
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
@@ -138,27 +147,61 @@ def _serve_here(config: Config) -> ExitCode:
             def on_signal(number: signal.Signals) -> None:
                 if stop.is_set() and number == signal.SIGINT:
                     logger.warning("interrupted again: leaving at once")
-                    flush()
-                    os._exit(ExitCode.FORCED)
+                    if owns_process:
+                        flush()
+                        os._exit(ExitCode.FORCED)
+                    raise KeyboardInterrupt
                 stop.set()
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, on_signal, number)
             watchdog = Watchdog(loop, lambda now: None, config.blocked_warn)
             watchdog.start()
-            await stop.wait()
-            code = await worker.stop()
-            watchdog.stop()
-            end_within(EXIT_GRACE, code)
+            try:
+                await stop.wait()
+                code = await worker.stop()
+            except asyncio.CancelledError:
+                worker.abandon()
+                raise
+            finally:
+                watchdog.stop()
+            if owns_process:
+                hold_signals(loop, forced_by_sigint=True)
+                limit_exit(config.timeout_exit, code)
             return code
 
-        with asyncio.Runner(loop_factory=make_loop) as runner:
+        with (
+            contextlib.nullcontext() if owns_process else signals_put_back(signal.SIGTERM, signal.SIGINT),
+            asyncio.Runner(loop_factory=make_loop) as runner,
+        ):
             return runner.run(serve())
-    except KeyboardInterrupt:  # during the start-up
+    except StartupError:
+        if owns_process:
+            limit_exit(config.timeout_exit, ExitCode.STARTUP)
+        raise
+    except KeyboardInterrupt:  # during the start-up, or again during the stop
+        if owns_process:
+            limit_exit(config.timeout_exit, ExitCode.FORCED)
         return ExitCode.FORCED
     finally:
+        for sock in sockets:  # those that no worker has taken over
+            sock.close()
         if config.uds is not None:
             listeners.forget(config.uds)
+
+
+@contextlib.contextmanager
+def signals_put_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Whatever an event loop does with these signals meanwhile, their handlers and the wake-up descriptor come back."""
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    wakeup_fd = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup_fd)
+        for number, handler in handlers.items():
+            if handler is not None:  # None: set by a library in C
+                signal.signal(number, handler)
 
 
 def _urls(sockets: list[socket.socket]) -> str:

@@ -46,6 +46,12 @@ class Siblings:
                 before.close()
             self._writers[slot] = socket.socket(fileno=fd)
 
+    def close(self) -> None:
+        """Let go of the inboxes, our own too."""
+        for sock in (self.inbox, *self._writers.values()):
+            sock.close()
+        self._writers.clear()
+
     def beat(self, now: float) -> None:
         """Our event loop runs."""
         self.row.beat = now

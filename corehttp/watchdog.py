@@ -34,6 +34,7 @@ class Watchdog:
         self._beaten_at = 0.0
         self._alarm = make_alarm(loop, self._tick)
         self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
         self._loop_thread = 0
         self._blocked_since: float | None = None  # the thread's: it has been reported
 
@@ -42,11 +43,14 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._tick()
         if self._warn:
-            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """To be called in the loop."""
         self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(BEAT)  # it ends at once, unless nobody takes what it has to say
         self._alarm.close()
 
     def _tick(self) -> None:

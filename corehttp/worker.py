@@ -152,6 +152,12 @@ class Worker:
         self._close()
         return code
 
+    def abandon(self) -> None:
+        """Let go of everything at once, also of requests in flight, where a stop is to last no longer."""
+        for connection in tuple(self._context.connections):
+            connection.cut()
+        self._close()
+
     def _make_context(self, loop: asyncio.AbstractEventLoop) -> WorkerContext:
         config = self._config
         clock = Clock(

@@ -1,19 +1,20 @@
 """A worker process: what the supervisor starts, with one end of a channel."""
 
 import asyncio
+import atexit
 import functools
 import logging
 import os
 import signal
 import socket
 import sys
-import threading
 from typing import cast
 
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
+from corehttp.exit_limit import hold_signals, limit_exit
 from corehttp.logs import set_up
 from corehttp.retirement import check_rss
 from corehttp.shortage import shortage
@@ -27,8 +28,6 @@ from corehttp.watchdog import Watchdog, install_dump
 from corehttp.worker import Worker, loop_factory, parser_factory
 
 logger = logging.getLogger("corehttp.error")
-
-EXIT_GRACE = 0.5  # seconds between the end of the service and that of the process
 
 
 def main(channel_fd: int) -> int:
@@ -58,6 +57,9 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
         text = "the supervisor is of another version of corehttp than the one installed: restart it, or send it SIGUSR2"
         channel.send(messages.FAILED, text, "")
         return None
+    # Closed after all that the application registers later: while its exit handlers run, this process still heeds the
+    # end of its supervisor.
+    atexit.register(channel.close)
     channel.die_with_other_end()
     return boot
 
@@ -117,7 +119,15 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
             return runner.run(_serve(worker, channel, siblings, config))
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
+        limit_exit(config.timeout_exit, ExitCode.STARTUP)
         return ExitCode.STARTUP
+    except BaseException:
+        limit_exit(config.timeout_exit, 1)
+        raise
+    finally:
+        siblings.close()
+        for sock in sockets:  # those that no worker has taken over
+            sock.close()
 
 
 async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: Config) -> ExitCode:
@@ -157,7 +167,11 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     watchdog = Watchdog(loop, siblings.beat, config.blocked_warn)
     watchdog.start()
     channel.outlive_other_end(
-        config.shutdown_delay + config.timeout_graceful_shutdown + config.timeout_lifespan_shutdown + 1
+        config.shutdown_delay
+        + config.timeout_graceful_shutdown
+        + config.timeout_lifespan_shutdown
+        + config.timeout_exit
+        + 1
     )
     loop.add_reader(channel.fileno(), on_channel)
     channel.send(messages.READY)
@@ -166,15 +180,6 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
         why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
     )
     watchdog.stop()
-    end_within(EXIT_GRACE, code)
+    hold_signals(loop, forced_by_sigint=False)
+    limit_exit(config.timeout_exit, code)
     return code
-
-
-def end_within(seconds: float, code: int) -> None:
-    """End the process with `code` in so many seconds, if it has not ended by itself.
-
-    A thread of the application that never returns would otherwise keep the interpreter from exiting.
-    """
-    timer = threading.Timer(seconds, os._exit, (code,))
-    timer.daemon = True
-    timer.start()

@@ -53,6 +53,7 @@ LAYERS = (
         "clock",
         "cpus",
         "drain",
+        "exit_limit",
         "inbox",
         "line_writer",
         "listeners",

@@ -36,7 +36,7 @@ def kill_at(fleet: Fleet, worker: Worker) -> float:
             delay = limits.shutdown_delay if worker.why is Why.STOP else 0.0
             return worker.since + delay + limits.graceful + limits.margin
         case Phase.CLOSING:
-            return worker.since + limits.lifespan + limits.margin
+            return worker.since + limits.lifespan + limits.exit + limits.margin
 
 
 def beat_due(fleet: Fleet, worker: Worker) -> float:

@@ -54,6 +54,7 @@ class Limits:
 
     graceful: float = 30.0  # for requests in flight when a worker leaves
     lifespan: float = 10.0  # for the lifespan shutdown after that
+    exit: float = 10.0  # for the application's exit handlers and threads after that
     startup: float = 60.0  # until a worker or a template is ready; 0: no limit
     healthcheck: float = 30.0  # that an event loop may be blocked; 0: no limit
     shutdown_delay: float = 0.0  # that workers serve on at a stop

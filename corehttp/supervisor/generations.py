@@ -85,6 +85,7 @@ def limits(config: Config, in_use: Iterable[Config]) -> Limits:
     return Limits(
         graceful=max(one.timeout_graceful_shutdown for one in everybody),
         lifespan=max(one.timeout_lifespan_shutdown for one in everybody),
+        exit=max(one.timeout_exit for one in everybody),
         shutdown_delay=config.shutdown_delay,
         startup=config.timeout_worker_startup,
         healthcheck=config.timeout_worker_healthcheck,

@@ -35,7 +35,7 @@ from corehttp.supervisor.fleet import (
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.record import backoff, observe
 
-LIMITS = Limits(graceful=30.0, lifespan=10.0, startup=0.0, healthcheck=0.0, margin=1.0)
+LIMITS = Limits(graceful=30.0, lifespan=10.0, exit=6.0, startup=0.0, healthcheck=0.0, margin=1.0)
 AWAY = Steer(frozenset({0}))  # new clients do without the first worker for the moment
 STOP, REPLACED = Why.STOP, Why.REPLACED
 
@@ -159,12 +159,12 @@ def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_exit_code_says_s
     assert plan(fleet, 31.0) == [Exit(ExitCode.DRAIN)]
 
 
-def test_a_drained_worker_gets_the_time_of_its_lifespan_shutdown() -> None:
+def test_a_drained_worker_gets_the_time_of_its_lifespan_shutdown_and_of_its_exit_handlers() -> None:
     fleet = serving(1)
     tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP))
     tell(fleet, Drained(1), now=30.0)
-    assert plan(fleet, 40.9) == []
-    assert plan(fleet, 41.0) == [Kill(1)]
+    assert plan(fleet, 46.9) == []
+    assert plan(fleet, 47.0) == [Kill(1)]
 
 
 def test_a_worker_that_had_to_cut_requests_makes_the_exit_code_5() -> None:

@@ -72,7 +72,7 @@ from corehttp.supervisor.record import observe
 LIVES = 20_000 if os.environ.get("FULL") else 5_000
 BLOCKS = 8
 CALM = 90.0  # seconds after the operator's last act, in which everything settles
-LIMITS = Limits(graceful=5.0, lifespan=2.0, startup=8.0, healthcheck=6.0, shutdown_delay=1.5, crash_loop=60.0)
+LIMITS = Limits(graceful=5.0, lifespan=2.0, exit=1.0, startup=8.0, healthcheck=6.0, shutdown_delay=1.5, crash_loop=60.0)
 
 
 @dataclass
@@ -240,7 +240,9 @@ class Life:
                 return code
             if fleet.stop is not Stop.NO:
                 self.stopped_since = world.now if self.stopped_since is None else self.stopped_since
-                limit = LIMITS.shutdown_delay + LIMITS.graceful + LIMITS.lifespan + 2 * LIMITS.margin + 1.5
+                limit = (
+                    LIMITS.shutdown_delay + LIMITS.graceful + LIMITS.lifespan + LIMITS.exit + 2 * LIMITS.margin + 1.5
+                )
                 assert world.now - self.stopped_since <= limit, "a stop did not end in time"
             upcoming = [next_deadline(fleet, world.now), next_beat]
             upcoming += [world.agenda[0][0]] if world.agenda else []
