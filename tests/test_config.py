@@ -81,6 +81,7 @@ SAMPLES = {
     "cancel_on_disconnect": ON,
     "timeout_graceful_shutdown": SECONDS,
     "timeout_lifespan_shutdown": SECONDS,
+    "timeout_exit": SECONDS,
     "shutdown_delay": SECONDS,
     "shutdown_idle_grace": SECONDS,
     "shutdown_stream_grace": SECONDS,
