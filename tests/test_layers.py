@@ -25,6 +25,7 @@ LAYERS = (
         "protocols.wire",
         "protocols.ws_frames",
         "protocols.ws_handshake",
+        "protocols.ws_inflation",
         "balance",
         "unknown_options",
         "supervisor.codec",

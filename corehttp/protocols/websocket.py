@@ -29,6 +29,13 @@ from corehttp.protocols.ws_writing import LOOK_AGAIN, Settings, WebSocketWriting
 
 logger = logging.getLogger("corehttp.error")
 
+# What is read in one turn of the loop, before others have theirs: a frame takes about 2 us, and what an application
+# does with a short message comes on top. Bytes count as soon as they are inflated.
+FRAMES_AT_ONCE = 256
+BYTES_AT_ONCE = 256 * 1024
+# Bytes that wait for the application before reading pauses. One message may hold more (`max_size`): it waits alone.
+QUEUE_HIGH_WATER = 256 * 1024
+
 # Bound once: a name in the module costs less per message than an attribute of the class.
 _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
 _WHOLE = (FIN | TEXT, FIN | BINARY)
@@ -37,7 +44,7 @@ _WHOLE = (FIN | TEXT, FIN | BINARY)
 class WebSocketConnection(WebSocketWriting):
     """What takes over the transport when a request turns out to be an opening handshake."""
 
-    __slots__ = ("_bytes_in", "_long", "_lost", "_messages_in", "_short")
+    __slots__ = ("_backlog", "_bytes_in", "_long", "_lost", "_messages_in", "_short", "_soon")
 
     def __init__(
         self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
@@ -47,6 +54,8 @@ class WebSocketConnection(WebSocketWriting):
         self._short, self._long = min(125, settings.max_size) + 6, min(65535, settings.max_size) + 8
         self._lost = False  # the connection is
         self._messages_in = self._bytes_in = 0
+        self._backlog = 0  # bytes of the messages that the application has not taken, or more
+        self._soon = False  # `_read_on` is to be called
 
     def __repr__(self) -> str:
         return f"<WebSocketConnection {self.name}: {self.stage.value}>"
@@ -137,8 +146,10 @@ class WebSocketConnection(WebSocketWriting):
         self._bytes_in += len(payload)
         self._queue.append(message)
         self._bell.ring()
-        if self._queue and len(self._queue) >= self._settings.max_queue:
-            self._pause()
+        if self._queue:
+            self._note_waiting(len(payload))
+            if not self._has_room():
+                self._pause()
 
     def _take_in(self, data: bytes) -> None:
         """Read whatever it is, when it is time."""
@@ -146,7 +157,8 @@ class WebSocketConnection(WebSocketWriting):
             return
         self._unread = self._unread + data if self._unread else data
         if self.stage is not _CONNECTING:
-            self._read_on()
+            if not self._soon:
+                self._read_on()
         elif len(self._unread) >= self._settings.write_high_water:
             self._pause()
 
@@ -171,46 +183,67 @@ class WebSocketConnection(WebSocketWriting):
     # What comes in.
 
     def _read_on(self) -> None:
-        """Read what there is, as far as the application has room for messages."""
+        """Read what there is, as far as the application has room, and no more than others can wait for in this turn."""
         reader = self._reader
-        while self._unread and not self._deaf:
-            room = self._settings.max_queue - len(self._queue) if self.stage is _OPEN else self._settings.max_queue
-            if room <= 0:
+        self._soon = False
+        frames, left = reader.frames + FRAMES_AT_ONCE, BYTES_AT_ONCE
+        while (self._unread or reader.behind) and not self._deaf:
+            if self._queue and not self._has_room():
                 self._pause()
                 return
-            data = self._unread
+            if reader.frames >= frames or left <= 0:
+                self._pause()
+                self._read_soon()
+                return
+            data, room = self._unread, min(left, QUEUE_HIGH_WATER)
+            most = self._settings.max_queue - (len(self._queue) if self.stage is _OPEN else 0)
             fault: ProtocolError | None = None
             try:
-                events, at = reader.feed(data, 0, room)
+                events, at = reader.feed(data, 0, most, room, frames - reader.frames)
             except ProtocolError as error:
                 fault, events, at = error.with_traceback(None), error.events, len(data)  # it refers to this frame
             self._unread = data[at:] if at < len(data) else b""
+            left -= room - reader.room
             self._handle(events)  # not in the `except`: the application runs on at once, and would see what we handle
             if fault is not None:
                 self._violated(fault)
                 return
-        if self.stage is _OPEN:
-            self._plain = reader.idle
-            if len(self._queue) >= self._settings.max_queue:
-                self._pause()
+        if self._deaf:
+            return
+        if self._queue and not self._has_room():
+            self._pause()
+            return
+        self._plain = reader.idle and self.stage is _OPEN
+        if self.paused:
+            self._resume_reading()
 
     def _handle(self, events: list[Event]) -> None:
+        pongs: list[bytes] = []
         for opcode, payload in events:
+            if opcode == PING:
+                if self.stage is _OPEN and isinstance(payload, bytes):
+                    pongs.append(payload)
+                continue
+            if pongs:
+                self._answer_pings(pongs)
+                pongs = []
             if opcode in (TEXT, BINARY):
                 if self.stage is _OPEN:
                     assert isinstance(payload, str | bytes)
+                    size = len(payload) if opcode == BINARY or payload.isascii() else len(payload.encode())  # type: ignore[union-attr]
                     self._messages_in += 1
-                    self._bytes_in += len(payload if isinstance(payload, bytes) else payload.encode())
+                    self._bytes_in += size
                     self.deliver({"type": "websocket.receive", "text" if opcode == TEXT else "bytes": payload})
-            elif opcode == PING:
-                if self.stage is _OPEN and isinstance(payload, bytes):
-                    self._answer_ping(payload)
+                    if self._queue:
+                        self._note_waiting(size)
             elif opcode == PONG:
                 if payload == self._awaited_pong:
                     self._awaited_pong = None
                     self._time_ping()
             elif isinstance(payload, tuple):
                 self._closed_by_client(*payload)
+        if pongs:
+            self._answer_pings(pongs)
 
     def _closed_by_client(self, code: int, reason: str) -> None:
         """A close frame has come: answer it, unless it is the answer to ours (RFC 6455, 5.5.1)."""
@@ -233,6 +266,20 @@ class WebSocketConnection(WebSocketWriting):
         self.disconnect(error.code, str(error))
         self._linger()
 
+    def _note_waiting(self, size: int) -> None:
+        """A message of `size` bytes waits for the application."""
+        if len(self._queue) == 1:
+            self._backlog = 0
+        self._backlog += size
+        if self._backlog >= QUEUE_HIGH_WATER:  # what was taken meanwhile is not counted yet
+            self._backlog = sum(map(_size, self._queue))
+
+    def _has_room(self) -> bool:
+        """Whether the application has taken enough of its messages to be given another."""
+        if self.stage is not _OPEN:
+            return True
+        return len(self._queue) < self._settings.max_queue and self._backlog < QUEUE_HIGH_WATER
+
     def _pause(self) -> None:
         self._plain = False
         if not self.paused and not self._transport.is_closing():
@@ -240,9 +287,22 @@ class WebSocketConnection(WebSocketWriting):
             self._transport.pause_reading()
 
     def consumed(self) -> None:
-        if self.paused and len(self._queue) * 2 <= self._settings.max_queue and self.stage is not _CONNECTING:
-            self._plain = not self._unread and self._reader.idle and self.stage is _OPEN
-            self._resume_reading()
+        if self._soon or self.stage is _CONNECTING or len(self._queue) * 2 > self._settings.max_queue:
+            return
+        if self._backlog * 2 > QUEUE_HIGH_WATER:
+            self._backlog = sum(map(_size, self._queue))
+        if self._backlog * 2 <= QUEUE_HIGH_WATER:
+            if self._unread or self._reader.behind:
+                self._read_soon()
+            else:
+                self._plain = self._reader.idle and self.stage is _OPEN
+                self._resume_reading()
+
+    def _read_soon(self) -> None:
+        """Go on in the next turn of the loop; others have theirs before."""
+        if not self._soon:
+            self._soon = True
+            self._context.soon(self._read_on)
 
     # What is late.
 
@@ -301,6 +361,12 @@ class WebSocketConnection(WebSocketWriting):
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
                 monotonic() - self.opened_at,
             )
+
+
+def _size(message: Message) -> int:
+    """The bytes of a message, or characters of a text."""
+    payload: str | bytes = message.get("text") or message.get("bytes") or b""
+    return len(payload)
 
 
 def _as_websocket(scope: Scope, handshake: Handshake, context: WorkerContext) -> Scope:

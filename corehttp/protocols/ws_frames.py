@@ -1,6 +1,7 @@
 """WebSocket frames and messages, to and from bytes (RFC 6455, 5 to 8; RFC 7692, 7.2). Pure."""
 
 import struct
+import sys
 import zlib
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from corehttp.protocols.ws_handshake import Deflate
+from corehttp.protocols.ws_inflation import END_OF_DEFLATE, Inflation
 
 Unmask = Callable[[bytes, bytes], bytes]  # a payload, and the four bytes of its mask
 
@@ -19,7 +21,7 @@ MASKED = 0x80
 
 # Codes that may stand in a close frame (RFC 6455, 7.4.1, and the IANA registry); those from 3000 on are free.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
-_END_OF_DEFLATE = b"\x00\x00\xff\xff"
+_INCOMPLETE, _LATER = -1, -2  # a head is not whole; it has to wait until what came before it is inflated
 _SHORT, _LONG = struct.Struct("!H"), struct.Struct("!Q")
 _Utf8 = getincrementaldecoder("utf-8")
 
@@ -28,7 +30,6 @@ Event = tuple[int, str | bytes | tuple[int, str]]
 
 
 if TYPE_CHECKING:
-    Inflater = zlib._Decompress
     Compressor = zlib._Compress
 
 
@@ -134,7 +135,7 @@ class FrameReader:
         "_deflate",
         "_final",
         "_first",
-        "_inflater",
+        "_inflation",
         "_mask",
         "_max_size",
         "_opcode",
@@ -142,8 +143,11 @@ class FrameReader:
         "_rest",
         "_size",
         "_text",
-        "_to_inflate",
+        "_whole",
+        "behind",
         "ended",
+        "frames",
+        "room",
     )
 
     def __init__(self, max_size: int, deflate: Deflate | None) -> None:
@@ -151,6 +155,9 @@ class FrameReader:
         self._deflate = deflate
         self._buffer = b""  # a part of a frame's head, or of a control frame
         self.ended = False  # a close frame has come
+        self.behind = False  # something that was read is still to be inflated: call `feed` again, with data or without
+        self.frames = 0  # that have begun
+        self.room = 0  # bytes that are left of what `feed` was given
         # The message that is being read.
         self._opcode = -1
         self._compressed = False
@@ -159,8 +166,8 @@ class FrameReader:
         self._rest: BytesIO | None = None  # all of it, if it comes in several pieces
         self._size = 0  # bytes of it
         self._decoder: IncrementalDecoder | None = None  # of a text
-        self._inflater: Inflater | None = None
-        self._to_inflate: list[bytes] = []
+        self._inflation: Inflation | None = None
+        self._whole = False  # its last frame is here, and some of it is still to be inflated
         # Its frame that is being read.
         self._remaining = -1  # bytes of the payload; -1: none is
         self._final = False
@@ -171,54 +178,66 @@ class FrameReader:
         """Whether what comes next is the first frame of a message, or a control frame."""
         return self._opcode < 0 and not self._buffer
 
-    def feed(self, data: bytes, at: int, most: int) -> tuple[list[Event], int]:
-        """Read on from `at`, but stop after `most` messages. Answers what came, and where it stopped.
+    def feed(
+        self, data: bytes, at: int, most: int, room: int = sys.maxsize, frames: int = sys.maxsize
+    ) -> tuple[list[Event], int]:
+        """Read on from `at`, but stop after `most` messages, `room` bytes of them or so many `frames`.
 
-        After a close frame nothing is read any more. Raises ProtocolError, in whose `events` is what came before; after
-        it there must be no other call.
+        Answers what came, and where it stopped. No more than `room` bytes are inflated, so that the rest may have to
+        wait until there is more room (`behind`). After a close frame nothing is read any more. Raises ProtocolError, in
+        whose `events` is what came before; after it there must be no other call.
         """
         events: list[Event] = []
-        before = 0  # bytes of `data` as it is read here that were not in what was given
+        last = self.frames + frames
+        kept = 0  # bytes of `data` as it is read here that came earlier
+        given = at
         if self._buffer and most > 0:
-            before = len(self._buffer) - at
-            data, at, self._buffer = self._buffer + data[at:], 0, b""
+            kept, at = len(self._buffer), 0
+            data, self._buffer = self._buffer + data[given:], b""
+        self.room = room
         try:
-            while at < len(data) and most > 0 and not self.ended:
+            if self._whole and self._caught_up():
+                events.append(self._message())
+                most -= 1
+            while at < len(data) and most > 0 and self.room > 0 and not (self._whole or self.ended):
                 if self._remaining < 0:
-                    start = self._head(data, at, events)
+                    if self.frames >= last:
+                        break
+                    try:
+                        start = self._head(data, at, events)
+                    except ProtocolError:
+                        # What is wrong with what came before it comes first, or the outcome would depend on the cut.
+                        if self._inflation is None or self._caught_up():
+                            raise
+                        break
                     if start < 0:
-                        self._buffer, at = data[at:], len(data)
+                        if start == _INCOMPLETE:
+                            self._buffer, at = data[at:], len(data)
                         break
                     at = start
+                    self.frames += 1
                 if self._remaining >= 0:
-                    at, whole = self._payload(data, at)
-                    if whole:
+                    at, self._whole = self._payload(data, at)
+                    if self._whole and (self._inflation is None or self._caught_up()):
                         events.append(self._message())
                         most -= 1
-            if self._to_inflate:
-                self._inflate()
-        except ProtocolError as error:
-            error.events = events
-            self._judge_earlier(events)
-            raise
-        return events, at - before
-
-    def _judge_earlier(self, events: list[Event]) -> None:
-        """Raise what is wrong with pieces not inflated yet: it came first, and in another cut it would be told."""
-        try:
-            if self._to_inflate:
-                self._inflate()
+            self.behind = self._inflation is not None and not (self._caught_up() and not self._whole)
         except ProtocolError as error:
             error.events = events
             raise
+        if not kept:
+            return events, at
+        if at < kept:  # the frame that begins there waits for what is inflated before it
+            self._buffer, at = data[at:kept], kept
+        return events, given + at - kept
 
     def _head(self, data: bytes, at: int, events: list[Event]) -> int:
-        """Read a frame's head, or a whole control frame; answers where it ends, -1 if it is not here (5.2)."""
+        """Read a frame's head, or a whole control frame; answers where it ends, or `_INCOMPLETE` or `_LATER` (5.2)."""
         available = len(data) - at
         first = data[at]
         self._check_first(first)
         if available < 2:
-            return -1
+            return _INCOMPLETE
         if not data[at + 1] & MASKED:
             raise ProtocolError(1002, "a frame that is not masked")
         size = data[at + 1] & 0x7F
@@ -228,11 +247,11 @@ class FrameReader:
         extra = 2 if size == 126 else 8 if size == 127 else 0
         start = at + 6 + extra
         if len(data) < start + (size if control else 0):
-            return -1
+            return _INCOMPLETE
         mask = data[start - 4 : start]
         if control:
-            if self._to_inflate:
-                self._inflate()
+            if self._inflation is not None and not self._caught_up():
+                return _LATER
             events.append(self._control(first & 0x0F, unmask(data[start : start + size], mask)))
             return start + size
         if extra:
@@ -275,9 +294,9 @@ class FrameReader:
             self._size = 0
             self._decoder = _Utf8() if opcode == TEXT else None
             self._compressed = bool(first & RSV1)
-            deflate = self._deflate
-            if self._compressed and deflate is not None and (deflate.inflate_anew or self._inflater is None):
-                self._inflater = zlib.decompressobj(-deflate.inflate_bits)
+            if self._compressed and self._inflation is None:
+                assert self._deflate is not None
+                self._inflation = Inflation(self._deflate)
         # What is compressed is judged by what it inflates to: it may also have become longer.
         if not self._compressed and size > self._max_size - self._size:
             raise self._too_large()
@@ -290,13 +309,16 @@ class FrameReader:
             mask = self._mask
             if self._remaining and (turn := len(piece) % 4):
                 self._mask = mask[turn:] + mask[:turn]
-            if self._compressed:
-                self._to_inflate.append(unmask(piece, mask))
+            if self._compressed and self._inflation is not None:
+                self._inflation.add(unmask(piece, mask))
             else:
+                self.room -= len(piece)
                 self._take(unmask(piece, mask))
         whole = not self._remaining and self._final
         if not self._remaining:
             self._remaining = -1
+        if whole and self._compressed and self._inflation is not None:
+            self._inflation.add(END_OF_DEFLATE)
         return at + len(piece), whole
 
     def _take(self, piece: bytes) -> None:
@@ -320,31 +342,27 @@ class FrameReader:
             self._first = b""
         self._rest.write(piece)
 
-    def _inflate(self, end: bytes = b"") -> None:
-        """Take what the pieces of the last frames inflate to, and never more than a message may hold.
-
-        Not piece by piece: a client may send a message in very many frames.
-        """
-        assert self._deflate is not None
-        pieces, self._to_inflate = self._to_inflate, []
-        data = b"".join((*pieces, end))
-        while data:
-            inflater = self._inflater
-            assert inflater is not None
+    def _caught_up(self) -> bool:
+        """Inflate what has come, as far as there is room and a message may hold it; answers whether that is all."""
+        inflation = self._inflation
+        if inflation is None:
+            return True
+        while inflation.pending:
+            if self.room <= 0:
+                return False
             try:
-                self._take(inflater.decompress(data, self._max_size - self._size + 1))
+                piece = inflation.take(min(self.room, self._max_size - self._size + 1))
             except zlib.error:
                 raise ProtocolError(1007, "a message that cannot be inflated") from None
-            data = inflater.unconsumed_tail
-            if inflater.eof:  # the client has ended the stream; another may begin (RFC 7692, 7.2.3.4)
-                data = inflater.unused_data
-                self._inflater = zlib.decompressobj(-self._deflate.inflate_bits)
+            self.room -= inflation.spent
+            if piece:
+                self._take(piece)
+        return True
 
     def _message(self) -> Event:
-        if self._compressed:
-            self._inflate(_END_OF_DEFLATE)
-            if self._deflate is not None and self._deflate.inflate_anew:
-                self._inflater = None
+        self._whole = False
+        if self._compressed and self._deflate is not None and self._deflate.inflate_anew:
+            self._inflation = None
         opcode, self._opcode = self._opcode, -1
         if self._decoder is not None:
             try:
@@ -380,4 +398,4 @@ class Deflater:
             if not self._anew:
                 self._compressor = compressor
         data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        return data[: -len(_END_OF_DEFLATE)]
+        return data[: -len(END_OF_DEFLATE)]

@@ -108,8 +108,8 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self.code = 1006  # with which it ended, as the access log shows it
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
 
-    def _read_on(self) -> None:
-        """Read what there is, as far as the application has room for messages."""
+    def _read_soon(self) -> None:
+        """Read what there is, from the next turn of the loop on."""
         raise NotImplementedError
 
     # What the session sends.
@@ -175,8 +175,8 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             self.paused = False
             if not self._transport.is_closing():
                 self._context.resume_reading(self._transport)
-        if self._unread:
-            self._context.soon(self._read_on)
+        if self._unread or self._reader.behind:
+            self._read_soon()
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
         pieces, length, flags = wire.response_head(status, headers)
@@ -220,12 +220,12 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             # Shielded: a sender that is cancelled must not cancel the others that wait.
             await asyncio.shield(self._drained)
 
-    def _answer_ping(self, payload: bytes) -> None:
-        """Of a client that sends pings and takes nothing only the last is answered (RFC 6455, 5.5.3)."""
+    def _answer_pings(self, payloads: list[bytes]) -> None:
+        """Answer each in one write; of a client that takes nothing only the last (RFC 6455, 5.5.3)."""
         if self.congested:
-            self._pong = payload
+            self._pong = payloads[-1]
         else:
-            self._transport.write(ws_frame(PONG, payload))
+            self._transport.write(b"".join([ws_frame(PONG, payload) for payload in payloads]))
 
     def _linger(self) -> None:
         """Our last byte is out: end our side, and listen on for a moment (RFC 6455, 7.1.1; RFC 9112, 9.6)."""
@@ -253,7 +253,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             drained.set_result(None)
         pong, self._pong = self._pong, None
         if pong is not None and self.stage is _OPEN:
-            self._answer_ping(pong)
+            self._answer_pings([pong])
 
     def _watch_outlet(self) -> None:
         now = self._context.clock.now

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import tracemalloc
+import zlib
 from random import Random
 
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.websocket import FRAMES_AT_ONCE, QUEUE_HIGH_WATER
 from corehttp.protocols.ws_writing import Settings
 from tests.fakes import MakeParser, pass_time
 from tests.protocols.ws_client import (
@@ -16,15 +19,20 @@ from tests.protocols.ws_client import (
     CLOSE,
     CONNECT,
     CONTINUATION,
+    FIN,
+    MASK,
     PING,
     PONG,
+    RSV1,
     TEXT,
     Puppet,
     WebSocketClient,
     accepted,
     close_payload,
     closings,
+    data,
     disconnect,
+    echo,
     handshake,
     masked,
     switching,
@@ -84,6 +92,88 @@ async def test_a_full_queue_pauses_reading_and_nothing_is_lost(parser: MakeParse
     await client.send(masked(TEXT, b"and on"))
     assert await app.receive() == text("and on")
     app.end()
+    await client.lose()
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+async def test_messages_that_wait_are_bounded_in_bytes_too_and_inflated_no_further(
+    parser: MakeParser, opcode: int
+) -> None:
+    size, count = 2**20, 64
+    app = Puppet()
+    context = websocket_context(app, parser, Settings(ping_interval=NEVER), compression="small")
+    client = WebSocketClient(context)
+    await client.send(handshake(b"Sec-WebSocket-Extensions: permessage-deflate"))
+    assert await app.receive() == CONNECT
+    await app.send(ACCEPT)
+    compressor = zlib.compressobj(9, wbits=-12)
+    bomb = (compressor.compress(b"a" * size) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    raw = masked(opcode, bomb, FIN | RSV1) * count
+    tracemalloc.start()
+    try:
+        client.transport.deliver(raw)
+        await client.wait()
+        assert not client.transport.reading
+        assert len(client.websocket._queue) == 1
+        assert tracemalloc.get_traced_memory()[1] < 6 * size
+    finally:
+        tracemalloc.stop()
+    content = "a" * size
+    for _ in range(count):
+        message = await app.receive()
+        assert (message["text"] if opcode == TEXT else message["bytes"].decode()) == content
+        await client.wait()
+        assert len(client.websocket._queue) <= 1
+    assert client.transport.reading
+    app.end()
+    await client.lose()
+
+
+@pytest.mark.parametrize("size", [QUEUE_HIGH_WATER // 4, QUEUE_HIGH_WATER - 1, QUEUE_HIGH_WATER, 3 * QUEUE_HIGH_WATER])
+async def test_reading_goes_on_when_enough_bytes_were_taken(parser: MakeParser, size: int) -> None:
+    app = Puppet()
+    client = await accepted(app, websocket_context(app, parser, Settings(ping_interval=NEVER)))
+    for _ in range(12):
+        client.transport.deliver(masked(BINARY, bytes(size)))
+        await client.wait()
+    assert not client.transport.reading
+    assert sum(len(message["bytes"]) for message in client.websocket._queue) < QUEUE_HIGH_WATER + size
+    for _ in range(12):
+        assert await app.receive() == data(bytes(size))
+        await client.wait()
+    assert client.transport.reading
+    app.end()
+    await client.lose()
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer"),
+    [
+        (masked(TEXT, b"a"), unmasked(TEXT, b"a")),
+        (masked(BINARY), unmasked(BINARY)),
+        (masked(PING, b"b"), unmasked(PONG, b"b")),
+        (masked(PONG), b""),
+        (masked(TEXT, b"c", 0) + masked(CONTINUATION, b"", 0) * 9 + masked(CONTINUATION), unmasked(TEXT, b"c")),
+    ],
+)
+async def test_many_small_frames_are_read_some_in_a_turn_of_the_loop(
+    parser: MakeParser, frame: bytes, answer: bytes
+) -> None:
+    client = WebSocketClient(websocket_context(echo, parser, Settings(ping_interval=NEVER)))
+    await client.send(handshake())
+    client.take()
+    count = 40 * FRAMES_AT_ONCE // frame.count(MASK)
+    client.transport.deliver(frame * count + masked(PING, b"the end"))
+    turns = 0
+    received = b""
+    while not received.endswith(unmasked(PONG, b"the end")):
+        assert len(client.received) - len(received) <= FRAMES_AT_ONCE * max(len(answer), 1)
+        received = client.received
+        client.transport.deliver_held()
+        await asyncio.sleep(0)
+        turns += 1
+    assert received == answer * count + unmasked(PONG, b"the end")
+    assert turns > 30
     await client.lose()
 
 

@@ -1,5 +1,6 @@
 """Frames and messages, from bytes and to bytes; every violation and its code, in every cut."""
 
+import sys
 import tracemalloc
 import zlib
 from itertools import pairwise
@@ -45,15 +46,22 @@ MAX = 1000  # bytes of a message
 Outcome = tuple[list[Event], int]  # what came, and the code of what was wrong; 0: nothing
 
 
-def read(pieces: list[bytes], deflate: Deflate | None = None, most: int = 100, max_size: int = MAX) -> Outcome:
+def read(
+    pieces: list[bytes],
+    deflate: Deflate | None = None,
+    most: int = 100,
+    max_size: int = MAX,
+    room: int = sys.maxsize,
+    frames: int = sys.maxsize,
+) -> Outcome:
     """What a reader makes of the pieces, reading on until it has taken each whole."""
     reader = FrameReader(max_size, deflate)
     events: list[Event] = []
     try:
         for piece in pieces:
             at = 0
-            while at < len(piece) and not reader.ended:
-                more, at = reader.feed(piece, at, most)
+            while (at < len(piece) or reader.behind) and not reader.ended:
+                more, at = reader.feed(piece, at, most, room, frames)
                 events += more
     except ProtocolError as error:
         return events + error.events, error.code
@@ -66,6 +74,7 @@ def in_every_cut(raw: bytes, deflate: Deflate | None = None) -> Outcome:
     for pieces in every_cut(raw):
         for most in (1, 2, 100):
             assert read(pieces, deflate, most) == outcome, (pieces, most)
+        assert read(pieces, deflate, room=3, frames=1) == outcome, pieces
     return outcome
 
 
