@@ -45,8 +45,10 @@ def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> 
 def _follow(target: str, app_dir: str) -> Unchecked:
     module_name, _, attributes = target.partition(":")
     attributes = attributes or "app"
-    if not all(part.isidentifier() for part in (*module_name.split("."), *attributes.split("."))):
-        raise StartupError(f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app")
+    parts = (*module_name.split("."), *attributes.split("."))
+    if not all(part.isidentifier() for part in parts) or module_name.endswith(".py"):
+        meant = f"; did you mean {guess}?" if (guess := _meant(target)) else ""
+        raise StartupError(f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app{meant}")
     directory = os.path.abspath(app_dir or os.getcwd())
     sys.path[:] = [directory, *(entry for entry in sys.path if entry != directory)]
     found = _import(module_name, directory)
@@ -62,12 +64,27 @@ def _follow(target: str, app_dir: str) -> Unchecked:
     return found
 
 
+def _meant(target: str) -> str:
+    """What was probably meant by a path, a file's name or a call; empty if nobody can know."""
+    module_name, _, attributes = target.replace("\\", "/").partition(":")
+    directory, slash, name = module_name.rpartition("/")
+    name = name.removesuffix(".py")
+    attributes, call, _ = attributes.partition("(")
+    if not all(part.isidentifier() for part in (*name.split("."), *(attributes or "app").split("."))):
+        return ""
+    where = "" if directory in ("", ".") and not (slash and not directory) else f"--app-dir {directory or '/'} "
+    return f"{where}{name}:{attributes or 'app'}{' --factory' if call else ''}"
+
+
 def _import(module_name: str, directory: str) -> Unchecked:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Only the module that was asked for: one that it imports itself is the application's own fault.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            parent, _, last = error.name.rpartition(".")
+            if last in vars(sys.modules.get(parent, object)):
+                raise StartupError(f"there is no module {error.name!r}; did you mean {parent}:{last}?") from None
             raise StartupError(
                 f"there is no module {error.name!r} in {directory} or among the installed packages; "
                 "start in its directory or name it with --app-dir"

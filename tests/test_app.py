@@ -114,11 +114,40 @@ def test_every_kind_of_callable_with_three_arguments(app: Any) -> None:
     assert load(app) is app
 
 
-@pytest.mark.parametrize("target", ["", ":app", "main:", "path/to.py", "main.py:create()", "main:app:x", "a..b", "1:2"])
-def test_a_name_that_is_none_is_told_how_to_write_one(target: str) -> None:
-    if target == "main:":  # an empty attribute means the default
-        target = "main-:"
-    assert str(fault_of(target)) == f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        ("", ""),
+        (":app", ""),
+        ("main-:", ""),
+        ("main:app:x", ""),
+        ("a..b", ""),
+        ("1:2", ""),
+        ("main.py", "main:app"),
+        ("main.py:make", "main:make"),
+        ("main.py:create()", "main:create --factory"),
+        ("main:create(debug=True)", "main:create --factory"),
+        ("path/to.py", "--app-dir path to:app"),
+        ("./main.py", "main:app"),
+        ("src/main:app", "--app-dir src main:app"),
+        ("../src/main", "--app-dir ../src main:app"),
+        ("/srv/app/main.py:application", "--app-dir /srv/app main:application"),
+        ("/main.py", "--app-dir / main:app"),
+        ("src\\web\\main.py", "--app-dir src/web main:app"),
+        ("src/web.main:app", "--app-dir src web.main:app"),
+    ],
+)
+def test_a_name_that_is_none_is_told_how_to_write_one(target: str, meant: str) -> None:
+    expected = f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
+    assert str(fault_of(target)) == expected + (f"; did you mean {meant}?" if meant else "")
+
+
+def test_a_dot_in_the_place_of_the_colon_is_seen(directory: Path) -> None:
+    (directory / "dotted.py").write_text("async def app(scope, receive, send): ...\n")
+    assert str(fault_of("dotted.app", app_dir=str(directory))) == (
+        "there is no module 'dotted.app'; did you mean dotted:app?"
+    )
+    assert "there is no module 'dotted.other' in " in str(fault_of("dotted.other", app_dir=str(directory)))
 
 
 def test_an_unknown_module_is_told_where_it_was_looked_for(directory: Path) -> None:
