@@ -60,7 +60,7 @@ def _follow(target: str, app_dir: str) -> Unchecked:
                 f"the module {module_name!r} has no attribute {attributes!r}{_candidates(found)}"
             ) from None
         except BaseException as error:  # a module's __getattr__, a property
-            raise _failed(f"{attribute!r} of {target} cannot be had", error) from error
+            raise failed_start(f"{attribute!r} of {target} cannot be had", error) from error
     return found
 
 
@@ -92,7 +92,7 @@ def _import(module_name: str, directory: str) -> Unchecked:
         text = f"the module {module_name!r} cannot be imported: {error}"
         raise StartupError(text, application_traceback(error)) from error
     except BaseException as error:
-        raise _failed(f"the module {module_name!r} cannot be imported", error) from error
+        raise failed_start(f"the module {module_name!r} cannot be imported", error) from error
 
 
 def _make(factory: Unchecked, name: str) -> Unchecked:
@@ -101,10 +101,10 @@ def _make(factory: Unchecked, name: str) -> Unchecked:
     try:
         return factory()
     except BaseException as error:
-        raise _failed(f"the factory {name} failed", error) from error
+        raise failed_start(f"the factory {name} failed", error) from error
 
 
-def _failed(what: str, error: BaseException) -> StartupError:
+def failed_start(what: str, error: BaseException) -> StartupError:
     """The failed start to raise where the application's own code has raised `error`, be it SystemExit.
 
     Ctrl-C is the operator's wish: it is raised again. It is known by its type, or by the default handler of SIGINT,

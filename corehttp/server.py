@@ -6,13 +6,15 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 
 from corehttp import listeners
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
-from corehttp.errors import ConfigError, ExitCode, StartupError
+from corehttp.errors import ConfigError, ExitCode, InterruptedStart, StartupError
 from corehttp.installation import check_installation
 from corehttp.logs import flush, set_up
 from corehttp.standard_streams import open_standard_streams
@@ -27,12 +29,29 @@ def run(app: str | ASGIApp, **options: Unchecked) -> None:
     """Serve `app` until SIGTERM or SIGINT, as the command does; `options` are those of `Config`.
 
     An import string is served by supervised workers, an object in this process. Raises ConfigError for a wrong
-    option, and SystemExit with an `ExitCode` if the service cannot start or does not end cleanly.
+    option, StartupError outside the main thread or where an event loop runs, and SystemExit with an `ExitCode` if the
+    service cannot start or does not end cleanly.
     """
+    _check_caller()
     open_standard_streams()
     code = start(Config.of({**options, "app": app}))
     if code is not ExitCode.CLEAN:
         raise SystemExit(code)
+
+
+def _check_caller() -> None:
+    """Raise StartupError where nothing would end what `run` serves, or where it would stop somebody's event loop."""
+    if threading.current_thread() is not threading.main_thread():
+        raise StartupError(
+            "corehttp.run() serves until a signal comes, and only the main thread gets signals: in another thread use "
+            "`with corehttp.run_in_thread(app):`, or `async with corehttp.serve(app):` in an event loop there"
+        )
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise StartupError(
+            "corehttp.run() would block the event loop that is running: use `async with corehttp.serve(app):` in it, "
+            "or `with corehttp.run_in_thread(app):` elsewhere"
+        )
 
 
 def start(
@@ -131,7 +150,11 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
+    handlers = contextlib.ExitStack()
+    if not owns_process:
+        handlers.enter_context(signals_put_back(signal.SIGTERM, signal.SIGINT))
     try:
+        signal.signal(signal.SIGINT, _interrupt_start)
         # What the server is made of is imported while no module of the application can be in its way.
         make_loop = loop_factory(config.loop)
         parser_factory(config.http)
@@ -170,11 +193,12 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                 limit_exit(config.timeout_exit, code)
             return code
 
-        with (
-            contextlib.nullcontext() if owns_process else signals_put_back(signal.SIGTERM, signal.SIGINT),
-            asyncio.Runner(loop_factory=make_loop) as runner,
-        ):
-            return runner.run(serve())
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # for which asyncio.Runner cancels the start-up
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            try:
+                return runner.run(serve())
+            except SystemExit as error:
+                raise worker.failed_start(error) from error
     except StartupError:
         if owns_process:
             limit_exit(config.timeout_exit, ExitCode.STARTUP)
@@ -184,10 +208,15 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
             limit_exit(config.timeout_exit, ExitCode.FORCED)
         return ExitCode.FORCED
     finally:
+        handlers.close()
         for sock in sockets:  # those that no worker has taken over
             sock.close()
         if config.uds is not None:
             listeners.forget(config.uds)
+
+
+def _interrupt_start(signum: int, frame: FrameType | None) -> None:
+    raise InterruptedStart
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from corehttp import listeners
 from corehttp.acceptor import Acceptor
 from corehttp.access_log import AccessLog
 from corehttp.alarm import make_alarm
+from corehttp.app import failed_start
 from corehttp.asgi import ASGIApp
 from corehttp.clock import Clock
 from corehttp.config import Config
@@ -62,6 +63,7 @@ class Worker:
         self._siblings = siblings
         self._on_retire = on_retire  # called with the cause when the worker should be replaced
         self._access: AccessLog | None = None
+        self._prepared = False  # whether the application's start-up has succeeded
 
     async def start(self) -> None:
         """Run the application's start-up, then listen and accept connections; raises StartupError."""
@@ -97,6 +99,13 @@ class Worker:
             await self._lifespan.shutdown()
             self._close()
             raise
+        self._prepared = True
+
+    def failed_start(self, error: BaseException) -> StartupError:
+        """The failed start to raise where SystemExit has ended the event loop; raises it again afterwards."""
+        if self._prepared:
+            raise error
+        return failed_start("the application ended its start-up", error)
 
     def accept(self) -> None:
         """Accept connections: the sockets listen."""

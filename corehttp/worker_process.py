@@ -116,7 +116,10 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         on_retire = functools.partial(channel.send, messages.RETIRE) if retires else None
         worker = Worker(app, config, sockets, who, siblings, on_retire)
         with asyncio.Runner(loop_factory=make_loop) as runner:
-            return runner.run(_serve(worker, channel, siblings, config))
+            try:
+                return runner.run(_serve(worker, channel, siblings, config))
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise worker.failed_start(error) from error
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
         limit_exit(config.timeout_exit, ExitCode.STARTUP)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import corehttp
-from corehttp.cli import command, read_config_file
+from corehttp.command import command, read_config_file
 from corehttp.config import FIELDS, options
 from corehttp.errors import ConfigError
 

@@ -91,7 +91,17 @@ LAYERS = (
     },
     # 4: assembly; "" is the package itself
     {
-        *("worker", "worker_process", "template_process", "launch", "embed", "server", "installation", "cli"),
+        *(
+            "worker",
+            "worker_process",
+            "template_process",
+            "launch",
+            "embed",
+            "server",
+            "installation",
+            "cli",
+            "command",
+        ),
         *("", "__main__"),
     },
 )
