@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Self
 
 from corehttp.environment import variable, without_service_links
 from corehttp.errors import AppError, ConfigError
-from corehttp.protocols.peer import Trust
 from corehttp.protocols.wire import check_field
 from corehttp.unknown_options import suggest
 
@@ -161,7 +160,10 @@ def _trust(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ",".join(_any_text(entry) for entry in value)
     text = _any_text(value)
-    Trust(text)
+    if text != THIS_MACHINE:
+        from corehttp.protocols.peer import Trust  # here, since it takes the supervisor 0.5 MB
+
+        Trust(text)
     return text
 
 
@@ -210,6 +212,7 @@ TRUST = Kind(
     takes_nothing=True,
 )
 OPEN_TO_ALL = "666"
+THIS_MACHINE = "127.0.0.1,::1,unix"
 MODE = Kind(_mode, "three octal digits, as in 660; in quotes where it is not on a command line")
 PATHS = Kind(_paths, "a path that begins with /", is_list=True)
 LOG_LEVEL = _choice("critical", "error", "warning", "info", "debug")
@@ -267,7 +270,7 @@ class Config:
         "Believe X-Forwarded-For, -Proto, -Host, -Port, -Prefix of trusted proxies, remove them of others.",
     )
     forwarded_allow_ips: str = option(
-        "127.0.0.1,::1,unix",
+        THIS_MACHINE,
         TRUST,
         "Who is a trusted proxy: addresses, networks, unix, or * for everybody; also as FORWARDED_ALLOW_IPS.",
     )

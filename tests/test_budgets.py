@@ -36,6 +36,7 @@ GET_8 = (
     b"Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\n"
     b"Cookie: session=0123456789abcdef\r\nReferer: https://example.org/\r\nConnection: keep-alive\r\n\r\n"
 )
+PROXIED = GET_8[:-2] + b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1024\r\n\r\n" + b"x" * 1024
 
 
@@ -45,7 +46,7 @@ class Counted:
     def __init__(self, app: ASGIApp, raw: bytes) -> None:
         self.raw = raw
         self.transport = FakeTransport()
-        self.connection = HTTP1Connection(make_context(app, HttptoolsParser))
+        self.connection = HTTP1Connection(make_context(app, HttptoolsParser, trust="*"))
         self.transport.set_protocol(self.connection)
         self.connection.connection_made(self.transport)
 
@@ -84,8 +85,8 @@ def frames() -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize(
     ("app", "raw", "budget"),
-    [(hello, GET, 15), (hello, GET_8, 22), (echo, POST, 28)],
-    ids=["GET", "GET with 8 fields", "POST with a body"],
+    [(hello, GET, 15), (hello, GET_8, 22), (hello, PROXIED, 32), (echo, POST, 28)],
+    ids=["GET", "GET with 8 fields", "GET through a proxy", "POST with a body"],
 )
 async def test_a_request_enters_no_more_functions_than_its_budget(app: ASGIApp, raw: bytes, budget: int) -> None:
     counted = await Counted(app, raw).frames()
@@ -110,7 +111,9 @@ async def test_an_echo_over_a_websocket_enters_no_more_functions_than_its_budget
     assert counted.total() <= budget
 
 
-@pytest.mark.parametrize(("app", "raw"), [(hello, GET_8), (echo, POST)], ids=["GET", "POST"])
+@pytest.mark.parametrize(
+    ("app", "raw"), [(hello, GET_8), (hello, PROXIED), (echo, POST)], ids=["GET", "proxied", "POST"]
+)
 async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: bytes) -> None:
     counted = Counted(app, raw)
     await counted.serve(100)
