@@ -167,6 +167,17 @@ def _trust(value: object) -> str:
     return text
 
 
+def _forwarded(value: object) -> str:
+    """Ends of names of proxies' fields; in a file also as a list."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple):
+        raise ValueError
+    words = [_text(word).strip().lower().removeprefix("x-forwarded-") for word in words]
+    if not set(words) <= set(FORWARDED.split(",")):
+        raise ValueError
+    return ",".join(words)
+
+
 def _mode(value: object) -> str:
     """Permissions in octal digits. Not as a number, since nobody could tell 440 from 0o440."""
     if not isinstance(value, str) or re.fullmatch(r"(0o?)?[0-7]{3}", value) is None:
@@ -211,6 +222,8 @@ TRUST = Kind(
     "a list with commas of addresses, networks (as 10.0.0.0/8, with no bits beyond the prefix), unix, or *",
     takes_nothing=True,
 )
+FORWARDED = "for,proto,host,port,prefix"
+FORWARDED_FIELDS = Kind(_forwarded, "a list with commas of for, proto, host, port, prefix")
 OPEN_TO_ALL = "666"
 THIS_MACHINE = "127.0.0.1,::1,unix"
 MODE = Kind(_mode, "three octal digits, as in 660; in quotes where it is not on a command line")
@@ -273,6 +286,11 @@ class Config:
         THIS_MACHINE,
         TRUST,
         "Who is a trusted proxy: addresses, networks, unix, or * for everybody; also as FORWARDED_ALLOW_IPS.",
+    )
+    forwarded_headers: str = option(
+        FORWARDED,
+        FORWARDED_FIELDS,
+        "Which fields a trusted proxy writes itself; what clients say in others is removed.",
     )
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
     timeout_request_header: float = option(15.0, SECONDS, "Seconds for a whole request head, else 408; 0: no limit.")

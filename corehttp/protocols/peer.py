@@ -44,15 +44,17 @@ Verdict = tuple[Peer, bytes]  # who has sent a request, and what Host is to be; 
 
 
 class Trust:
-    """The peers whose fields are believed; `trusted` is the value of `--forwarded-allow-ips`.
+    """The peers whose fields are believed, and which of these fields.
 
-    A comma list of addresses, networks in CIDR notation, `unix` for every peer on a unix socket, and `*` for every
-    peer. Raises ValueError for anything else.
+    `trusted` is the value of `--forwarded-allow-ips`: a comma list of addresses, networks in CIDR notation, `unix` for
+    every peer on a unix socket, and `*` for every peer. Raises ValueError for anything else. `headers` is that of
+    `--forwarded-headers`: the ends of the fields' names.
     """
 
-    __slots__ = ("_everybody", "_known", "_networks", "_unix", "verdicts")
+    __slots__ = ("_everybody", "_known", "_networks", "_unix", "unread", "verdicts")
 
-    def __init__(self, trusted: str) -> None:
+    def __init__(self, trusted: str, headers: str = "for,proto,host,port,prefix") -> None:
+        self.unread = _READ - {b"x-forwarded-" + what.encode() for what in headers.split(",")}
         entries = [entry.strip() for entry in trusted.split(",")]
         self._everybody = "*" in entries
         self._unix = "unix" in entries
@@ -112,7 +114,9 @@ def direct(peername: object, sockname: object, root_path: str = "") -> Peer:
     server: tuple[str, int | None] | None = None
     if isinstance(sockname, tuple):
         server = (_unmapped(sockname[0]), sockname[1])
-    elif isinstance(sockname, str) and sockname:
+    elif isinstance(sockname, bytes):  # an abstract one (unix(7))
+        server = (sockname.decode(errors="surrogateescape"), None)
+    elif isinstance(sockname, str):
         server = (sockname, None)
     return Peer(client, server, "http", root_path, root_path.encode(), name_of(client))
 
@@ -170,9 +174,9 @@ def judge_peer(trust: Trust, peer: Peer, names: list[bytes], headers: Fields) ->
     seen, so what stands left of that entry came from the client, who may have invented it. An entry that is no address
     ends the search for the same reason: nobody knows who has said what stands left of it.
     """
-    # A proxy that writes X-Forwarded-For may pass on a client's X_Forwarded_For, and an application behind WSGI cannot
-    # tell them apart.
-    other = [name for name in names if name.find(b"_") >= 0]
+    # What is not the proxy's own may be the client's: fields that it does not write, and X_Forwarded_For beside the
+    # X-Forwarded-For that it does, which an application behind WSGI cannot tell apart.
+    other = [name for name in names if name.find(b"_") >= 0 or name in trust.unread]
     if other:
         headers = [field for field in headers if field[0] not in other]
     said = [field for field in headers if field[0] in names or field[0] == b"host"]

@@ -131,6 +131,8 @@ def test_a_verdict_that_is_remembered_is_nobody_elses() -> None:
             "192.0.2.1:5",
         ),
         ("", "/run/app.sock", None, ("/run/app.sock", None), "-"),
+        ("", "", None, ("", None), "-"),
+        ("", b"\0app", None, ("\0app", None), "-"),
         (None, OWN, None, OWN, "-"),
         (None, None, None, None, "-"),
     ],
@@ -441,6 +443,16 @@ def test_the_names_that_clients_invent_do_not_fill_the_memory() -> None:
 def test_a_trusted_proxy_passes_on_no_other_spelling_of_what_it_says_itself() -> None:
     said = [*fields(for_="203.0.113.7"), (b"x_forwarded_for", b"1.1.1.1"), (b"x-forwarded_host", b"a"), (b"a_b", b"1")]
     assert judge(TRUST, PROXY, said)[1] == [said[0], said[3]]
+
+
+def test_of_a_proxy_that_writes_only_some_fields_the_others_are_its_clients_word() -> None:
+    trust = Trust("10.0.0.0/8", "for,proto")
+    written = fields(for_="203.0.113.7", proto="https")
+    invented = fields(host="evil.example", port="666", prefix="/evil")
+    peer, headers = judge(trust, PROXY, [(b"host", b"a"), *written, *invented])
+    assert headers == [(b"host", b"a"), *written]
+    assert peer == PROXY._replace(client=("203.0.113.7", 0), scheme="https", name="203.0.113.7")
+    assert judge(Trust("10.0.0.0/8", "proto"), PROXY, written)[0].client == PROXY.client
 
 
 def test_the_fields_of_a_head_that_is_refused_are_told_as_far_as_they_can_be() -> None:
