@@ -88,6 +88,8 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         super().__init__(scope, context)
         self._context = context
         self._peer = peer
+        # As it came, like that of any other request.
+        self.target = self.target.removeprefix(peer.raw_root_path.decode("latin-1"))
         self._settings = settings
         self._handshake = handshake
         self._reader = FrameReader(settings.max_size, handshake.deflate)

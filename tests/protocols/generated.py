@@ -80,6 +80,8 @@ FIELDS = st.one_of(
             ),
             *(b"Transfer-Encoding: " + value for value in (b"chunked", b"Chunked", b"gzip, chunked", b"x", b"", b'"')),
             *(b"Expect: " + value for value in (b"100-continue", b"100-Continue", b"x", b"")),
+            *(b"X-Forwarded-For: " + value for value in (b"192.0.2.9", b"unknown, [::1]:80", b"", b"\xff,")),
+            *(b"X-Forwarded-%b: %b" % said for said in ((b"Proto", b"wss"), (b"Host", b"b:9"), (b"Prefix", b"/%2e"))),
             *(b"Upgrade: " + value for value in (b"websocket", b"h2c", b"")),
             b"Host: a",
             b"X",

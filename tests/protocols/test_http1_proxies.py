@@ -276,14 +276,14 @@ async def test_log_lines_of_a_websocket_name_the_client(parser: MakeParser, erro
     app = Puppet()
     records: list[AccessRecord] = []
     context = websocket_context(app, parser, trust="192.0.2.0/24", records=records)
-    client = await accepted(app, context, for_(b"203.0.113.7"))
+    client = await accepted(app, context, for_(b"203.0.113.7"), b"X-Forwarded-Prefix: /gr%C3%BC")
     app.scope["client"] = ("1.1.1.1", 1)
     await client.send(masked(0x3, b""))  # a frame that there is not
     app.end()
     await client.lose()
     assert [message.partition(":")[0] for message in messages(error_log)] == ["closed a WebSocket of 203.0.113.7"]
     assert records[0][0] == "203.0.113.7"
-    assert len(closings(context)) == 1
+    assert [record[2] for record in records] == [path for path, _, _ in closings(context)] == ["/ws"]
 
 
 async def test_one_websocket_too_many_is_refused_with_the_name_of_its_client(
