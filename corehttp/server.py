@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
-from corehttp import listeners
+from corehttp import listeners, unused_signals
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
@@ -150,9 +150,11 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
+    used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
     handlers = contextlib.ExitStack()
     if not owns_process:
-        handlers.enter_context(signals_put_back(signal.SIGTERM, signal.SIGINT))
+        handlers.enter_context(signals_put_back(*used))
+    handlers.callback(unused_signals.restore, unused_signals.ignore(used))
     try:
         signal.signal(signal.SIGINT, _interrupt_start)
         # What the server is made of is imported while no module of the application can be in its way.
@@ -168,15 +170,17 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
             logger.info("corehttp %s, pid %d: ready without a supervisor: %s", __version__, os.getpid(), urls)
 
             def on_signal(number: signal.Signals) -> None:
-                if stop.is_set() and number == signal.SIGINT:
-                    logger.warning("interrupted again: leaving at once")
+                if number == signal.SIGQUIT or (stop.is_set() and number == signal.SIGINT):
+                    logger.warning("%s: leaving at once", "interrupted again" if stop.is_set() else number.name)
                     if owns_process:
                         flush()
                         os._exit(ExitCode.FORCED)
                     raise KeyboardInterrupt
                 stop.set()
 
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in used:
+                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # by nohup(1)
                 loop.add_signal_handler(number, on_signal, number)
             watchdog = Watchdog(loop, lambda now: None, config.blocked_warn)
             watchdog.start()

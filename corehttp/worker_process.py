@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import cast
 
+from corehttp import unused_signals
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
@@ -71,12 +72,18 @@ def enter(boot: dict[str, Unchecked]) -> None:
 
 
 def heed_signals() -> None:
-    """Let SIGTERM end this process; Ctrl-C and a hang-up of the terminal reach the whole group, but are not for us."""
+    """Let SIGTERM end this process, and no other signal that somebody might send it.
+
+    What the terminal sends to the whole group (Ctrl-C, Ctrl-\\, a hang-up) is for the supervisor.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Not SIG_IGN: that would be inherited by the programs that the application starts.
-    for number in (signal.SIGINT, signal.SIGHUP):
+    silent = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    for number in silent:
         signal.signal(number, lambda signum, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    used = (signal.SIGTERM, *silent)
+    unused_signals.ignore(used)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*used, *unused_signals.unused(used)])
 
 
 def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> int:

@@ -87,6 +87,7 @@ LAYERS = (
         "supervisor.templates",
         "supervisor.upgrade",
         "sweep",
+        "unused_signals",
         "watchdog",
     },
     # 4: assembly; "" is the package itself

@@ -177,6 +177,8 @@ class Supervisor:
                 self._reap()
             case signal.SIGINT if fleet.stop is not Stop.NO:
                 self._observe(ForceRequested())
+            case signal.SIGQUIT:
+                self._observe(ForceRequested())
             case signal.SIGTERM | signal.SIGINT:
                 self._upgrade.call_off()
                 self._observe(StopRequested())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
+from corehttp import unused_signals
 from corehttp.supervisor.channel import Channel
 
 WORKER = "corehttp.worker_process"
@@ -24,8 +25,10 @@ def spawn(module: str, title: str) -> tuple[int, Channel]:
     try:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         argv = [sys.executable, *flags, "-P", _LAUNCH, module, str(theirs.fileno()), title]
-        # SIGINT stays blocked until the worker has its own way with it: Ctrl-C goes to the whole foreground group.
-        pid = start(argv, dict(os.environ), [theirs.fileno()], blocked=[signal.SIGINT])
+        # Whatever the process will ignore stays blocked until it does (`worker_process.heed_signals`): Ctrl-C, say,
+        # goes to the whole foreground group.
+        blocked = [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, *unused_signals.unused([signal.SIGTERM])]
+        pid = start(argv, dict(os.environ), [theirs.fileno()], blocked=blocked)
     except BaseException:
         ours.close()
         raise

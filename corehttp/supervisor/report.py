@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 
+from corehttp import unused_signals
 from corehttp.supervisor.crew import Member
 from corehttp.supervisor.fleet import Fleet, Phase, Stop, Why
 
@@ -20,6 +21,7 @@ class Report:
         self._blamed: set[int] = set()  # generations of which a failure to start has been told in full
         self._failures: dict[int, str] = {}  # by generation: the first one, in a line
         self._reload_began = 0.0
+        self._ignored: set[int] = set()  # signals that nobody uses and that were told
 
     def signal(self, number: int) -> None:
         fleet = self._fleet
@@ -27,6 +29,8 @@ class Report:
         match number:
             case signal.SIGINT if stopping:
                 logger.warning("interrupted again: all workers are killed")
+            case signal.SIGQUIT:
+                logger.warning("SIGQUIT: all workers are killed")
             case signal.SIGTERM | signal.SIGINT if not stopping:
                 name, limits = signal.Signals(number).name, fleet.limits
                 first = f"serving on for {limits.shutdown_delay:g} s, then " if limits.shutdown_delay else ""
@@ -44,6 +48,11 @@ class Report:
                 logger.warning("SIGUSR2: ignored, the workers are not ready yet")
             case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU | signal.SIGUSR2:
                 logger.warning("%s: ignored during the stop", signal.Signals(number).name)
+            case signal.SIGCHLD | signal.SIGTERM:
+                pass
+            case _ if number not in self._ignored:
+                self._ignored.add(number)
+                logger.warning("%s", unused_signals.told(number))
             case _:
                 pass
 

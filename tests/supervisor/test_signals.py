@@ -1,17 +1,80 @@
-"""Signals as bytes on a descriptor."""
+"""Signals as marks that wake up whoever waits, and those that nobody uses."""
 
 import os
 import select
 import signal
+import subprocess
+import sys
 
-from corehttp.supervisor.signals import SignalPipe
+import pytest
+
+from corehttp import unused_signals
+from corehttp.supervisor.signals import HANDLED, MOST, SignalPipe
 
 
 def test_a_signal_can_be_read_and_the_handlers_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     with SignalPipe() as pipe:
         os.kill(os.getpid(), signal.SIGTERM)
         select.select([pipe], [], [], 5)
         assert pipe.read() == [signal.SIGTERM]
         assert pipe.read() == []
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+
+
+def test_no_flood_of_signals_hides_another_and_none_grows_without_end() -> None:
+    with SignalPipe() as pipe:
+        for _ in range(20_000):
+            signal.raise_signal(signal.SIGCHLD)
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
+        assert select.select([pipe], [], [], 5)[0]
+        assert pipe.read() == [signal.SIGCHLD] * MOST + [signal.SIGUSR1, signal.SIGTERM]
+        assert not select.select([pipe], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGRTMIN", "SIGRTMAX"])
+def test_a_signal_that_nobody_uses_does_not_end_the_process(name: str) -> None:
+    with SignalPipe() as pipe:
+        signal.raise_signal(signal.Signals[name])
+        assert pipe.read() == [signal.Signals[name]]
+
+
+def test_what_ends_a_process_by_default_is_used_ignored_or_a_fault() -> None:
+    unused = {unused_signals.name(number) for number in unused_signals.unused(HANDLED)}
+    assert {"SIGUSR1", "SIGALRM", "SIGPIPE", "SIGPROF", "SIGIO", "SIGXCPU", "SIGRTMIN", "SIGRTMIN+3"} <= unused
+    assert not unused & {"SIGKILL", "SIGSTOP", "SIGSEGV", "SIGABRT", "SIGTERM", "SIGCHLD", "SIGTSTP"}
+
+
+def test_what_somebody_else_handles_or_ignores_stays_as_it_is() -> None:
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        handlers = unused_signals.ignore(HANDLED)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # by Python itself
+        unused_signals.restore(handlers)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+IGNORING = """
+import os, signal, subprocess, sys
+from corehttp import unused_signals
+unused_signals.ignore((signal.SIGTERM, signal.SIGINT))
+for _ in range(100):
+    signal.raise_signal(signal.SIGUSR1)
+pid = os.fork()
+if not pid:
+    signal.raise_signal(signal.SIGUSR1)
+    os._exit(0)
+forked = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+started = subprocess.call([sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGALRM)"])
+print(forked, started)
+"""
+
+
+def test_it_is_told_once_and_what_the_process_forks_or_starts_has_the_defaults_again() -> None:
+    run = subprocess.run([sys.executable, "-c", IGNORING], capture_output=True, text=True, check=True)
+    assert run.stdout == f"{-signal.SIGUSR1} {-signal.SIGALRM}\n"
+    assert run.stderr == "SIGUSR1: ignored, nothing here uses it\n"
