@@ -8,7 +8,7 @@ from kosoku import FailureError, run_fuzzingclient
 
 from tests.e2e.conftest import Start
 from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ROOT, ServerProcess
+from tests.e2e.server_process import PACKAGE, ROOT, ServerProcess
 
 # In sections 12 and 13 the suite leaves its files open.
 LEFT_OPEN = "ignore:Exception ignored in. <_io.FileIO name=.*kosoku:pytest.PytestUnraisableExceptionWarning"
@@ -45,10 +45,12 @@ async def test_all_cases_are_passed_strictly(start: Start) -> None:
 
 
 async def test_all_cases_are_passed_without_anything_in_c(start: Start, tmp_path: Path) -> None:
-    hidden = tmp_path / "websockets"  # is found first, and has no unmasking
-    hidden.mkdir()
+    hidden = tmp_path / "first" / "websockets"  # is found first, and has no unmasking
+    hidden.mkdir(parents=True)
     (hidden / "__init__.py").touch()
-    server = start(*APP, "--loop", "asyncio", "--http", "h11", "--ws-compression", "full")
+    path = os.pathsep.join((str(hidden.parent), str(PACKAGE), str(ROOT)))
+    arguments = (*APP, "--loop", "asyncio", "--http", "h11", "--ws-compression", "full")
+    server = start(*arguments, env={"PYTHONPATH": path})
     with RawConnection(server.port) as client:
         assert client.get("/unmasking")[1] == b"unmask_in_python"
     await check(server)

@@ -168,7 +168,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_file_is_no_error(
 def test_what_was_sent_of_a_file_to_a_client_that_left_is_counted_to_the_byte(
     start: Start, files: dict[int, Path], tmp_path: Path, path: str
 ) -> None:
-    server = start("extensions_application:app", *APP[1:3], "--uds", str(tmp_path / "socket"))
+    server = start("extensions_application:app", *APP[1:3], "--uds", str(tmp_path / "socket"), "--pathsend")
     with RawConnection(server.uds) as client:
         client.ask(f"{path}?path={files[LARGE]}&leaves")
         received = b""
