@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from enum import Enum
 
 from corehttp.inbox import InboxQueue
-from corehttp.listeners import AcceptQueue, Connection
+from corehttp.listeners import PEER_FAILED, AcceptQueue, Connection
 
 logger = logging.getLogger("corehttp.error")
 
@@ -19,13 +19,6 @@ BATCH = 16  # connections taken in at one wake-up
 RETRY = 1.0  # seconds until the next try, when something has run out and no connection ends
 EPISODE = 10.0  # seconds without a failure, after which the next one is logged again
 
-# The connection has failed before it was accepted, and is gone (accept(2), "Error handling").
-_PEER_FAILED = frozenset(
-    number
-    for number, name in errno.errorcode.items()
-    if name
-    in {"ECONNABORTED", "EPROTO", "ENOPROTOOPT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"}
-)
 _NO_MEMORY = "the kernel has no memory for connections; give it more, or set --limit-connections"
 # What accept(2) runs out of, and what the operator can do about it.
 _SHORTAGES = {
@@ -178,7 +171,7 @@ class Acceptor:
             except BlockingIOError:
                 emptied = True  # another process that listens on it was faster
             except OSError as error:
-                if error.errno in _PEER_FAILED:
+                if error.errno in PEER_FAILED:
                     continue
                 # At the end anything else means that the socket has been shut, as the supervisor does after a while.
                 emptied = self._stage is Stage.FINISHING and error.errno not in _SHORTAGES

@@ -43,6 +43,13 @@ def put(writer: socket.socket, fd: int, keep_until: float) -> bool:
     return True
 
 
+def has_room(writer: socket.socket) -> bool:
+    """Whether a connection can be put into an inbox; a quarter of it being full counts as none (unix(7), poll(2))."""
+    poll = select.poll()
+    poll.register(writer, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))
+
+
 def forward(reader: socket.socket, writer: socket.socket) -> int:
     """Put what one inbox holds into another, as far as there is room; answers how many connections."""
     moved = 0

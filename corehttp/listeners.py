@@ -19,6 +19,13 @@ from corehttp.errors import StartupError
 SO_ATTACH_FILTER = 26
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_DETACH_REUSEPORT_BPF = 68
+# The connection has failed before it was accepted, and is gone (accept(2), "Error handling").
+PEER_FAILED = frozenset(
+    number
+    for number, name in errno.errorcode.items()
+    if name
+    in {"ECONNABORTED", "EPROTO", "ENOPROTOOPT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET"}
+)
 # Classic BPF over the TCP header (kernel docs, networking/filter): drop a segment with SYN set, keep all others.
 _NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
@@ -183,6 +190,20 @@ class AcceptQueue:
 
     def close(self) -> None:
         self._sock.close()
+
+
+def count_waiting(sock: socket.socket) -> int:
+    """How many connections wait on a listening socket to be accepted; 0 where the kernel does not tell.
+
+    Linux says so in the field tcpi_unacked of TCP_INFO (tcp_diag does the same with it).
+    """
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return 0
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    except OSError:
+        return 0
+    return int(struct.unpack_from("I", info, 24)[0]) if len(info) >= 28 else 0
 
 
 def shut(sock: socket.socket) -> None:

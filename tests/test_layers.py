@@ -83,6 +83,7 @@ LAYERS = (
         "supervisor.report",
         "supervisor.scoreboard",
         "supervisor.signals",
+        "supervisor.orphans",
         "supervisor.slots",
         "supervisor.templates",
         "supervisor.upgrade",

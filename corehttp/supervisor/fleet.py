@@ -125,6 +125,7 @@ class Fleet:
     booted: bool = False  # every slot has had a ready worker
     refusing: bool = False  # new connections are refused
     away: frozenset[int] = frozenset()  # slots that new connections do not reach
+    rescued: frozenset[int] = frozenset()  # slots without a worker: what waits there is given to others
     workers: dict[int, Worker] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
     templates: dict[int, Template] = field(default_factory=dict)  # by generation
@@ -146,6 +147,10 @@ class Fleet:
     def ready(self, slot: int | None = None) -> list[Worker]:
         """The workers that serve, of one slot or of all."""
         return [w for w in self.workers.values() if w.phase is Phase.READY and slot in (None, w.slot)]
+
+    def takes_in(self) -> list[Worker]:
+        """The workers that accept connections, as far as is known."""
+        return [worker for worker in self.ready() if worker.accepts and worker.hung_at is None]
 
     def is_due(self, worker: Worker) -> bool:
         """Whether a worker is to be replaced."""
@@ -254,6 +259,13 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescued:
+    """What waits in these slots is given to the workers of others."""
+
+    slots: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """There is a new configuration, or new code: the next generation is to take over."""
 
@@ -351,6 +363,7 @@ Event = (
     | SlotOpened
     | SlotFailed
     | Steered
+    | Rescued
     | ReloadRequested
     | ReloadAbandoned
     | ReloadFinished
@@ -409,6 +422,13 @@ class Steer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescue:
+    """From now on give the connections that wait in these slots, which have no worker, to the workers of others."""
+
+    slots: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenSlot:
     """Have sockets for the slot, beside those of the others."""
 
@@ -460,6 +480,7 @@ Action = (
     | Dump
     | RefuseConnections
     | Steer
+    | Rescue
     | OpenSlot
     | CloseSlot
     | AbandonReload

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import assert_never
 
+from corehttp.balance import Load
 from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.shortage import shortage
 from corehttp.supervisor import messages, processes
@@ -39,6 +40,8 @@ from corehttp.supervisor.fleet import (
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
+    Rescue,
+    Rescued,
     Resized,
     RetireRequested,
     RetireTemplate,
@@ -65,6 +68,7 @@ from corehttp.supervisor.fleet import (
 )
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.messages import GarbledError
+from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.record import observe
@@ -106,6 +110,7 @@ class Supervisor:
         self._reap_again = False
         self._look_at = time.monotonic() + LOOK
         self._poller = Poller()
+        self._orphans = Orphans(slots, self._poller, self._loads, self._keep_alive)
 
     def run(self) -> ExitCode:
         """Supervise until the end; must be called in the main thread."""
@@ -304,6 +309,7 @@ class Supervisor:
         self._poller.forget(member.channel.fileno())
         self._crew.dismiss(member)
         self._observe(Exited(member.worker, code, random.random()))
+        self._report.starts_again(member.slot, self._slots.waiting(member.slot), time.monotonic())
 
     def _not_born(self, member: Member) -> None:
         self._poller.forget(member.channel.fileno())
@@ -362,7 +368,18 @@ class Supervisor:
         self._reap_again = True  # it may have ended already
 
     def _has_to_look(self) -> bool:
-        return self._watched() or any(member.channel.lost and member.deaf_looks < 2 for member in self._crew)
+        deaf = any(member.channel.lost and member.deaf_looks < 2 for member in self._crew)
+        return self._watched() or self._orphans.paused or deaf
+
+    def _loads(self) -> list[Load]:
+        """The workers that take connections in, and how many they have."""
+        members = [self._crew[worker.id] for worker in self._fleet.takes_in()]
+        rows = [(member.slot, self._board.row(member.row)) for member in members]
+        return [Load(slot, int(row.connections), int(row.limit)) for slot, row in rows]
+
+    def _keep_alive(self) -> float:
+        """Seconds that a connection may be idle."""
+        return self._generations.config(self._fleet.generation).timeout_keep_alive
 
     def _watched(self) -> bool:
         return self._fleet.stop is Stop.NO and self._fleet.limits.healthcheck > 0
@@ -375,6 +392,8 @@ class Supervisor:
         self._look_at = now + LOOK
         for member in self._crew.newly_deaf():
             self._observe(RetireRequested(member.worker, "nothing can be said to it over its channel any more"))
+        if self._orphans.paused:
+            self._orphans.look_again()
         for member in self._crew if self._watched() else ():
             if member.serves:
                 beat = self._board.row(member.row).beaten_by(time.monotonic())
@@ -406,9 +425,13 @@ class Supervisor:
             case Steer(away):
                 self._slots.steer(away)
                 return Steered(away)
+            case Rescue(slots):
+                self._orphans.rescue(slots)
+                return Rescued(slots)
             case OpenSlot(slot):
                 return self._open(slot)
             case CloseSlot(slot):
+                self._orphans.leave(slot)
                 self._slots.close(slot)
                 return SlotClosed(slot)
             case AbandonReload(generation):
@@ -478,5 +501,6 @@ class Supervisor:
         self._crew.kill_all()
         self._upgrade.call_off()
         self._templates.kill_all()
+        self._orphans.close()
         self._slots.close_all()
         self._board.close()

@@ -20,6 +20,7 @@ from corehttp.supervisor.fleet import (
     OpenSlot,
     Phase,
     RefuseConnections,
+    Rescue,
     RetireTemplate,
     Spawn,
     Steer,
@@ -57,6 +58,8 @@ def _plan_service(fleet: Fleet, now: float) -> list[Action]:
             actions += _give_up(fleet, slot, slots, now)
     if (away := _away(fleet)) != fleet.away:
         actions.append(Steer(away))
+    if (orphaned := _orphaned(fleet)) != fleet.rescued:
+        actions.append(Rescue(orphaned))
     if _has_taken_over(fleet):
         actions.append(FinishReload(fleet.wanted))
     return actions + _dump(fleet, now) + _overdue(fleet, now)
@@ -145,13 +148,20 @@ def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Act
 
 def _away(fleet: Fleet) -> frozenset[int]:
     """The slots that new connections are to be steered away from: they end, or nobody is there at the moment."""
-    serving = {worker.slot for worker in fleet.ready()}
+    serving = {worker.slot for worker in fleet.takes_in()}
     away = frozenset(
         index
         for index, slot in enumerate(fleet.slots)
         if slot.open and slot.served and (index >= fleet.size or index not in serving)
     )
     return away if serving - away else frozenset()
+
+
+def _orphaned(fleet: Fleet) -> frozenset[int]:
+    """The slots in which connections may wait with nobody to take them in, while somebody could who is elsewhere."""
+    serving = {worker.slot for worker in fleet.takes_in()}
+    vacant = (index for index, slot in enumerate(fleet.slots) if slot.open and slot.served and index not in serving)
+    return frozenset(vacant) if serving else frozenset()
 
 
 def _has_taken_over(fleet: Fleet) -> bool:
@@ -191,6 +201,8 @@ def _dump(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _plan_stop(fleet: Fleet, now: float) -> list[Action]:
+    if fleet.rescued:
+        return [Rescue(frozenset())]  # while the workers still take in what waits elsewhere
     refused = fleet.handed_on or fleet.refusing
     actions: list[Action] = []
     if not refused and (refuse_at(fleet) <= now or not fleet.workers):

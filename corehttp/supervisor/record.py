@@ -18,6 +18,7 @@ from corehttp.supervisor.fleet import (
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
+    Rescued,
     Resized,
     RetireRequested,
     Slot,
@@ -73,7 +74,7 @@ def observe(fleet: Fleet, event: Event, now: float) -> None:
                     slot.failing_since += seconds
         case ReloadRequested() | ReloadAbandoned() | ReloadFinished():
             _observe_reload(fleet, event)
-        case SlotOpened() | SlotFailed() | SlotClosed() | Steered() | Refusing() | SpawnFailed():
+        case SlotOpened() | SlotFailed() | SlotClosed() | Steered() | Rescued() | Refusing() | SpawnFailed():
             _observe_slot(fleet, event, now)
         case TemplateStarted() | TemplateReady() | TemplateRetired() | TemplateGone():
             _observe_template(fleet, event, now)
@@ -108,6 +109,9 @@ def _observe_worker(
             _see_whether_complete(fleet)
         case StoppedAccepting():
             worker.accepts = False
+            if worker.phase is Phase.READY:  # an operator has told it to leave
+                worker.why = Why.REPLACED
+                _become(worker, Phase.DRAINING, now)
             if worker.why in (Why.STOP, Why.SLOT_CLOSES):  # else another one accepts there
                 fleet.slots[worker.slot].closes_at = now
         case Drained():
@@ -157,7 +161,7 @@ def _observe_reload(fleet: Fleet, event: ReloadRequested | ReloadAbandoned | Rel
 
 
 def _observe_slot(
-    fleet: Fleet, event: SlotOpened | SlotFailed | SlotClosed | Steered | Refusing | SpawnFailed, now: float
+    fleet: Fleet, event: SlotOpened | SlotFailed | SlotClosed | Steered | Rescued | Refusing | SpawnFailed, now: float
 ) -> None:
     match event:
         case SlotOpened(index):
@@ -170,10 +174,13 @@ def _observe_slot(
             slot.retry_at = now + backoff(slot.failures + 1, fleet.limits, jitter)
         case SlotClosed(index):
             fleet.slots[index] = Slot(open=False)
+            fleet.rescued -= {index}
         case Steered(away):
             fleet.away = away
             for index, slot in enumerate(fleet.slots):
                 slot.steered_at = None if index not in away else now if slot.steered_at is None else slot.steered_at
+        case Rescued(slots):
+            fleet.rescued = slots
         case Refusing():
             fleet.refusing = True
             for slot in fleet.slots:

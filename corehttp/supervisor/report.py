@@ -89,6 +89,20 @@ class Report:
             self._blamed.add(member.generation)
             logger.error("%s %s%s", member, how, before)
 
+    def starts_again(self, index: int, waiting: int, now: float) -> None:
+        """Say when a slot whose worker has died gets another one, and how many clients wait for it; if it does."""
+        fleet = self._fleet
+        slot = fleet.slots[index]
+        if fleet.stop is not Stop.NO or not fleet.booted or index >= fleet.size or not slot.failures:
+            return
+        if fleet.occupants(index) or not slot.open:
+            return
+        seconds = slot.retry_at - now
+        when = f"in {seconds:.1f} s" if seconds > 0 else "at once"
+        others = "given to others" if fleet.takes_in() else "waiting for the next worker that is ready"
+        clients = f"; {waiting} connection{'' if waiting == 1 else 's'} {others}" if waiting else ""
+        logger.info("worker %d starts again %s%s", index + 1, when, clients)
+
     def template_exit(self, generation: int, how: str) -> None:
         self._failures.setdefault(generation, f"the application's template {how}")
         logger.debug("the template of generation %d %s", generation, how)

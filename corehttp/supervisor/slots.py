@@ -8,6 +8,8 @@ from typing import Self
 
 from corehttp import inbox, listeners
 from corehttp.asgi import Unchecked
+from corehttp.inbox import InboxQueue
+from corehttp.listeners import AcceptQueue
 
 
 @dataclass(slots=True)
@@ -101,6 +103,19 @@ class Slots:
     def inboxes(self) -> dict[int, int]:
         """For each slot that is open, the descriptor through which its occupant is passed connections."""
         return {number: slot.writer.fileno() for number, slot in enumerate(self._slots) if slot.sockets}
+
+    def writers(self) -> dict[int, socket.socket]:
+        """For each slot that is open, the end of its inbox into which connections are put."""
+        return {number: slot.writer for number, slot in enumerate(self._slots) if slot.sockets}
+
+    def queues(self, slot: int) -> list[AcceptQueue | InboxQueue]:
+        """Where connections wait that only the occupant of this slot takes in."""
+        own = self._slots[slot]
+        return [*map(AcceptQueue, own.sockets if self._parting else ()), InboxQueue(own.reader)]
+
+    def waiting(self, slot: int) -> int:
+        """How many connections wait to be accepted in a slot, as far as the kernel tells."""
+        return sum(map(listeners.count_waiting, self._slots[slot].sockets))
 
     def listen(self, slot: int, backlog: int) -> None:
         """Let clients in; raises StartupError."""

@@ -27,6 +27,8 @@ from corehttp.supervisor.fleet import (
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
+    Rescue,
+    Rescued,
     Resized,
     RetireRequested,
     RetireTemplate,
@@ -130,6 +132,8 @@ def test_stop_first_makes_room_before_it_starts_the_successor() -> None:
     tell(fleet, ReloadRequested())
     assert plan(fleet, 0.0) == [Leave(1, REPLACED)]
     tell(fleet, Told(1, REPLACED), Steered(frozenset({0})))
+    assert plan(fleet, 0.0) == [Rescue(frozenset({0}))]
+    tell(fleet, Rescued(frozenset({0})))
     assert plan(fleet, 0.0) == []
     tell(fleet, Exited(1, 0, 0.0))
     assert plan(fleet, 0.0) == [Spawn(0, 2)]
@@ -234,7 +238,7 @@ def test_shrinking_steers_clients_away_before_the_worker_leaves() -> None:
     assert plan(fleet, 5.9) == []
     assert next_deadline(fleet, 5.0) == 6.0
     assert plan(fleet, 6.0) == [Leave(2, CLOSES)]
-    tell(fleet, Told(2, CLOSES), now=6.0)
+    tell(fleet, Told(2, CLOSES), Rescued(frozenset({1})), now=6.0)
     assert plan(fleet, 6.0) == []
     tell(fleet, StoppedAccepting(2), now=6.0)
     assert plan(fleet, 6.0) == [CloseSlot(1)]
@@ -245,19 +249,19 @@ def test_shrinking_steers_clients_away_before_the_worker_leaves() -> None:
 def test_a_slot_that_is_wanted_again_before_it_closed_gets_a_new_worker() -> None:
     fleet = serving(2)
     tell(fleet, Resized(1), Steered(frozenset({1})), Told(2, CLOSES), StoppedAccepting(2), Resized(2))
-    assert plan(fleet, 0.0) == [Spawn(1, 1)]
+    assert plan(fleet, 0.0) == [Spawn(1, 1), Rescue(frozenset({1}))]
 
 
 def test_a_slot_that_closes_is_not_closed_over_those_who_wait_if_its_worker_crashed() -> None:
     fleet = serving(2)
     tell(fleet, Resized(1), Steered(frozenset({1})), Exited(2, -9, 0.0))
-    assert plan(fleet, 0.0) == [Spawn(1, 1)]
+    assert plan(fleet, 0.0) == [Spawn(1, 1), Rescue(frozenset({1}))]
 
 
 def test_the_only_worker_that_serves_does_not_leave_for_a_shrink() -> None:
     fleet = serving(2)
     tell(fleet, Resized(1), Exited(1, -9, 0.0))
-    assert plan(fleet, 20.0) == [Spawn(0, 1)]
+    assert plan(fleet, 20.0) == [Spawn(0, 1), Rescue(frozenset({0}))]
 
 
 def test_the_last_that_serves_does_not_leave_though_clients_were_steered_away_before() -> None:
@@ -278,15 +282,36 @@ def test_there_is_always_a_worker() -> None:
 def test_clients_are_steered_away_from_a_slot_without_a_worker() -> None:
     fleet = serving(2)
     tell(fleet, Exited(1, -9, 0.0), Spawned(3, 0, 1))
-    assert plan(fleet, 0.0) == [Steer(frozenset({0}))]
-    tell(fleet, Steered(frozenset({0})), BecameReady(3))
-    assert plan(fleet, 0.0) == [Steer(NOBODY)]
+    assert plan(fleet, 0.0) == [Steer(frozenset({0})), Rescue(frozenset({0}))]
+    tell(fleet, Steered(frozenset({0})), Rescued(frozenset({0})), BecameReady(3))
+    assert plan(fleet, 0.0) == [Steer(NOBODY), Rescue(NOBODY)]
 
 
-def test_with_nobody_who_serves_clients_wait_where_they_are() -> None:
-    fleet = serving(1)
-    tell(fleet, Exited(1, -9, 0.0), Spawned(2, 0, 1))
+def test_with_nobody_who_serves_clients_wait_for_the_first_who_does_whoever_that_is() -> None:
+    fleet = serving(2)
+    tell(fleet, *[Exited(worker, -9, 0.0) for worker in (1, 2)], now=0.0)
+    fleet.slots[1].retry_at = 20.0
+    tell(fleet, Spawned(3, 0, 1))
     assert plan(fleet, 0.0) == []
+    tell(fleet, BecameReady(3), now=1.0)
+    assert plan(fleet, 1.0) == [Steer(frozenset({1})), Rescue(frozenset({1}))]
+    tell(fleet, Steered(frozenset({1})), Rescued(frozenset({1})), now=1.0)
+    assert plan(fleet, 1.0) == []
+
+
+def test_a_worker_that_an_operator_has_told_to_leave_is_replaced_as_soon_as_it_accepts_no_more() -> None:
+    fleet = serving(2)
+    tell(fleet, StoppedAccepting(1), now=5.0)
+    assert plan(fleet, 5.0) == [Spawn(0, 1), Steer(frozenset({0})), Rescue(frozenset({0}))]
+    assert plan(fleet, 36.0)[-1] == Kill(1)
+
+
+def test_a_stop_gives_away_once_more_what_waits_in_slots_without_a_worker_before_the_others_leave() -> None:
+    fleet = serving(2)
+    tell(fleet, Exited(1, -9, 0.0), Rescued(frozenset({0})), StopRequested())
+    assert plan(fleet, 0.0) == [Rescue(NOBODY)]
+    tell(fleet, Rescued(NOBODY))
+    assert plan(fleet, 0.0) == [RefuseConnections()]
 
 
 # Workers that hang, and those that want to go.
@@ -299,7 +324,7 @@ def test_a_worker_whose_loop_is_blocked_is_dumped_and_replaced_successor_first()
     assert next_deadline(fleet, 30.0) == 35.0
     assert plan(fleet, 35.0) == [Dump(1)]
     tell(fleet, WasDumped(1), now=35.0)
-    assert plan(fleet, 35.0) == [Spawn(0, 1)]
+    assert plan(fleet, 35.0) == [Spawn(0, 1), Steer(frozenset({0})), Rescue(frozenset({0}))]
     tell(fleet, Spawned(3, 0, 1), BecameReady(3), now=36.0)
     assert plan(fleet, 36.0) == [Leave(1, REPLACED)]
     tell(fleet, Told(1, REPLACED), now=36.0)
@@ -325,7 +350,7 @@ def test_no_more_than_one_worker_is_taken_for_hung_at_a_time() -> None:
     fleet = serving(2)
     assert plan(fleet, 30.0) == [Dump(1)]
     tell(fleet, WasDumped(1), now=30.0)
-    assert plan(fleet, 30.0) == [Spawn(0, 1)]
+    assert not [action for action in plan(fleet, 30.0) if isinstance(action, Dump)]
 
 
 def test_nobody_is_blamed_for_the_time_that_the_supervisor_was_late() -> None:

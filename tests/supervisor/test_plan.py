@@ -20,6 +20,7 @@ from corehttp.supervisor.fleet import (
     RefuseConnections,
     Refusing,
     ReloadRequested,
+    Rescue,
     SlotClosed,
     Spawn,
     Spawned,
@@ -37,6 +38,7 @@ from corehttp.supervisor.record import backoff, observe
 
 LIMITS = Limits(graceful=30.0, lifespan=10.0, exit=6.0, startup=0.0, healthcheck=0.0, margin=1.0)
 AWAY = Steer(frozenset({0}))  # new clients do without the first worker for the moment
+RESCUE = Rescue(frozenset({0}))  # and those that wait for it are given to others
 STOP, REPLACED = Why.STOP, Why.REPLACED
 
 
@@ -77,15 +79,15 @@ def test_a_worker_that_starts_is_waited_for_without_a_limit() -> None:
 def test_a_dead_worker_is_replaced_at_once() -> None:
     fleet = serving()
     tell(fleet, Exited(1, -9, 0.5), now=5.0)
-    assert plan(fleet, 5.0) == [Spawn(0, 1), AWAY]
+    assert plan(fleet, 5.0) == [Spawn(0, 1), AWAY, RESCUE]
 
 
 def test_the_second_death_in_a_row_waits_and_the_deadline_says_how_long() -> None:
     fleet = serving()
     tell(fleet, Exited(1, 1, 0.0), Spawned(3, 0, 1), BecameReady(3), Exited(3, 1, 0.0), now=5.0)
-    assert plan(fleet, 5.0) == [AWAY]
+    assert plan(fleet, 5.0) == [AWAY, RESCUE]
     assert next_deadline(fleet, 5.0) == 5.5
-    assert plan(fleet, 5.5) == [Spawn(0, 1), AWAY]
+    assert plan(fleet, 5.5) == [Spawn(0, 1), AWAY, RESCUE]
 
 
 def test_a_good_life_makes_the_next_death_the_first_again() -> None:
@@ -96,7 +98,7 @@ def test_a_good_life_makes_the_next_death_the_first_again() -> None:
     assert fleet.slots[0].failures == 3
     tell(fleet, Exited(5, 1, 0.0), now=31.0)
     assert fleet.slots[0].failures == 1
-    assert plan(fleet, 31.0) == [Spawn(0, 1), AWAY]
+    assert plan(fleet, 31.0) == [Spawn(0, 1), AWAY, RESCUE]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +112,8 @@ def test_backoff_doubles_up_to_its_cap(failures: int, seconds: float) -> None:
 def test_a_process_that_cannot_be_had_is_tried_again_with_backoff() -> None:
     fleet = serving()
     tell(fleet, Exited(1, 1, 0.0), SpawnFailed(0, 1, 0.0), now=1.0)
-    assert plan(fleet, 1.0) == [AWAY]
-    assert plan(fleet, 1.5) == [Spawn(0, 1), AWAY]
+    assert plan(fleet, 1.0) == [AWAY, RESCUE]
+    assert plan(fleet, 1.5) == [Spawn(0, 1), AWAY, RESCUE]
 
 
 def test_a_failure_at_the_first_boot_stops_everything_with_exit_code_3() -> None:

@@ -40,6 +40,8 @@ from corehttp.supervisor.fleet import (
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
+    Rescue,
+    Rescued,
     Resized,
     RetireRequested,
     RetireTemplate,
@@ -124,6 +126,8 @@ class World:
                 return Refusing()
             case Steer(away):
                 return Steered(away)
+            case Rescue(slots):
+                return Rescued(slots)
             case OpenSlot(slot):
                 if self.troubles and chance.random() < 0.05:
                     return SlotFailed(slot, chance.random())
@@ -179,6 +183,11 @@ class World:
                 self.later(boot + chance.uniform(1, 40), RetireRequested(worker, "old"))
             elif fate < 0.45:
                 self.stubborn.add(worker)
+            elif fate < 0.48:  # an operator tells it to leave
+                leaves = boot + chance.uniform(1, 40)
+                self.later(leaves, StoppedAccepting(worker))
+                self.later(leaves + chance.uniform(0.1, 4), Drained(worker))
+                self.later(leaves + chance.uniform(4, 5), Exited(worker, 0, chance.random()))
         return Spawned(worker, slot, generation)
 
     def _load(self, generation: int) -> Event:
@@ -392,6 +401,11 @@ class Life:
         assert fleet.rollout is None or fleet.rollout != self.failed, "a reload goes on though a worker has failed"
         serving = {worker.slot for worker in fleet.ready()}
         assert not fleet.away or serving - fleet.away, "clients are steered away from everybody who serves"
+        taking = {worker.slot for worker in fleet.takes_in()}
+        for index, slot in enumerate(fleet.slots):
+            if slot.open and slot.served and index not in taking:
+                assert (index in fleet.rescued) is bool(taking), "clients wait in a slot though others could serve them"
+        assert not fleet.rescued & taking, "what a worker can take in itself is given to others"
         if world.now >= self.calm_at + CALM - 1 and not world.troubles:
             self._check_settled()
 

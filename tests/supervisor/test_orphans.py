@@ -1,0 +1,235 @@
+"""What waits in slots without a worker, on real sockets: others get it, and nobody is lost."""
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from corehttp import inbox, listeners
+from corehttp.balance import Load
+from corehttp.config import Config
+from corehttp.inbox import InboxQueue
+from corehttp.listeners import Connection
+from corehttp.supervisor.orphans import Orphans
+from corehttp.supervisor.poller import Poller
+from corehttp.supervisor.slots import Slots
+
+KEEP_ALIVE = 60.0  # seconds
+SLOT = frozenset({1})  # it has no worker
+
+
+class Site:
+    """Two slots, of which only the first one has a worker; the test is the worker."""
+
+    def __init__(self) -> None:
+        bound = listeners.bind(Config(port=0), 2, reuseport=True)
+        self.slots = Slots.of(bound, parting=True, inherited=False)
+        self.slots.listen(0, 128)
+        self.slots.listen(1, 128)
+        self.slots.steer(frozenset({0}))
+        self.address = bound[0][0].getsockname()
+        self.poller = Poller()
+        self.loads = [Load(0, 0)]
+        self.orphans = Orphans(self.slots, self.poller, lambda: list(self.loads), lambda: KEEP_ALIVE)
+        self.inbox = self.slots._slots[0].reader
+        self.clients: list[socket.socket] = []
+
+    def come(self, count: int = 1) -> None:
+        """So many clients connect, each with a word of its own; they wait in the second slot."""
+        for _ in range(count):
+            client = socket.create_connection(self.address)
+            client.sendall(b"%d" % len(self.clients))
+            self.clients.append(client)
+
+    def turn(self) -> bool:
+        """One turn of the supervisor's loop; answers whether there was something to do."""
+        due = self.poller.wait(0)
+        for heed in due:
+            heed()
+        return bool(due)
+
+    def arrived(self) -> list[Connection]:
+        """What has come into the first slot's inbox."""
+        queue = InboxQueue(self.inbox)
+        found = []
+        while queue.waits():
+            found.append(queue.take())
+        return found
+
+    def words(self) -> set[bytes]:
+        """What the clients say whose connections have come."""
+        words = set()
+        for connection in self.arrived():
+            with connection:
+                words.add(connection.recv(100))
+        return words
+
+    def said(self) -> set[bytes]:
+        return {b"%d" % number for number in range(len(self.clients))}
+
+    def close(self) -> None:
+        self.orphans.close()
+        self.slots.close_all()
+        for client in self.clients:
+            client.close()
+
+
+def take_all_descriptors() -> list[int]:
+    """Open files until this process may open no more."""
+    taken: list[int] = []
+    while True:
+        try:
+            taken.append(os.dup(0))
+        except OSError:
+            return taken
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.close()
+
+
+def test_those_who_wait_and_those_who_come_are_given_to_a_worker_that_serves(site: Site) -> None:
+    site.come(20)
+    site.orphans.rescue(SLOT)
+    assert site.turn()
+    assert site.words() == site.said()
+    site.come(5)
+    assert site.turn()
+    assert len(site.words()) == 5
+    assert not site.turn(), "with nobody who waits there is nothing to do"
+
+
+def test_a_new_connection_has_the_whole_keep_alive_time(site: Site) -> None:
+    site.come()
+    site.orphans.rescue(SLOT)
+    before = time.monotonic()
+    site.turn()
+    [connection] = site.arrived()
+    with connection:
+        assert connection.keep_until is not None
+        assert before + KEEP_ALIVE <= connection.keep_until <= time.monotonic() + KEEP_ALIVE
+
+
+def test_what_was_passed_on_to_a_worker_that_died_goes_to_another_and_keeps_its_time(site: Site) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        until = time.monotonic() + 7
+        assert inbox.put(site.slots.writers()[1], theirs.fileno(), until)
+        site.orphans.rescue(SLOT)
+        site.turn()
+        [connection] = site.arrived()
+        with connection:
+            assert connection.keep_until == until
+            ours.sendall(b"still here")
+            assert connection.recv(100) == b"still here"
+
+
+def test_nothing_is_taken_where_somebody_is_or_nobody_wants_it(site: Site) -> None:
+    site.come()
+    assert not site.turn()
+    assert site.arrived() == []
+
+
+def test_once_a_worker_is_there_again_it_is_left_to_it_but_for_those_who_wait_already(site: Site) -> None:
+    site.orphans.rescue(SLOT)
+    site.come(3)
+    site.orphans.rescue(frozenset())
+    assert site.words() == site.said()
+    site.come()
+    assert not site.turn()
+    assert site.slots.waiting(1) == 1
+
+
+def test_the_one_with_the_fewest_connections_gets_them(site: Site) -> None:
+    site.slots.open(2)
+    site.loads = [Load(0, 10), Load(2, 5)]
+    site.come(9)
+    site.orphans.rescue(SLOT)
+    site.turn()
+    assert len(site.words()) == 2
+    site.inbox = site.slots._slots[2].reader
+    assert len(site.words()) == 7
+
+
+def test_where_nobody_has_room_they_wait_on_in_the_kernel_and_cost_nothing(site: Site) -> None:
+    writer = site.slots.writers()[0]
+    with socket.socket() as filler:
+        while inbox.has_room(writer):
+            assert inbox.put(writer, filler.fileno(), 0.0)
+    site.come(5)
+    site.orphans.rescue(SLOT)
+    site.turn()
+    assert site.orphans.paused
+    assert site.slots.waiting(1) == 5
+    assert not site.turn(), "it is not looked at all the time"
+    for connection in site.arrived():
+        connection.close()
+    site.orphans.look_again()
+    assert site.turn()
+    assert site.words() == site.said()
+
+
+@pytest.mark.parametrize("loads", [[], [Load(0, 8, limit=8)]], ids=["nobody serves", "the only one is full"])
+def test_they_wait_on_until_somebody_can_take_them(site: Site, loads: list[Load]) -> None:
+    site.loads = loads
+    site.come()
+    site.orphans.rescue(SLOT)
+    site.turn()
+    assert site.slots.waiting(1) == 1
+    site.loads = [Load(0, 7, limit=8)]
+    site.orphans.look_again()
+    site.turn()
+    assert site.words() == site.said()
+
+
+def test_one_that_suddenly_finds_no_room_is_kept_and_given_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.come(2)
+    site.orphans.rescue(SLOT)
+    monkeypatch.setattr(inbox, "put", lambda writer, fd, keep_until: False)
+    site.turn()
+    assert site.orphans.paused
+    monkeypatch.undo()
+    site.orphans.look_again()
+    site.turn()
+    assert site.words() == site.said()
+
+
+def test_without_a_free_descriptor_they_wait_on_in_the_kernel_and_the_log_says_why(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.come(3)
+    site.orphans.rescue(SLOT)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    taken = []
+    try:
+        taken = take_all_descriptors()
+        site.turn()
+        site.orphans.look_again()
+        site.turn()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+    assert site.slots.waiting(1) == 3
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("connections that wait for worker 2 cannot be given to others: this process has opened all")
+    site.orphans.look_again()
+    site.turn()
+    assert site.words() == site.said()
+
+
+def test_a_slot_can_be_closed_after_it_was_left(site: Site) -> None:
+    site.come(2)
+    site.orphans.rescue(SLOT)
+    site.orphans.leave(1)
+    site.slots.close(1)
+    assert site.words() == site.said()
+    assert not site.turn()
