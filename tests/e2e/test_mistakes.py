@@ -71,6 +71,8 @@ MISTAKES = {
     "text": flag("--uds", "", words=("--uds: ''", "some text")),
     "two places": flag("--uds", "socket", "--fd", "3", words=("uds and fd exclude each other",)),
     "no supervisor": flag("--no-supervise", "--workers", "2", words=("workers 2 need a supervisor",)),
+    "a file's name": Mistake(STARTUP, ("main.py", *PORT), ("'main.py' must be written as ", "did you mean main:app?")),
+    "a flag of gunicorn's": flag("-w", "4", words=("There is no option -w: use --workers",)),
     "unknown flag": flag("--no-such-flag", words=("No such option", "--no-such-flag")),
     "environment": Mistake(
         USAGE, ("main:app",), ("WEB_CONCURRENCY: 'many' is not valid",), env={"WEB_CONCURRENCY": "many"}
@@ -185,4 +187,19 @@ def test_the_socket_that_a_killed_server_has_left_is_replaced(start: Start, tmp_
     server = start(*APP, "--uds", str(path))
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
         assert client.get("http://local/").text == "hello"
+    assert server.stop() == 0
+
+
+def test_variables_that_are_no_options_cost_one_line_each(start: Start) -> None:
+    env = {
+        "COREHTTP_PORT": "tcp://10.0.0.1:8000",
+        "COREHTTP_SERVICE_HOST": "10.0.0.1",
+        "COREHTTP_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "COREHTTP_WORKES": "3",
+    }
+    server = start(*APP, env=env)
+    assert httpx.get(server.url).text == "hello"
+    port, workers = [line for line in server.stderr.splitlines() if " WARNING " in line]
+    assert "COREHTTP_PORT=tcp://10.0.0.1:8000 is ignored: Kubernetes sets it" in port
+    assert workers.endswith("COREHTTP_WORKES is not an option and is ignored; did you mean 'COREHTTP_WORKERS'?")
     assert server.stop() == 0
