@@ -27,7 +27,7 @@ e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(PYTEST) -m e2e
 
 applications: $(VENV)/applications.done  ## Gradio, NiceGUI, Django, Flask and datasette, served and used; Chromium must be installed
-	$(PYTEST) -o python_files="check_*.py" tests/e2e/applications
+	$(BIN)/python -m pytest --numprocesses 2 -o python_files="check_*.py" tests/e2e/applications
 
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
