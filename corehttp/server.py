@@ -130,7 +130,10 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
 
     def on_ready() -> None:
         if lent and config.uds is not None:
-            listeners.permit(config.uds, config.uds_permissions)
+            try:
+                listeners.permit(config.uds, config.uds_permissions)
+            except StartupError as error:  # somebody has removed it: those who are connected are served all the same
+                logger.warning("%s", error)
         if inherited is not None:
             upgrade.say_ready(inherited[1], taken_over=lent)
             supervisor.take_over(count)

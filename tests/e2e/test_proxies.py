@@ -183,3 +183,15 @@ def test_a_unix_socket_lets_in_whom_its_permissions_allow(start: Start, behind: 
     assert lets_in()
     os.kill(successor, signal.SIGTERM)
     until(lambda: not server.processes(), "the end of the successor")
+
+
+def test_an_upgrade_does_not_fail_over_a_path_that_somebody_has_removed(start: Start, open_directory: Path) -> None:
+    path = open_directory / "app.sock"
+    server = start(*APP, "--uds", str(path))
+    path.unlink()
+    server.signal(signal.SIGUSR2)
+    successor = int(server.wait_for_log(r"the new supervisor \(pid (\d+)\) is ready").group(1))
+    assert server.wait() == 0
+    until(lambda: "cannot be given the permissions 666 (--uds-permissions)" in server.stderr, "the warning")
+    os.kill(successor, signal.SIGTERM)
+    until(lambda: not server.processes(), "the end of the successor")
