@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from itertools import product
 
 from corehttp.errors import PeerError
 from corehttp.protocols.head import body_too_large, check_field_of_many, too_large
@@ -15,6 +16,16 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).fullmatch
+
+
+# The end of a chunk, and the size of the next one in one or two digits; 0 ends the body.
+_NEXT_SMALL = {
+    b"\r\n%b\r\n" % digits: int(digits, 16)
+    for digits in [bytes(pair) for pair in product(b"0123456789abcdefABCDEF", repeat=2)]
+    + [b"%c" % digit for digit in b"123456789abcdefABCDEF"]
+    if int(digits, 16)
+}
+_NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})\r\n").match
 
 
 class Part(Enum):
@@ -58,6 +69,10 @@ class ChunkedBody:
         pieces: list[bytes | bytearray] = []
         size = len(data)
         while at < size and self._part is not _END:
+            if self._part is _DATA_END and not self._line and type(data) is bytes:
+                at = self._take_whole(data, at, pieces)
+                if at == size:
+                    break
             if self._part is _DATA:
                 piece = data[at : at + self._left]
                 pieces.append(piece)
@@ -75,6 +90,38 @@ class ChunkedBody:
                 self._line.clear()
                 self._take(line)
         return b"".join(pieces), at
+
+    def _take_whole(self, data: bytes, at: int, pieces: list[bytes | bytearray]) -> int:
+        """Take the chunks that are there whole, from the end of one at `at` on; answers where the last one ends.
+
+        A client may send very many: of one byte each takes 0.2 us here, and 3 us line by line (`benchmarks.chunks`).
+        What is unusual or wrong stays to be read line by line.
+        """
+        small = _NEXT_SMALL.get
+        total = self._total
+        while True:
+            start = at + 5
+            size = small(data[at:start])
+            if size is None:
+                start = at + 6
+                size = small(data[at:start])
+            if size is None:
+                line = _NEXT(data, at)
+                if line is None:
+                    break
+                start, size = line.end(), int(line[1], 16)
+                if not size:
+                    break
+            end = start + size
+            if end > len(data):
+                break
+            pieces.append(data[start:end])
+            total += size
+            at = end
+        if total > self._limits.request_body:
+            raise body_too_large(self._limits)
+        self._total = total
+        return at
 
     def _check_length(self) -> None:
         """Raises PeerError for a line that can only become a wrong one, whole or not."""

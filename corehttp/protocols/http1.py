@@ -22,6 +22,7 @@ from corehttp.protocols.ws_handshake import Handshake
 
 logger = logging.getLogger("corehttp.error")
 
+BEGUN_AT_ONCE = 16  # requests of one client that are begun in a turn of the loop; more wait for the next one
 LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
@@ -215,6 +216,7 @@ class HTTP1Connection(ResponseWriting):
         queue = self._queue
         context = self._context
         self._advancing = True
+        left = BEGUN_AT_ONCE
         while self._current is None and self._stage is _OPEN and not self.congested:
             if not queue:
                 if self._upgrade is not None:
@@ -226,6 +228,10 @@ class HTTP1Connection(ResponseWriting):
                 self._read(b"")
                 if not queue:
                     break
+            if not left:
+                context.soon(self._advance)
+                break
+            left -= 1
             if context.admission is not None:
                 match context.admission.verdict(self, queue[0].scope["path"]):
                     case Verdict.RUN:
@@ -271,6 +277,7 @@ class HTTP1Connection(ResponseWriting):
             return
         websocket = context.make_websocket(scope, handshake, peer)
         held, transport = bytes(self._held), self._transport
+        self._resting = False
         self._resume_reading()
         self._stage = _CLOSED
         self._end_reading()
@@ -320,7 +327,7 @@ class HTTP1Connection(ResponseWriting):
                     self._set_deadline()
                 elif context.hand_over is not None:
                     self.pass_on(context.hand_over)
-            elif self._scan is not None and not self._queue:
+            elif (self._scan is not None or self._blank % 2) and not self._queue:
                 self._time_head()
             elif not self._advancing:
                 context.soon(self._advance)

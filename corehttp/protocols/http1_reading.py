@@ -31,6 +31,7 @@ from corehttp.protocols.ws_handshake import Handshake
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
 DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
 PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
+COSTLY = 32768  # bytes of a chunked body, more of them framing than content, after which others have a turn of the loop
 EMPTY_LINES_LIMIT = 8  # before a request (RFC 9112, 2.2)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
@@ -64,6 +65,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_peer",
         "_queue",
         "_reading",
+        "_resting",
         "_scan",
         "_spent",
         "_transport",
@@ -91,6 +93,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._intake: Pace | None = None  # of the body that is being read, or the head's time
         self._discarded = 0  # bytes of a request's body thrown away after its response
         self._paused = False  # reading
+        self._resting = False  # reading is paused until the next turn of the loop
         self._queue: list[Exchange] = []  # parsed, not begun
         self._upgrade: tuple[Scope, Handshake, Peer] | None = None  # an opening handshake, for when its turn comes
         self._wrong_handshake: PeerError | None = None  # what is wrong with one, in a head that is right as HTTP
@@ -235,7 +238,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         held = self._held
         source: bytes | bytearray = data
         searched = 0
-        if held:
+        was_held = bool(held)
+        if was_held:
             searched = max(0, len(held) - 3) if self._scan is not None else 0
             held += data
             source = held
@@ -244,6 +248,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         while at < size:
             reading = self._reading
             if reading is _BODY:
+                if type(source) is bytearray:
+                    source = bytes(source)  # once, however many bodies it holds
                 at = self._read_body(source, at)
             elif reading is _ENDED:
                 at = size
@@ -262,13 +268,13 @@ class RequestReading(asyncio.Protocol, ResponseStream):
                 self._read_head(bytes(source[at:end]))
                 at = end
             searched = 0
-        if at < len(source) or source is held:
-            self._hold(source, at)
+        if at < size or was_held:
+            self._hold(source, at, was_held)
 
-    def _hold(self, source: bytes | bytearray, at: int) -> None:
+    def _hold(self, source: bytes | bytearray, at: int, was_held: bool) -> None:
         """Keep what cannot be parsed yet: a part of a head, or requests behind many others."""
         held = self._held
-        if source is held:
+        if was_held:
             del held[:at]
         elif at < len(source):
             held += source[at:]
@@ -292,9 +298,18 @@ class RequestReading(asyncio.Protocol, ResponseStream):
 
     def _skip_empty_lines(self, source: bytes | bytearray, at: int) -> int:
         """A client may send some before a request (RFC 9112, 2.2); answers where they end."""
+        begin = at
         while at < len(source) and source[at] == _EMPTY_LINE[self._blank % 2]:
             at += 1
             self._blank += 1
+        if self._blank % 2 and self._reading is _IDLE:
+            self._reading = _HEAD  # half of an empty line was read: the rest of it is awaited here
+            if self._current is None and not self._queue:
+                self._time_head()
+        elif begin < at and self._reading is _HEAD:
+            self._reading = _IDLE
+            self._intake = None
+            self._set_deadline()
         if self._blank > EMPTY_LINES_LIMIT * len(_EMPTY_LINE):
             self._refuse(400, f"more than {EMPTY_LINES_LIMIT} empty lines come before a request")
         elif self._blank % 2 and at < len(source):
@@ -373,6 +388,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             except PeerError as error:
                 self._refuse(error.status, str(error))
                 return len(source)
+            if end - at > max(COSTLY, 2 * len(piece)):
+                self._rest()
         if piece:
             if not exchange.feed(piece):
                 self._discard(exchange, len(piece))
@@ -428,8 +445,19 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             self._paused = True
             self._transport.pause_reading()
 
+    def _rest(self) -> None:
+        """What has come took long to read: others have a turn before more is read."""
+        if not self._resting:
+            self._resting = True
+            self._pause_reading()
+            self._context.soon(self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._pace()
+
     def _resume_reading(self) -> None:
-        if self._paused:
+        if self._paused and not self._resting:
             self._paused = False
             if self._reading is _BODY:
                 self._intake = None  # the client has its whole time again

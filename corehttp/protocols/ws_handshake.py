@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from corehttp.errors import PeerError
-from corehttp.protocols.semantics import is_token
+from corehttp.protocols.semantics import elements, is_token
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _BITS = {b"%d" % bits: bits for bits in range(8, 16)}
@@ -68,16 +68,12 @@ def _is_key(key: bytes) -> bool:
         return False
 
 
-def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
-    return b",".join([value for field, value in headers if field == name])
-
-
 def _tokens(headers: list[tuple[bytes, bytes]], name: bytes) -> set[bytes]:
-    return {token.strip(b" \t") for token in _values(headers, name).lower().split(b",")}
+    return {token.lower() for token in elements(headers, name)}
 
 
 def _subprotocols(headers: list[tuple[bytes, bytes]]) -> list[str]:
-    offered = [token.strip(b" \t") for token in _values(headers, b"sec-websocket-protocol").split(b",")]
+    offered = elements(headers, b"sec-websocket-protocol")
     if offered == [b""]:
         return []
     if not all(map(is_token, offered)) or len(set(offered)) != len(offered):
@@ -89,7 +85,7 @@ def _choose(headers: list[tuple[bytes, bytes]], compression: str) -> Deflate | N
     """The first of the offers that can be met (RFC 7692, 5.1)."""
     if compression == "off":
         return None
-    for offer in _values(headers, b"sec-websocket-extensions").split(b","):
+    for offer in elements(headers, b"sec-websocket-extensions"):
         name, *parameters = (part.strip(b" \t") for part in offer.split(b";"))
         if name == b"permessage-deflate":
             agreed = _agree(parameters, compression)

@@ -44,6 +44,32 @@ def refusal(raw: bytes, limits: Limits = NO_LIMITS) -> tuple[int, str]:
     return status, reason
 
 
+@pytest.mark.parametrize("digits", [b"%b", b"0%b", b"000%b"])
+def test_many_small_chunks_in_a_row_are_read_in_every_cut(digits: bytes) -> None:
+    sizes = (1, 1, 1, 2, 15, 16, 17, 1, 0x1F, 3, 0xFF, 1)
+    contents = [b"\r\n1\r\n0\r\n\r\n"[:size].ljust(size, b"z") for size in sizes]
+    written = [b"%x" % size if index % 2 else b"%X" % size for index, size in enumerate(sizes)]
+    raw = b"".join(
+        (digits % size) + b"\r\n" + content + b"\r\n" for size, content in zip(written, contents, strict=True)
+    )
+    assert decode_in_every_cut(raw + b"0\r\n\r\n") == (b"".join(contents), REST)
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"2\r\na\r\n", b"1\r\nab\r\n", b"1\na\r\n", b"1\r\na\n", b"g\r\n", b" 1\r\na\r\n", b"\r\n"]
+)
+def test_a_wrong_chunk_among_many_small_ones_is_refused_in_every_cut(wrong: bytes) -> None:
+    good = b"1\r\na\r\n" * 9
+    assert refusal(good + wrong + good + b"0\r\n\r\n")[0] == 400
+
+
+@pytest.mark.parametrize("limit", [1, 5, 9])
+def test_many_small_chunks_are_limited_to_the_byte(limit: int) -> None:
+    raw = b"1\r\na\r\n" * limit
+    assert decode_in_every_cut(raw + b"0\r\n\r\n", Limits(request_body=limit)) == (b"a" * limit, REST)
+    assert refusal(raw + b"1\r\na\r\n0\r\n\r\n", Limits(request_body=limit))[0] == 413
+
+
 @pytest.mark.parametrize(
     ("raw", "content"),
     [

@@ -235,3 +235,31 @@ async def test_a_response_of_declared_length_is_no_stream(parser: MakeParser, so
     await client.wait()
     assert said == ["not told"]
     assert client.received.endswith(b"ab")
+
+
+@pytest.mark.parametrize("before", [b"\r", b"\r\n\r"])
+async def test_one_with_half_an_empty_line_is_not_passed_on_before_the_other_half(
+    parser: MakeParser, sock: socket.socket, before: bytes
+) -> None:
+    client = client_of(hello, parser, sock)
+    taker = Taker()
+    await client.send(before)
+    assert not client.connection.idle
+    assert not client.connection.pass_on(taker)
+    await client.send(b"\n")
+    assert client.connection.pass_on(taker)
+    assert taker.given == [(sock.fileno(), NOW + KEEP_ALIVE)]
+
+
+async def test_half_an_empty_line_behind_a_request_is_not_forgotten_when_its_response_is_out(
+    parser: MakeParser, sock: socket.socket
+) -> None:
+    held, taker = Held(), Taker()
+    client = client_of(held, parser, sock, taker)
+    await client.send(SLOW, b"\r")
+    held.release.set()
+    await client.wait()
+    assert taker.given == []
+    await client.send(b"\n" + SLOW)
+    assert client.received == answer(b"/slow") * 2
+    assert len(taker.given) == 1

@@ -70,6 +70,43 @@ async def test_a_head_that_is_not_whole_in_time_is_refused_with_408(
     assert records == []
 
 
+@pytest.mark.parametrize("before", [b"", GET])
+async def test_half_an_empty_line_is_the_beginning_of_a_head(parser: MakeParser, before: bytes) -> None:
+    context = make_context(hello, parser, limits=LIMITS)
+    client = Client(context)
+    await client.send(before + b"\r")
+    client.take()
+    await pass_time(context, 9)
+    assert client.received == b""
+    await pass_time(context, 1)
+    assert client.received == HEAD_TOO_SLOW
+
+
+async def test_a_whole_empty_line_gives_an_idle_connection_no_more_time(parser: MakeParser) -> None:
+    context = make_context(hello, parser, limits=LIMITS)
+    client = Client(context)
+    await pass_time(context, 3)
+    await client.send(b"\r", b"\n")
+    assert client.connection.idle
+    await pass_time(context, 1)
+    assert not client.closed
+    await pass_time(context, 1)
+    assert client.closed
+    assert client.received == b""
+
+
+async def test_an_empty_line_before_a_head_gives_the_head_no_more_time(parser: MakeParser) -> None:
+    context = make_context(hello, parser, limits=LIMITS)
+    client = Client(context)
+    await client.send(b"\r\nG")
+    for _ in range(9):
+        await client.send(b"E")
+        await pass_time(context, 1)
+    assert client.received == b""
+    await pass_time(context, 1)
+    assert client.received == HEAD_TOO_SLOW
+
+
 async def test_further_bytes_of_a_head_do_not_give_it_more_time(parser: MakeParser) -> None:
     context = make_context(hello, parser, limits=LIMITS)
     client = Client(context)
