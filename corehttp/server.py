@@ -146,6 +146,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     """One worker in this process, without a supervisor."""
     import asyncio
 
+    from corehttp import loop_faults
     from corehttp.app import load
     from corehttp.exit_limit import hold_signals, limit_exit
     from corehttp.watchdog import Watchdog
@@ -168,6 +169,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
 
         async def serve() -> ExitCode:
             loop = asyncio.get_running_loop()
+            loop.set_exception_handler(loop_faults.report)
             stop = asyncio.Event()
             await worker.start()
             logger.info("corehttp %s, pid %d: ready without a supervisor: %s", __version__, os.getpid(), urls)

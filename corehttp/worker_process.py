@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import cast
 
-from corehttp import unused_signals
+from corehttp import loop_faults, unused_signals
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
@@ -142,6 +142,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
 
 async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: Config) -> ExitCode:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop_faults.report)
     departure: asyncio.Future[Why] = loop.create_future()
 
     def leave(why: Why) -> None:

@@ -59,6 +59,7 @@ LAYERS = (
         "line_writer",
         "listeners",
         "logs",
+        "loop_faults",
         "periodic",
         "protocols.context",
         "protocols.disk",

@@ -1,0 +1,35 @@
+"""What an event loop has caught: exceptions of callbacks, and of tasks that nobody has asked for their result."""
+
+import asyncio
+import logging
+from typing import Any
+
+logger = logging.getLogger("corehttp.error")
+
+_TRACEBACKS = ("source_traceback", "handle_traceback")  # where it was made, in asyncio's debug mode: lists of frames
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler (`loop.set_exception_handler`) that leaves it to asyncio, unless nobody would hear of it.
+
+    The logger `asyncio` writes to standard error by itself where nobody configures logging, and waits for its reader;
+    an application that configures logging has most often disabled it. In both cases the server says it.
+    """
+    theirs = logging.getLogger("asyncio")
+    if theirs.hasHandlers() and not theirs.disabled and theirs.isEnabledFor(logging.ERROR):
+        loop.default_exception_handler(context)
+        return
+    about = [str(context.get("message") or "unhandled exception in the event loop")]
+    about += [
+        f"{key}: {_shown(value)}"
+        for key, value in sorted(context.items())
+        if key not in ("message", "exception", *_TRACEBACKS)
+    ]
+    logger.error("%s", "\n".join(about), exc_info=context.get("exception"))
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return object.__repr__(value)
