@@ -287,7 +287,7 @@ class Config:
         TRUST,
         "Who is a trusted proxy: addresses, networks, unix, or * for everybody; also as FORWARDED_ALLOW_IPS.",
     )
-    forwarded_headers: str = option(
+    forwarded_fields: str = option(
         FORWARDED,
         FORWARDED_FIELDS,
         "Which fields a trusted proxy writes itself; what clients say in others is removed.",

@@ -181,7 +181,7 @@ class Worker:
             parser_factory(config.http),
             limits=limits(config),
             root_path=config.root_path,
-            trust=Trust(config.forwarded_allow_ips, config.forwarded_headers) if config.proxy_headers else None,
+            trust=Trust(config.forwarded_allow_ips, config.forwarded_fields) if config.proxy_headers else None,
             access=self._access,
             cancel_on_disconnect=config.cancel_on_disconnect,
             ledger=None if self._siblings is None else self._siblings.row,

@@ -60,9 +60,7 @@ SAMPLES = {
     "early_hints": ON,
     "proxy_headers": OFF,
     "forwarded_allow_ips": Sample("10.0.0.0/8,unix", "10.0.0.0/8,unix", "*", "10.0.0.1/8", "a list with commas of"),
-    "forwarded_headers": Sample(
-        "For,x-forwarded-proto", "for,proto", "host", "for,user", "a list with commas of for, "
-    ),
+    "forwarded_fields": Sample("For,x-forwarded-proto", "for,proto", "host", "for,user", "a list with commas of for, "),
     "timeout_keep_alive": SECONDS,
     "timeout_request_header": SECONDS,
     "timeout_request_body": SECONDS,

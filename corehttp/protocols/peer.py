@@ -48,7 +48,7 @@ class Trust:
 
     `trusted` is the value of `--forwarded-allow-ips`: a comma list of addresses, networks in CIDR notation, `unix` for
     every peer on a unix socket, and `*` for every peer. Raises ValueError for anything else. `headers` is that of
-    `--forwarded-headers`: the ends of the fields' names.
+    `--forwarded-fields`: the ends of the fields' names.
     """
 
     __slots__ = ("_everybody", "_known", "_networks", "_unix", "unread", "verdicts")
