@@ -286,7 +286,7 @@ class WorkerContext:
         if self.ledger is not None:
             self.ledger.leave(exchange.place)
         if self.admission is not None and self.admission.waits:
-            self.soon(self.admission.release)  # not within the task that ends: what it handles is not the next one's
+            self.soon(self.admission.release)  # not within the task that ends, as a part of what it does
 
     def app_failed(self, request: Request, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""

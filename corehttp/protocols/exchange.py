@@ -1,6 +1,7 @@
 """One request and its response as ASGI sees them: run the application, receive(), send(). No wire bytes, no socket."""
 
 import asyncio
+import inspect
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -91,6 +92,18 @@ def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
     if sys.version_info >= (3, 12):
         return partial(asyncio.Task, loop=loop, eager_start=True)
     return partial(asyncio.Task, loop=loop)
+
+
+def cancel_begun(task: asyncio.Task[None]) -> None:
+    """Cancel a task of `task_starter`, at the loop's next turn if it has not begun (before Python 3.12).
+
+    Cancelled before that, its coroutine would never run: neither the part of it that notes its end.
+    """
+    coroutine = task.get_coro()
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        task.get_loop().call_soon(cancel_begun, task)
+    else:
+        task.cancel()
 
 
 class Exchange:
@@ -229,7 +242,7 @@ class Exchange:
     def cancel(self) -> None:
         """Cancel the application."""
         if self._task is not None:
-            self._task.cancel()
+            cancel_begun(self._task)
 
     async def receive(self) -> Message:
         """The ASGI `receive`: the request's body in pieces, then `http.disconnect` when the client or we are done."""

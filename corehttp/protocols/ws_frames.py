@@ -61,7 +61,7 @@ def close_payload(code: int, reason: str) -> bytes:
 
     UTF-8 has no place for unpaired surrogates: they become question marks.
     """
-    return _SHORT.pack(code) + reason.encode(errors="replace")[:123].decode(errors="ignore").encode()
+    return _SHORT.pack(code) + reason[:123].encode(errors="replace")[:123].decode(errors="ignore").encode()
 
 
 def is_close_code(code: int) -> bool:

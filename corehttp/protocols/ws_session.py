@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.bell import Bell
-from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, stems_from_disconnect
+from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, cancel_begun, stems_from_disconnect
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.turns import FIRST, MESSAGE, Turns
 from corehttp.protocols.ws_frames import BINARY, TEXT
@@ -164,7 +164,7 @@ class WebSocketSession:
     def cancel(self) -> None:
         """Cancel the application."""
         if self._task is not None:
-            self._task.cancel()
+            cancel_begun(self._task)
 
     # What the application calls.
 

@@ -7,7 +7,7 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from tests.fakes import Client, MakeParser, make_context
-from tests.protocols.apps import respond
+from tests.protocols.apps import Held, respond
 
 GET = b"GET /a%20b?q HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -217,3 +217,11 @@ async def test_a_request_that_is_refused_in_its_body_is_cancelled_like_one_witho
         app.release.set()
         await client.wait()
         assert not context.running
+
+
+async def test_a_request_that_is_cancelled_before_it_has_begun_has_its_end(parser: MakeParser) -> None:
+    context = make_context(Held(), parser, cancel_on_disconnect=True)
+    client = Client(context)
+    client.transport.deliver(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")  # before Python 3.12 it begins in the next turn
+    await client.lose()
+    assert not context.running

@@ -845,3 +845,59 @@ async def test_the_ledger_counts_those_that_have_not_ended(parser: MakeParser) -
     await client.wait()
     assert row.websockets == 0
     board.close()
+
+
+async def test_one_that_is_cancelled_before_it_has_begun_has_its_end(parser: MakeParser) -> None:
+    context = websocket_context(Puppet(), parser)
+    client = WebSocketClient(context)
+    client.transport.deliver(handshake())
+    client.websocket.cancel()  # before Python 3.12 it begins in the next turn
+    await client.lose()
+    assert not context.websockets
+
+
+@pytest.mark.parametrize(
+    ("reason", "sent"),
+    [
+        ("a" * 123, "a" * 123),
+        ("a" * 124, "a" * 123),
+        ("é" * 61, "é" * 61),
+        ("é" * 62, "é" * 61),
+        ("€" * 100, "€" * 41),
+        ("a" + "\U0001f600" * 40, "a" + "\U0001f600" * 30),
+        ("\ud800 \udfff" * 50, "? ?" * 41),
+        ("a" * 10_000_000, "a" * 123),
+    ],
+    ids=lambda reason: repr(reason[:4]),
+)
+async def test_the_reason_of_a_close_is_cut_between_two_characters_and_its_code_is_kept(
+    parser: MakeParser, reason: str, sent: str
+) -> None:
+    app = Puppet()
+    records: list[AccessRecord] = []
+    context = websocket_context(app, parser, records=records)
+    client = await accepted(app, context)
+    await app.send({"type": "websocket.close", "code": 4001, "reason": reason})
+    assert client.received == unmasked(CLOSE, close_payload(4001, sent))
+    app.end()
+    await client.lose()
+    assert [closing[1] for closing in closings(context)] == [4001]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_lost_websocket_is_closed_once_in_the_access_log(parser: MakeParser, waits: bool) -> None:
+    """Whether its application returns while it is told, or later."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        if waits:
+            await asyncio.sleep(0)
+
+    context = websocket_context(app, parser, records=[])
+    client = WebSocketClient(context)
+    await client.send(handshake())
+    asyncio.get_running_loop().call_soon(client.transport.lose)
+    await client.wait()
+    assert closings(context) == [("/ws", 1006, (0, 0, 0, 0))]
