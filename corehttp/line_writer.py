@@ -181,6 +181,7 @@ class LineWriter:
                 self._advance(self._pending, written)
                 self._size -= written
                 if not self._pending:
+                    self._size = 0  # exactly, whatever a signal's handler has logged in the middle of this
                     self._changed.notify_all()
             self._tell()
 

@@ -22,6 +22,9 @@ def set_up(level: str, form: str, who: str) -> None:
     From now on they are `OwnLogger`s. A program that has put something else in the place of `sys.stderr` gets the lines
     there.
     """
+    before = getattr(OwnLogger, "handler", None)
+    if isinstance(before, LineHandler):
+        before.writer.close(0)
     handler = _make_handler()
     handler.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=sys.stderr.isatty()))
     OwnLogger.handler = handler
