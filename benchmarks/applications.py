@@ -39,3 +39,6 @@ CENSUS = Application("census", "benchmarks.census_app:app", "/", b"hello")
 
 # It echoes WebSockets, and sends a feed to all of them.
 WEBSOCKET = Application("websocket", "benchmarks.websocket_app:app", "/", b"echo")
+
+# It reads what comes in tiny pieces, and tells what that took.
+PIECES = Application("pieces", "benchmarks.pieces_app:app", "/", b"hello")

@@ -243,6 +243,11 @@ class FakeTimers:
         self.waiting.append(timer)
         return timer
 
+    def block(self, seconds: float) -> None:
+        """Let so many seconds pass in which nothing is called, then what is due by then."""
+        self._now += seconds
+        self.pass_time(0)
+
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass, and call what is due on the way."""
         end = self._now + seconds

@@ -10,6 +10,7 @@ logger = logging.getLogger("corehttp.error")
 
 REPORT_EVERY = 60.0  # seconds between two log lines about requests that were turned away
 STATUS = 503
+LATE = 0.25  # seconds that a timer may come late on a busy loop; what is beyond it, the loop did not run
 
 
 class Verdict(Enum):
@@ -66,6 +67,7 @@ class Admission:
         self._waiting: dict[Applicant, float] = {}  # in order, with the time when it has waited too long
         self._admitted: Applicant | None = None  # it has waited long enough
         self._timer: object = None  # for who has waited longest
+        self._timer_due = 0.0
         self._turned_away = 0  # since the last report
         self._report_at = -math.inf
 
@@ -88,7 +90,7 @@ class Admission:
             return Verdict.TURN_AWAY
         self._waiting[applicant] = self._time() + self._queue_timeout
         if self._timer is None:
-            self._timer = self._call_later(self._queue_timeout, self._expire)
+            self._set_timer(self._queue_timeout)
         return Verdict.WAIT
 
     def turn_away(self, applicant: Applicant) -> None:
@@ -119,9 +121,20 @@ class Admission:
     def _expire(self) -> None:
         self._timer = None
         now = self._time()
+        if now - self._timer_due > LATE:
+            self._wait_longer(now - self._timer_due + LATE)
         for applicant, due in tuple(self._waiting.items()):
             if due > now:
-                self._timer = self._call_later(due - now, self._expire)
+                self._set_timer(due - now)
                 return
             self.forget(applicant)
             self.turn_away(applicant)
+
+    def _wait_longer(self, seconds: float) -> None:
+        """The event loop did not run, so no request could end: nobody has waited in vain meanwhile."""
+        for applicant in self._waiting:
+            self._waiting[applicant] += seconds
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer_due = self._time() + seconds
+        self._timer = self._call_later(seconds, self._expire)

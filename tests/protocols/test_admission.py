@@ -237,3 +237,15 @@ def test_turned_away_requests_are_logged_once_a_minute_with_their_number(error_l
     door.timers.pass_time(60)
     assert turn_away(1) == [text.format(6)]
     assert all(record.levelname == "WARNING" for record in error_log)
+
+
+def test_who_waits_is_not_turned_away_for_time_in_which_the_loop_did_not_run() -> None:
+    door = Door(limit=1, queue=9, queue_timeout=2)
+    first, second, third = door.applicants(3)
+    assert [first.ask(), second.ask(), third.ask()] == [RUN, WAIT, WAIT]
+    door.timers.block(30)
+    assert second.answers == third.answers == []
+    first.end()
+    assert second.started == 1
+    door.timers.pass_time(1)
+    assert len(third.answers) == 1, "in the end it has waited too long"
