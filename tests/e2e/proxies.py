@@ -1,4 +1,4 @@
-"""Real proxies in front of the server: nginx and HAProxy, each with a port, files and a configuration of its own."""
+"""Real proxies before the server: nginx, HAProxy and Caddy, each with a port, files and a configuration of its own."""
 
 import contextlib
 import os
@@ -44,7 +44,13 @@ class Proxy:
         self._log = directory / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=directory,
+                env={**os.environ, "HOME": str(directory)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.pid = self._process.pid
         self.port = port
@@ -97,6 +103,12 @@ class Proxies:
     def haproxy(self, configure: MakeConfig) -> Proxy:
         """Start HAProxy, in the foreground."""
         return self._start("haproxy", configure, lambda program, file: [program, "-db", "-f", str(file)])
+
+    def caddy(self, configure: MakeConfig) -> Proxy:
+        """Start Caddy, whose configuration is a Caddyfile."""
+        return self._start(
+            "caddy", configure, lambda program, file: [program, "run", "--adapter", "caddyfile", "--config", str(file)]
+        )
 
     def end(self) -> None:
         for proxy in self._started:
@@ -152,6 +164,11 @@ def haproxy_config(rest: str) -> str:
         "defaults\n    mode http\n    log global\n    timeout connect 5s\n    timeout client 60s\n"
         f"    timeout server 60s\n    timeout tunnel 60s\n{rest}\n"
     )
+
+
+def caddy_config(sites: str) -> str:
+    """A whole Caddyfile that asks for no certificates and touches nothing outside its directory."""
+    return f"{{\n\tadmin off\n\tauto_https off\n}}\n{sites}\n"
 
 
 def _runs(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The configurations in examples/, run with real nginx and HAProxy in front of two hosts: no request is lost.
+"""The configurations in examples/, run with real nginx, HAProxy and Caddy in front of two hosts: no request is lost.
 
 Each host is a server of its own on another port. Only addresses and paths in those files are replaced.
 """
@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.accounting import Load
 from tests.e2e.conftest import Start
-from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, haproxy_config, nginx_config
+from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, caddy_config, haproxy_config, nginx_config
 from tests.e2e.raw_client import RawConnection
 from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 # The delay is more than twice what HAProxy needs to notice: two checks, 0.3 seconds apart.
 HOST = ("examples.behind_a_proxy:app", "--app-dir", str(ROOT), "--workers", "2", "--shutdown-delay", "1.5")
 POSTERS = 8
-BALANCERS = ["nginx", "haproxy"]
+BALANCERS = ["nginx", "haproxy", "caddy"]
 
 
 def replaced(text: str, replacements: dict[str, str]) -> str:
@@ -59,7 +59,18 @@ def behind(name: str, proxies: Proxies, hosts: list[ServerProcess]) -> Service:
         example = (ROOT / "examples" / "haproxy.cfg").read_text()
         return haproxy_config(replaced(example, {**addresses, "bind :80\n": f"bind 127.0.0.1:{port}\n"}))
 
-    return Service(proxies.nginx(nginx) if name == "nginx" else proxies.haproxy(haproxy), hosts)
+    def caddy(port: int, directory: Path) -> str:
+        example = (ROOT / "examples" / "Caddyfile").read_text()
+        site = f"http://:{port} {{\n\tbind 127.0.0.1"
+        return caddy_config(replaced(example, {**addresses, "example.org {": site}))
+
+    match name:
+        case "nginx":
+            return Service(proxies.nginx(nginx), hosts)
+        case "haproxy":
+            return Service(proxies.haproxy(haproxy), hosts)
+        case _:
+            return Service(proxies.caddy(caddy), hosts)
 
 
 @pytest.fixture(params=BALANCERS)
@@ -190,4 +201,6 @@ def test_what_a_client_says_of_itself_is_not_believed(name: str, start: Start, p
             said = client.get(f"{balancer.url}/who", headers=headers).json()
             assert said["client"] == [STRANGER, 0]
             assert said["url"] == f"{balancer.url}/who"
-            assert not [name for name in said["headers"] if name.endswith(("-host", "-port", "-prefix"))]
+            assert not [name for name in said["headers"] if name.endswith(("-port", "-prefix"))]
+            # Caddy writes this one itself.
+            assert said["headers"].get("x-forwarded-host") in (None, balancer.url.removeprefix("http://"))
