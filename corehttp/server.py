@@ -7,10 +7,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
-from corehttp import listeners, unused_signals
+from corehttp import farewell, listeners, unused_signals
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
@@ -166,13 +167,15 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         parser_factory(config.http)
         app = load(config.app, factory=config.factory, app_dir=config.app_dir)
         worker = Worker(app, config, sockets)
+        began: list[float] = []  # when it was told to stop
 
         async def serve() -> ExitCode:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(loop_faults.report)
             stop = asyncio.Event()
             await worker.start()
-            logger.info("corehttp %s, pid %d: ready without a supervisor: %s", __version__, os.getpid(), urls)
+            how = farewell.how_to_stop(os.getpid())
+            logger.info("corehttp %s, pid %d: ready without a supervisor: %s (%s)", __version__, os.getpid(), urls, how)
 
             def on_signal(number: signal.Signals) -> None:
                 if number == signal.SIGQUIT or (stop.is_set() and number == signal.SIGINT):
@@ -181,6 +184,10 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                         flush()
                         os._exit(ExitCode.FORCED)
                     raise KeyboardInterrupt
+                if not stop.is_set():
+                    began.append(time.monotonic())
+                    graceful = config.timeout_graceful_shutdown
+                    logger.info("%s", farewell.stopping(number.name, config.shutdown_delay, graceful))
                 stop.set()
 
             for number in used:
@@ -205,9 +212,13 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # for which asyncio.Runner cancels the start-up
         with asyncio.Runner(loop_factory=make_loop) as runner:
             try:
-                return runner.run(serve())
+                code = runner.run(serve())
             except SystemExit as error:
                 raise worker.failed_start(error) from error
+        took = time.monotonic() - began[0]
+        level = logging.WARNING if worker.cut else logging.INFO
+        logger.log(level, "%s", farewell.stopped(took, worker.answered, worker.cut, code))
+        return code
     except StartupError:
         if owns_process:
             limit_exit(config.timeout_exit, ExitCode.STARTUP)

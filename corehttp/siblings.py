@@ -60,6 +60,11 @@ class Siblings:
         """So many we have begun."""
         self.row.requests = requests
 
+    def account(self, answered: int, cut: int) -> None:
+        """So many requests we have answered and cut since we were told to leave."""
+        self.row.answered = answered
+        self.row.cut = cut
+
     def serving(self) -> None:
         """From now on we can be given connections."""
         self.row.beat = time.monotonic()

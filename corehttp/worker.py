@@ -63,6 +63,7 @@ class Worker:
         self._siblings = siblings
         self._on_retire = on_retire  # called with the cause when the worker should be replaced
         self._access: AccessLog | None = None
+        self.answered = self.cut = 0  # requests, while it stopped
         self._prepared = False  # whether the application's start-up has succeeded
 
     async def start(self) -> None:
@@ -133,9 +134,10 @@ class Worker:
         """Drain within the graceful time, then run the application's shutdown.
 
         Calls `on_closed` when no connection is accepted any more and `on_drained` when none is left. Answers CLEAN,
-        or DRAIN if requests had to be cut.
+        or DRAIN if requests had to be cut; `answered` and `cut` say how many.
         """
         config = self._config
+        before = self._context.answered
         self._shutdown.set()
         if why in (Why.STOP, Why.ORPHANED) and config.shutdown_delay:
             self._context.draining = True
@@ -149,9 +151,13 @@ class Worker:
             stream_grace=config.shutdown_stream_grace,
             websocket_grace=config.shutdown_ws_grace,
         )
-        code = ExitCode.CLEAN
-        if not await drain.finish(deadline) and await drain.cut():
-            code = ExitCode.DRAIN
+        finished = await drain.finish(deadline)
+        self.answered = self._context.answered - before
+        if not finished:
+            self.cut = await drain.cut()
+        if self._siblings is not None:
+            self._siblings.account(self.answered, self.cut)
+        code = ExitCode.DRAIN if self.cut else ExitCode.CLEAN
         if on_drained is not None:
             on_drained()
         try:

@@ -10,7 +10,18 @@ PACKAGE = Path(__file__).parent.parent / "corehttp"
 
 LAYERS = (
     # 0: the vocabulary
-    {"errors", "shortage", "asgi", "text", "tracebacks", "version", "protocols", "protocols.stream", "supervisor"},
+    {
+        "errors",
+        "farewell",
+        "shortage",
+        "asgi",
+        "text",
+        "tracebacks",
+        "version",
+        "protocols",
+        "protocols.stream",
+        "supervisor",
+    },
     # 1: the pure core
     {
         "config",

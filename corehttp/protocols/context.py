@@ -137,6 +137,7 @@ class WorkerContext:
         "hand_over",
         "keep_alive",
         "ledger",
+        "left_unanswered",
         "limits",
         "loop",
         "make_parser",
@@ -216,6 +217,7 @@ class WorkerContext:
         self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
         self.begun = 0  # requests
+        self.left_unanswered = 0  # those of them that have ended without a whole response
         self.ledger = ledger  # None: nobody looks
         self.draining = False  # every response ends its connection
         self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
@@ -229,6 +231,12 @@ class WorkerContext:
         self.make_websocket: MakeWebSocket | None = None
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
+
+    @property
+    def answered(self) -> int:
+        """How many requests have had a whole response."""
+        current = (exchange for connection in self.connections for exchange in connection.unanswered)
+        return self.begun - self.left_unanswered - sum(exchange in self.running for exchange in current)
 
     def joined(self, connection: Connection) -> None:
         """A connection is open."""

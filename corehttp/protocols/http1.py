@@ -106,6 +106,7 @@ class HTTP1Connection(ResponseWriting):
         context.left(self)
         current = self._current
         if current is not None:
+            context.left_unanswered += 1
             current.disconnect()
             if context.access is not None:
                 self._record(current)
@@ -382,6 +383,7 @@ class HTTP1Connection(ResponseWriting):
     def _give_up(self, exchange: Exchange) -> None:
         """The current exchange will have no response from the application."""
         self._current = None
+        self._context.left_unanswered += 1
         exchange.disconnect()
         if exchange.phase is not _RESPONSE_HEAD and exchange.phase is not Phase.STARTED:
             self._refusal = None

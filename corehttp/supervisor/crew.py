@@ -2,9 +2,11 @@
 
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from corehttp.errors import ExitCode
 from corehttp.supervisor import messages, processes
 from corehttp.supervisor.channel import FDS_AT_ONCE, Channel
 from corehttp.supervisor.fleet import Why
@@ -104,6 +106,17 @@ class Crew:
         del self._members[member.worker]
         member.channel.close()
         self._board.release(member.row)
+
+    def account(self, member: Member, code: int) -> tuple[int, int]:
+        """How many requests a worker that has ended with this code answered and cut since it was told to leave.
+
+        What was in flight in one that was killed is cut.
+        """
+        row = self._board.row(member.row)
+        cut = int(row.cut)
+        if code not in (ExitCode.CLEAN, ExitCode.DRAIN):
+            cut = max(cut, len(row.in_flight(time.monotonic())) + int(row.websockets))
+        return int(row.answered), cut
 
     def in_flight(self, member: Member, now: float) -> str:
         """The requests and WebSockets that it has, or had when it ended, for a log line."""

@@ -117,13 +117,12 @@ class Supervisor:
         with SignalPipe() as pipe:
             self._poller.watch(pipe.fileno(), lambda: None)
             try:
-                while True:
-                    code = self._act()
-                    if code is not None:
-                        return code
+                while (code := self._act()) is None:
                     self._wait(pipe)
             finally:
                 self._leave_nothing()
+        self._report.stopped(code)
+        return code
 
     def take_over(self, size: int) -> None:
         """The sockets are ours alone now; from now on so many workers are wanted."""
@@ -145,7 +144,7 @@ class Supervisor:
         """Once, when all workers serve for the first time."""
         if self._fleet.booted and not self._greeted:
             self._greeted = True
-            self._report.complete()
+            self._report.complete([member.pid for member in sorted(self._crew, key=lambda member: member.slot)])
             if self._fleet.preload:
                 logger.info("%s", self._crew.memory_saved())
             self._on_ready()
@@ -307,6 +306,8 @@ class Supervisor:
 
     def _dismiss(self, member: Member, code: int) -> None:
         self._poller.forget(member.channel.fileno())
+        if self._fleet.stop is not Stop.NO:
+            self._report.account(*self._crew.account(member, code))
         self._crew.dismiss(member)
         self._observe(Exited(member.worker, code, random.random()))
         self._report.starts_again(member.slot, self._slots.waiting(member.slot), time.monotonic())

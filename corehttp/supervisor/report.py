@@ -1,10 +1,12 @@
 """What the supervisor tells the operator: one line for each thing that matters, with its cause."""
 
 import logging
+import os
 import signal
 import time
 
-from corehttp import unused_signals
+from corehttp import farewell, unused_signals
+from corehttp.errors import ExitCode
 from corehttp.supervisor.crew import Member
 from corehttp.supervisor.fleet import Fleet, Phase, Stop, Why
 
@@ -21,6 +23,7 @@ class Report:
         self._blamed: set[int] = set()  # generations of which a failure to start has been told in full
         self._failures: dict[int, str] = {}  # by generation: the first one, in a line
         self._reload_began = 0.0
+        self._answered = self._cut = 0  # requests, during the stop
         self._ignored: set[int] = set()  # signals that nobody uses and that were told
 
     def signal(self, number: int) -> None:
@@ -33,8 +36,7 @@ class Report:
                 logger.warning("SIGQUIT: all workers are killed")
             case signal.SIGTERM | signal.SIGINT if not stopping:
                 name, limits = signal.Signals(number).name, fleet.limits
-                first = f"serving on for {limits.shutdown_delay:g} s, then " if limits.shutdown_delay else ""
-                logger.info("%s: %sfinishing what is in flight, for at most %g s", name, first, limits.graceful)
+                logger.info("%s", farewell.stopping(name, limits.shutdown_delay, limits.graceful))
             case signal.SIGHUP if not stopping:
                 self._reload_began = time.monotonic()
                 logger.info("SIGHUP: reloading")
@@ -56,11 +58,34 @@ class Report:
             case _:
                 pass
 
-    def complete(self) -> None:
+    def complete(self, workers: list[int]) -> None:
+        """All workers serve for the first time; `workers` are their processes."""
         size = self._fleet.size
         took = (time.monotonic() - self._started) * 1000
         noun, every = ("worker", "") if size == 1 else ("workers", "all ")
-        logger.info("%s%d %s ready in %.0f ms: %s", every, size, noun, took, self._urls)
+        stop = farewell.how_to_stop(os.getpid())
+        logger.info(
+            "%s%d %s ready in %.0f ms: %s (%s; %s)",
+            *(every, size, noun, took, self._urls, farewell.pids(workers), stop),
+        )
+
+    def account(self, answered: int, cut: int) -> None:
+        """A worker that has ended during the stop had answered and cut so many requests meanwhile."""
+        self._answered += answered
+        self._cut += cut
+
+    def stopped(self, code: ExitCode) -> None:
+        """Everything has ended; why a start failed has been told."""
+        fleet = self._fleet
+        if code is ExitCode.CRASH_LOOP:
+            logger.error(
+                "all workers kept dying for %g s (--crash-loop-timeout): exit code %d", fleet.limits.crash_loop, code
+            )
+        elif code is not ExitCode.STARTUP:
+            took = time.monotonic() - fleet.stop_since
+            level = logging.WARNING if self._cut else logging.INFO
+            others = "; the new supervisor serves on" if fleet.handed_on else ""
+            logger.log(level, "%s%s", farewell.stopped(took, self._answered, self._cut, code), others)
 
     def blame(self, member: Member, message: str, detail: str) -> None:
         """Say why a worker could not start: in full once for each generation, where all workers fail alike."""

@@ -20,7 +20,8 @@ from corehttp.text import printable
 ROWS = 1024  # processes at once; untouched ones take no memory
 _SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
 _END = ROWS * _SIZE  # where it stands how far rows are in use
-_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER, _WEBSOCKETS = range(0, 72, 8)
+_SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
+_WEBSOCKETS, _ANSWERED, _CUT = range(64, 88, 8)
 _MOST = 1 << 48  # that a count can be
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
@@ -76,6 +77,8 @@ class Row:
     handed_over = _Number(_HANDED_OVER)  # connections
     taken_over = _Number(_TAKEN_OVER)
     websockets = _Number(_WEBSOCKETS)  # that are open, or whose application has not returned
+    answered = _Number(_ANSWERED)  # requests, since it was told to leave
+    cut = _Number(_CUT)  # requests and WebSockets, at the end of its graceful time
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         self.memory = memory

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -129,6 +130,34 @@ def test_at_the_deadline_requests_are_cut_and_named_and_the_shutdown_still_runs(
     assert "cut at the end of the graceful time: GET /stream after " in server.stderr
     assert "cut at the end of the graceful time: GET /slow after " in server.stderr
     assert events(tmp_path, "shutdown") == 1
+
+
+@SUPERVISED
+def test_the_last_line_says_what_became_of_the_requests(start: Start, tmp_path: Path, supervise: str) -> None:
+    server = start(*APP, supervise, "--timeout-graceful-shutdown", "5", "--shutdown-idle-grace", "20")
+    hint = f"to stop: Ctrl-C or kill -TERM {server.pid})"
+    server.wait_for_log(re.escape(hint))
+    with connections(5, server.port) as slow, RawConnection(server.port) as endless, RawConnection(server.port) as idle:
+        assert idle.get("/")[1] == b"hello"
+        with RawConnection(server.port) as leaving:
+            for client, seconds in [*((one, 2) for one in slow), (endless, 600), (leaving, 600)]:
+                client.ask(f"/slow?seconds={seconds}")
+            until(lambda: (tmp_path / "events").read_text().count("sleeping") == 7, "the requests")
+        server.signal(signal.SIGTERM)
+        server.wait_for_log("SIGTERM: finishing what is in flight, for at most 5 s")
+        assert idle.get("/")[1] == b"hello"
+        assert [client.answer()[1] for client in slow] == [b"slept"] * 5
+        assert server.wait() == CUT
+    last = server.stderr.splitlines()[-1]
+    assert re.search(r"stopped after \d+\.\d s: 6 requests answered meanwhile, 1 cut; exit code 5$", last), last
+
+
+def test_the_processes_of_the_workers_are_in_the_log(start: Start) -> None:
+    server = start(*APP, "--workers", "3")
+    shown = server.wait_for_log(r"\(pids (\d+), (\d+), (\d+); to stop").groups()
+    assert {int(pid) for pid in shown} == set(server.worker_pids())
+    assert server.stop() == 0
+    assert server.stderr.splitlines()[-1].endswith(" s: 0 requests answered meanwhile, 0 cut; exit code 0")
 
 
 @pytest.mark.parametrize(("before", "after"), [("1", "2"), ("2", "1")])
