@@ -91,6 +91,10 @@ class Acceptor:
         """Whether it is closed, and all that it took in have their protocol."""
         return self._stage is Stage.CLOSED and not self._adoptions
 
+    def descriptors(self) -> list[int]:
+        """Those of the sockets and of the inbox, while they are open."""
+        return [queue.fileno() for queue in self._queues]
+
     def start(self) -> None:
         """Begin to accept."""
         self._watch()

@@ -46,6 +46,10 @@ class Siblings:
                 before.close()
             self._writers[slot] = socket.socket(fileno=fd)
 
+    def descriptors(self) -> list[int]:
+        """Those of the inboxes."""
+        return [sock.fileno() for sock in (self.inbox, *self._writers.values())]
+
     def close(self) -> None:
         """Let go of the inboxes, our own too."""
         for sock in (self.inbox, *self._writers.values()):

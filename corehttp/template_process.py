@@ -17,6 +17,7 @@ from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
+from corehttp.forks import own
 from corehttp.logs import set_up
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
@@ -133,7 +134,8 @@ def _fork(channel: Channel) -> bool:
         channel.send(messages.NOT_FORKED, shortage(error))
         return True
     try:
-        between = os.fork()
+        with own():
+            between = os.fork()
         if not between:
             return _fork_in_between(reader, writer)
         os.close(writer)

@@ -6,7 +6,7 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from corehttp import listeners
 from corehttp.acceptor import Acceptor
@@ -18,6 +18,7 @@ from corehttp.clock import Clock
 from corehttp.config import Config
 from corehttp.drain import Drain
 from corehttp.errors import ExitCode, StartupError
+from corehttp.forks import poller, protect
 from corehttp.lifespan import Lifespan
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
@@ -93,6 +94,7 @@ class Worker:
             None if siblings is None else siblings.inbox,
         )
         context.on_release = acceptor.released
+        self._unprotect = protect(self.descriptors)
         self._lifespan = Lifespan(self._app, config.lifespan, context.state)
         try:
             await self._lifespan.startup()
@@ -166,6 +168,15 @@ class Worker:
             logger.error("the application's shutdown took longer than %g s", config.timeout_lifespan_shutdown)
         self._close()
         return code
+
+    def descriptors(self) -> Iterator[int]:
+        """All that this process has open for its clients and for other workers."""
+        yield poller(self._context.loop)
+        yield from self._acceptor.descriptors()
+        for connection in self._context.connections:
+            yield connection.fileno()
+        if self._siblings is not None:
+            yield from self._siblings.descriptors()
 
     def abandon(self) -> None:
         """Let go of everything at once, also of requests in flight, where a stop is to last no longer."""
@@ -269,6 +280,7 @@ class Worker:
             self._on_retire = None
 
     def _close(self) -> None:
+        self._unprotect()
         self._acceptor.close()
         self._context.on_release = None
         self._context.hand_over = None

@@ -16,6 +16,7 @@ from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.exit_limit import hold_signals, limit_exit
+from corehttp.forks import protect
 from corehttp.logs import set_up
 from corehttp.retirement import check_rss
 from corehttp.shortage import shortage
@@ -61,6 +62,7 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     # Closed after all that the application registers later: while its exit handlers run, this process still heeds the
     # end of its supervisor.
     atexit.register(channel.close)
+    protect(lambda: [channel.fileno()])
     channel.die_with_other_end()
     return boot
 

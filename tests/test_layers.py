@@ -65,6 +65,7 @@ LAYERS = (
         "clock",
         "cpus",
         "drain",
+        "forks",
         "exit_limit",
         "inbox",
         "line_writer",

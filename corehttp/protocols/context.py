@@ -95,6 +95,10 @@ class Connection(Protocol):
         """The requests that were read and have no whole response yet, in order."""
         ...
 
+    def fileno(self) -> int:
+        """The descriptor of its socket; -1: it has none any more."""
+        ...
+
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
         ...

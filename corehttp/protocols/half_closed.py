@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import sys
+from asyncio.trsock import TransportSocket
 
 KEEPALIVE = 15  # seconds between two probes of the kernel (tcp(7)), where we have nothing harmless to send
 
@@ -50,6 +51,19 @@ class Watch:
             ends.register(sock.fileno(), 0)  # to be told of errors and of the end of both halves
             return bool(ends.poll(0))
         return False
+
+
+def descriptor(transport: asyncio.Transport) -> int:
+    """The descriptor of its socket; -1: it has none any more, or never had one.
+
+    uvloop closes the socket of a closing transport as soon as nothing is left to be written, and does not tell; that of
+    asyncio is open until the loop's next turn.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return -1
+    tells = isinstance(sock, TransportSocket)
+    return -1 if transport.is_closing() and not tells and not transport.get_write_buffer_size() else int(sock.fileno())
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

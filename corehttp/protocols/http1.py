@@ -146,6 +146,10 @@ class HTTP1Connection(ResponseWriting):
 
     # What the worker calls.
 
+    def fileno(self) -> int:
+        """The descriptor of its socket; -1: it has none any more."""
+        return half_closed.descriptor(self._transport)
+
     def expire(self) -> None:
         """The deadline is over: look at what is late, and at what to look at next."""
         now = self._context.clock.ticked

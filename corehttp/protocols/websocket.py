@@ -8,6 +8,7 @@ from time import monotonic
 from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
 from corehttp.protocols.context import HandOver, WorkerContext
 from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
+from corehttp.protocols.half_closed import descriptor
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.ws_frames import (
     BINARY,
@@ -71,6 +72,10 @@ class WebSocketConnection(WebSocketWriting):
     def unanswered(self) -> list[Exchange]:
         """No requests."""
         return []
+
+    def fileno(self) -> int:
+        """The descriptor of its socket; -1: it has none any more."""
+        return descriptor(self._transport)
 
     def pass_on(self, hand_over: HandOver) -> bool:
         """It cannot be: what the client has sent in part is in our memory."""

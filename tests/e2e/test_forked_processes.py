@@ -1,0 +1,197 @@
+"""Processes that the application forks: they take signals as usual, and hold nothing that belongs to the server."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import ServerProcess, until
+
+pytestmark = pytest.mark.e2e
+
+APP = """
+import asyncio, gc, multiprocessing, os, socket, sys, time
+
+own, _other = socket.socketpair()
+
+def work(path):
+    parent = os.getppid()
+    open(f"begun-{os.getpid()}", "w").close()
+    if path == "/close-everything":
+        for thing in gc.get_objects():
+            if type(thing).__name__ in ("TCPTransport", "_SelectorSocketTransport", "UnixTransport"):
+                thing.abort()
+        gc.collect()
+        open("closed", "w").close()
+    if path == "/own-socket":
+        own.send(b"still here")
+    while os.getppid() == parent:
+        time.sleep(0.05)
+
+def fork(path):
+    pid = os.fork()
+    if not pid:
+        try:
+            work(path)
+        finally:
+            os._exit(0)
+    return pid
+
+def by_multiprocessing(path):
+    process = multiprocessing.get_context("fork").Process(target=work, args=(path,), daemon=True)
+    process.start()
+    return process.pid
+
+async def app(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        return
+    assert scope["type"] == "http"
+    path = scope["path"]
+    text = str(os.getpid())
+    if path == "/terminated-at-once":
+        process = multiprocessing.get_context("fork").Process(target=work, args=(path,))
+        process.start()
+        process.terminate()
+        process.join()
+        text += f" {process.exitcode}"
+    elif path == "/in-a-thread":
+        text += f" {await asyncio.get_running_loop().run_in_executor(None, fork, path)}"
+    elif path == "/fork":
+        text += f" {fork(path)}"
+    elif path != "/":
+        text += f" {by_multiprocessing(path)}"
+    if path == "/own-socket":
+        text += " " + _other.recv(100).decode().replace(" ", "-")
+    body = text.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+MODES = [
+    (),
+    ("--loop", "asyncio"),
+    ("--preload",),
+    ("--no-supervise",),
+    ("--no-supervise", "--loop", "asyncio"),
+    ("--workers", "2", "--socket", "reuseport"),
+]
+HANDSHAKE = (
+    *("GET / HTTP/1.1", "Host: a", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+    *("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", ""),
+)
+
+
+def serving(start: Start, directory: Path, *options: str) -> ServerProcess:
+    (directory / "web.py").write_text(APP)
+    return start("web:app", "--port", "0", *options)
+
+
+def told(connection: RawConnection, path: str) -> list[str]:
+    """The words of the answer; the first is the process that has answered."""
+    return connection.get(path)[1].decode().split()
+
+
+def sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process holds."""
+    names = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {match[1] for name in names if (match := re.fullmatch(r"socket:\[(\d+)\]", name))}
+
+
+def of_port(port: int) -> set[str]:
+    """The inodes of the sockets that are bound to a port, listening or connected (proc(5), /proc/net/tcp)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}")}
+
+
+def until_gone(pid: int) -> None:
+    """Until it has ended, though it may not have been waited for."""
+
+    def look() -> bool:
+        try:
+            return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    until(look, f"the end of {pid}")
+
+
+def names(mode: tuple[str, ...]) -> str:
+    return " ".join(mode) or "supervised"
+
+
+@pytest.mark.parametrize("mode", MODES, ids=names)
+def test_they_hold_neither_the_port_nor_a_connection(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
+    server = serving(start, tmp_path, *mode)
+    with RawConnection(server.port) as idle, RawConnection(server.port) as socket, RawConnection(server.port) as asking:
+        idle.get("/")
+        socket.send(*HANDSHAKE)
+        socket.wait_for(b"\r\n\r\n")
+        for path in ("/fork", "/in-a-thread", "/multiprocessing"):
+            worker, child = map(int, told(asking, path))
+            until((tmp_path / f"begun-{child}").exists, "the process to begin")
+            of_server = of_port(server.port)
+            assert sockets(worker) & of_server
+            assert not sockets(child) & of_server
+        assert told(asking, "/own-socket")[-1] == "still-here"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES, ids=names)
+def test_a_client_sees_the_end_of_its_connection(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
+    server = serving(start, tmp_path, "--timeout-keep-alive", "0.5", *mode)
+    with RawConnection(server.port) as idle, RawConnection(server.port) as closing:
+        told(idle, "/multiprocessing")
+        closing.ask("/multiprocessing", "Connection: close")
+        assert closing.rest().startswith(b"HTTP/1.1 200")
+        assert idle.rest() == b""
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES, ids=names)
+def test_signals_end_them_and_not_their_worker(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
+    server = serving(start, tmp_path, *mode)
+    with RawConnection(server.port) as client:
+        worker = told(client, "/")[0]
+        for _ in range(5):
+            assert told(client, "/terminated-at-once") == [worker, "-15"]
+        for path in ("/fork", "/in-a-thread"):
+            # Python may handle SIGINT late in a process that was forked in a thread.
+            sigint = () if path == "/in-a-thread" else (signal.SIGINT,)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGIO, *sigint):
+                child = int(told(client, path)[1])
+                until((tmp_path / f"begun-{child}").exists, "the process to begin")
+                os.kill(child, number)
+                until_gone(child)
+        assert told(client, "/")[0] == worker
+    assert "left" not in server.stderr
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES, ids=names)
+def test_what_one_closes_is_not_what_the_worker_watches(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
+    server = serving(start, tmp_path, *mode)
+    with RawConnection(server.port) as first, RawConnection(server.port) as second:
+        worker = told(first, "/")[0]
+        told(second, "/")
+        told(first, "/close-everything")
+        until(lambda: (tmp_path / "closed").exists(), "the process to close what it can")
+        assert told(first, "/")[0] == worker
+        assert told(second, "/")
+        with RawConnection(server.port) as third:
+            assert told(third, "/")
+    assert server.stop() == 0
+
+
+def test_daemons_end_with_their_worker(start: Start, tmp_path: Path) -> None:
+    server = serving(start, tmp_path)
+    with RawConnection(server.port) as client:
+        child = int(told(client, "/multiprocessing")[1])
+    assert server.stop() == 0
+    assert not psutil.pid_exists(child)
