@@ -9,6 +9,7 @@ from itertools import chain
 from corehttp.alarm import MakeAlarm
 from corehttp.line_writer import LineWriter
 from corehttp.logs import local_timestamp, utc_timestamp
+from corehttp.periodic import Periodic
 from corehttp.protocols.context import AccessRecord
 from corehttp.standard_streams import output
 
@@ -37,7 +38,8 @@ class AccessLog:
         make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
         self._render = make_render(who)
         self._render_closing = (_json_closing if form == "json" else _text_closing)(who)
-        self._alarm = make_alarm(self.flush)
+        self._flush = Periodic("the access log", self.flush)
+        self._alarm = make_alarm(self._flush)
         self.records: list[AccessRecord] = []  # what is noted and not yet formatted
         self.armed = False  # a flush is to come
         self._closings: list[Closing] = []
@@ -73,7 +75,7 @@ class AccessLog:
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
         self._alarm.close()
-        self.flush()
+        self._flush()
         self._writer.close(timeout)
         if left := self._writer.pending:
             logger.warning("standard output takes the access log too slowly: its last %d lines may be lost", left)

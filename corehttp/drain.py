@@ -4,8 +4,11 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 
 from corehttp.acceptor import Acceptor
+from corehttp.periodic import Faults
 from corehttp.protocols.context import Connection, WorkerContext
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.ws_session import Stage, WebSocketSession
@@ -47,6 +50,7 @@ class Drain:
         self._unawaited: dict[Exchange | WebSocketSession, float] = {}  # since when
         self._cancelled: set[Exchange | WebSocketSession] = set()
         self._look_at = 0.0
+        self._faults = Faults("the end of a connection")
 
     async def finish(self, deadline: float) -> bool:
         """Wait until nothing is in flight; False if the deadline (seconds, monotonic) comes first."""
@@ -58,12 +62,12 @@ class Drain:
             if now >= self._look_at:
                 self._look_at = now + LOOK
                 for connection in tuple(context.connections):
-                    connection.suspect()
+                    self._attempt(connection.suspect, connection.cut)
             self._end_idle(now)
             self._end_websockets(now)
             if now >= self._tell_at:
                 for exchange in tuple(context.running):
-                    exchange.tell()
+                    self._attempt(exchange.tell, exchange.cancel)
             await asyncio.sleep(POLL)
         return True
 
@@ -78,7 +82,7 @@ class Drain:
         while (context.running or any(not websocket.ended for websocket in sessions)) and time.monotonic() < give_up:
             await asyncio.sleep(POLL)
         for connection in tuple(context.connections):
-            connection.cut()
+            self._faults.attempt(connection.cut)
         await asyncio.sleep(0)
         return requests + len(sessions)
 
@@ -89,13 +93,18 @@ class Drain:
         exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
         cut = 0
         for exchange in exchanges:
-            exchange.tell()  # so that one without a response is answered for with 503
+            self._faults.attempt(exchange.tell)  # so that one without a response is answered for with 503
             if not exchange.unawaited:
                 cut += 1
                 age = max(0.0, now - exchange.started_at)
                 logger.warning("cut at the end of the graceful time: %s after %.1f s", exchange.name, age)
-            exchange.cancel()
+            self._faults.attempt(exchange.cancel)
         return cut
+
+    def _attempt(self, act: Callable[[], object], otherwise: Callable[[], object]) -> None:
+        """Do something with one of many; what fails must not keep the others, or the stop, from coming to an end."""
+        if not self._faults.attempt(act):
+            self._faults.attempt(otherwise)
 
     def _cut_websockets(self, now: float) -> list[WebSocketSession]:
         """Close and cancel the WebSockets of which the end is awaited; answers which."""
@@ -103,8 +112,8 @@ class Drain:
         for websocket in sessions:
             age = max(0.0, now - websocket.opened_at)
             logger.warning("cut at the end of the graceful time: %s after %.1f s", websocket.name, age)
-            websocket.leave()
-            websocket.cancel()
+            self._faults.attempt(websocket.leave)
+            self._faults.attempt(websocket.cancel)
         return list(sessions)
 
     def _waits_for_applications(self, now: float) -> bool:
@@ -121,7 +130,7 @@ class Drain:
             since = self._unawaited.setdefault(one, now)
             if now - since >= LAST and one not in self._cancelled:
                 self._cancelled.add(one)
-                one.cancel()
+                self._faults.attempt(one.cancel)
             waits = waits or now - since < LAST + CANCEL_GRACE
         return waits
 
@@ -130,18 +139,20 @@ class Drain:
         live = [websocket for websocket in self._context.websockets if websocket.stage is Stage.OPEN]
         left = self._websockets_until - now
         for websocket in live if left <= POLL else live[: math.ceil(len(live) * POLL / left)]:
-            websocket.leave()
+            self._attempt(websocket.leave, websocket.cut)
 
     def _end_idle(self, now: float) -> None:
         """Pass on the connections that are idle, or close those that have been so for a moment."""
+        for connection in tuple(self._context.connections):
+            if connection.idle:
+                self._attempt(partial(self._end_one, connection, now), connection.cut)
+            else:
+                self._idle_since.pop(connection, None)
+
+    def _end_one(self, connection: Connection, now: float) -> None:
         context = self._context
-        idle_since = self._idle_since
-        for connection in tuple(context.connections):
-            if not connection.idle:
-                idle_since.pop(connection, None)
-                continue
-            since = idle_since.setdefault(connection, now)
-            if context.hand_over is not None and connection.pass_on(context.hand_over):
-                del idle_since[connection]
-            elif now - since >= (self._idle_grace if context.hand_over is None else NOBODY):
-                connection.close()
+        since = self._idle_since.setdefault(connection, now)
+        if context.hand_over is not None and connection.pass_on(context.hand_over):
+            del self._idle_since[connection]
+        elif now - since >= (self._idle_grace if context.hand_over is None else NOBODY):
+            connection.close()

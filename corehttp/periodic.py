@@ -18,6 +18,15 @@ class Faults:
         self._what = what
         self._known: set[tuple[type, str, int]] = set()
 
+    def attempt(self, act: Callable[..., object], *arguments: object) -> bool:
+        """Call `act`; answers whether it has raised nothing. What it raises is reported, and raised no further."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            self.report(error)
+            return False
+        return True
+
     def report(self, error: Exception) -> None:
         """Log `error` unless one like it was logged before."""
         kind = (type(error), *_place(error))
@@ -37,10 +46,7 @@ class Periodic:
         self._work = work
 
     def __call__(self, *arguments: object) -> None:
-        try:
-            self._work(*arguments)
-        except Exception as error:
-            self._faults.report(error)
+        self._faults.attempt(self._work, *arguments)
 
 
 def _place(error: Exception) -> tuple[str, int]:

@@ -66,12 +66,6 @@ class Sweep:
                 self._expire(connection)
 
     def _expire(self, connection: Timed) -> None:
-        try:
-            connection.expire()
-        except Exception as error:
-            self._faults.report(error)
+        if not self._faults.attempt(connection.expire):
             connection.deadline = NEVER
-            try:
-                connection.cut()
-            except Exception as second:
-                self._faults.report(second)
+            self._faults.attempt(connection.cut)

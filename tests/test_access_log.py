@@ -256,3 +256,19 @@ def test_closing_does_not_wait_for_a_reader_for_ever(alarms: FakeAlarms) -> None
         pipe.read_all()
         log.close(timeout=10)
     assert pipe.lines() == 4 * 1024
+
+
+def test_a_record_that_cannot_be_shown_costs_its_batch_and_no_later_one(
+    alarms: FakeAlarms, output: Output, error_log: list[logging.LogRecord]
+) -> None:
+    log = AccessLog("text", "worker 3", alarms)
+    for _ in range(2):
+        note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
+        alarms.ring()
+    note(log, RECORD)
+    alarms.ring()
+    note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
+    log.close(timeout=10)
+    assert len(output.read().splitlines()) == 1
+    (record,) = error_log
+    assert record.getMessage().startswith("the access log failed")

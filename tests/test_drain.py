@@ -10,6 +10,8 @@ import pytest
 from corehttp.acceptor import Acceptor
 from corehttp.asgi import ASGIApp
 from corehttp.drain import POLL, Drain
+from corehttp.protocols.context import HandOver
+from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.parser_httptools import HttptoolsParser
 from tests.draining import Full, Time
 from tests.fakes import NOW
@@ -154,3 +156,52 @@ async def test_the_cut_ends_what_the_client_does_not(time: Time) -> None:
     assert [client.transport.calls[-1] for client in clients] == ["abort", "abort"]
     for client in clients:
         await client.lose()
+
+
+@pytest.mark.parametrize("fails", ["suspect", "pass_on", "close"])
+async def test_a_connection_that_fails_is_cut_and_the_stop_goes_on(
+    time: Time, error_log: list[logging.LogRecord], fails: str
+) -> None:
+    context = websocket_context(echo, HttptoolsParser)
+    if fails == "pass_on":
+        context.hand_over = lambda fd, keep_until: False
+
+    class Idle:
+        idle = True
+        deadline = 0.0
+        wrong = False
+        ended = ""
+
+        @property
+        def unanswered(self) -> list[Exchange]:
+            return []
+
+        def act(self, name: str) -> bool:
+            if self.wrong and name == fails:
+                raise LookupError(name)
+            if name in ("close", "cut"):
+                self.ended = name
+                context.connections.discard(self)
+            return False
+
+        def expire(self) -> None: ...
+
+        def suspect(self) -> None:
+            self.act("suspect")
+
+        def pass_on(self, hand_over: HandOver) -> bool:
+            return self.act("pass_on")
+
+        def close(self) -> None:
+            self.act("close")
+
+        def cut(self) -> None:
+            self.act("cut")
+
+    connections = [Idle() for _ in range(5)]
+    connections[2].wrong = connections[3].wrong = True
+    context.connections.update(connections)
+    drain = Drain(context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=0.0, websocket_grace=0.0)
+    assert await drain.finish(NOW + 60)
+    assert [connection.ended for connection in connections] == ["close", "close", "cut", "cut", "close"]
+    assert [record.exc_info[0] for record in error_log if record.exc_info] == [LookupError]

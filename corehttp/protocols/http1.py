@@ -54,7 +54,9 @@ class HTTP1Connection(ResponseWriting):
         self._half_closed: half_closed.Watch | None = None  # the client has closed its side
         # Seconds, by the worker's clock; `deadline` is the first of all that is timed.
         clock = context.clock
-        self._keep_until = clock.now + context.keep_alive if keep_until is None else keep_until - clock.lost
+        self._keep_until = clock.now + context.keep_alive
+        if keep_until is not None:  # and no later, whatever the other worker says
+            self._keep_until = min(self._keep_until, keep_until - clock.lost)
         self._request_due = NEVER  # the current exchange
 
     def __repr__(self) -> str:
