@@ -184,6 +184,9 @@ async def test_a_connection_that_fails_is_cut_and_the_stop_goes_on(
                 context.connections.discard(self)
             return False
 
+        def fileno(self) -> int:
+            return -1
+
         def expire(self) -> None: ...
 
         def suspect(self) -> None:
