@@ -102,8 +102,13 @@ class Lifespan:
         elif pending:
             self._resolve(text)
         elif self._stage is Stage.STARTED:
-            logger.error("the application's lifespan ended early", exc_info=error)
+            if not self._is_torn_down(error):
+                logger.error("the application's lifespan ended early", exc_info=error)
             self._stage = Stage.STOPPED
+
+    def _is_torn_down(self, error: BaseException) -> bool:
+        """Whether the event loop is ending and takes the lifespan along, whose reason is told elsewhere."""
+        return isinstance(error, asyncio.CancelledError) and self._task is not None and self._task.cancelling() > 0
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]

@@ -107,6 +107,7 @@ class Worker:
     def failed_start(self, error: BaseException) -> StartupError:
         """The failed start to raise where SystemExit has ended the event loop; raises it again afterwards."""
         if self._prepared:
+            logger.error("the application has ended its worker: %r", error, exc_info=error)
             raise error
         return failed_start("the application ended its start-up", error)
 

@@ -248,6 +248,24 @@ async def test_a_failure_that_is_reported_before_the_shutdown_and_not_raised_is_
     ]
 
 
+@pytest.mark.parametrize("from_outside", [True, False])
+async def test_only_an_application_that_cancels_its_lifespan_itself_is_told_of(
+    from_outside: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(STARTED)
+        if not from_outside:
+            raise asyncio.CancelledError
+        await receive()
+
+    lifespan = Lifespan(app, "on", {})
+    await lifespan.startup()
+    await wait_for_turns(2)
+    await end_other_tasks()  # as asyncio.Runner does
+    assert len(caplog.records) == (0 if from_outside else 1)
+
+
 @MODES
 async def test_a_shutdown_that_fails_instead_of_the_startup_is_a_failed_start(mode: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

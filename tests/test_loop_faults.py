@@ -64,6 +64,19 @@ async def test_an_application_that_listens_to_asyncio_hears_it_and_it_is_not_tol
     assert error_log == []
 
 
+async def test_a_task_that_wants_to_exit_is_told_elsewhere(error_log: list[logging.LogRecord]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop_faults.report)
+    with listened_to_by():
+        for error in (SystemExit(0), KeyboardInterrupt()):
+            loop.call_exception_handler(
+                {"message": "never retrieved", "exception": error, "future": loop.create_future()}
+            )
+            assert error_log == []
+        loop.call_exception_handler({"message": "on a transport", "exception": SystemExit(0)})
+    assert len(error_log) == 1
+
+
 class Secret:
     """An object that cannot be shown."""
 
