@@ -17,6 +17,7 @@ from corehttp.errors import StartupError
 
 # asm-generic/socket.h; not in the socket module
 SO_ATTACH_FILTER = 26
+SO_DETACH_FILTER = 27
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_DETACH_REUSEPORT_BPF = 68
 # The connection has failed before it was accepted, and is gone (accept(2), "Error handling").
@@ -85,13 +86,23 @@ def listen(sock: socket.socket, backlog: int) -> None:
     Only now the port may be bound again while old connections of ours linger on it: connections inherit SO_REUSEADDR
     when they are accepted, and one in TIME-WAIT without it keeps the port busy. It is not set when the port is bound,
     for then another server could bind it too until we listen.
+
+    The socket may have had another owner, and what that one left on it must keep nobody out.
     """
+    let_in(sock)
     try:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.listen(backlog)
     except OSError as error:
         raise StartupError(f"cannot listen on {url(sock)}: {error.strerror or error}") from error
+
+
+def let_in(sock: socket.socket) -> None:
+    """Undo `refuse_new` of a TCP socket, whoever did it: a filter stays on a socket as long as anybody has it."""
+    if sock.family != socket.AF_UNIX and sys.platform == "linux":
+        with contextlib.suppress(OSError):  # there is none
+            sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 def refuse_new(sock: socket.socket) -> None:

@@ -107,9 +107,9 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
     address = (config.host, config.port, config.uds, config.fd, config.socket)
     inherited = upgrade.inherited(address)
-    lent = inherited is not None and bool(inherited[0]["slots"])
+    lent = inherited is not None and bool(inherited.slots)
     if inherited is not None and lent:
-        slots = Slots.adopt(inherited[0])
+        slots = Slots.adopt(inherited)
         slots.share(True)
         for number in range(len(slots), count):
             slots.open(number)
@@ -136,7 +136,7 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
             except StartupError as error:  # somebody has removed it: those who are connected are served all the same
                 logger.warning("%s", error)
         if inherited is not None:
-            upgrade.say_ready(inherited[1], taken_over=lent)
+            upgrade.say_ready(inherited.ready, taken_over=lent)
             supervisor.take_over(count)
 
     supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address), on_ready)

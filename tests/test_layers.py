@@ -90,6 +90,7 @@ LAYERS = (
         "supervisor.channel",
         "supervisor.crew",
         "supervisor.generations",
+        "supervisor.inheritance",
         "supervisor.loop",
         "supervisor.poller",
         "supervisor.processes",

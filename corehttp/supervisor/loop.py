@@ -127,6 +127,7 @@ class Supervisor:
     def take_over(self, size: int) -> None:
         """The sockets are ours alone now; from now on so many workers are wanted."""
         self._slots.share(False)
+        self._slots.let_in()
         self._slots.steer(self._fleet.away)  # not as the old supervisor may have left it
         self._fleet.handed_on = False
         self._observe(Resized(size))

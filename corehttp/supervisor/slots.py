@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from corehttp import inbox, listeners
-from corehttp.asgi import Unchecked
+from corehttp.errors import StartupError
 from corehttp.inbox import InboxQueue
 from corehttp.listeners import AcceptQueue
+from corehttp.shortage import shortage
+from corehttp.supervisor.inheritance import Estate
 
 
 @dataclass(slots=True)
@@ -43,33 +45,30 @@ class Slots:
         return cls(slots, parting=parting, inherited=inherited)
 
     @classmethod
-    def adopt(cls, estate: dict[str, Unchecked]) -> Self:
-        """Those that another supervisor has described."""
+    def adopt(cls, estate: Estate) -> Self:
+        """Those that another supervisor has left to us."""
         made: dict[int, socket.socket] = {}
 
         def sock(fd: int) -> socket.socket:
             if fd not in made:
                 os.set_inheritable(fd, False)
                 made[fd] = socket.socket(fileno=fd)
+                made[fd].setblocking(False)
             return made[fd]
 
-        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate["slots"]]
+        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate.slots]
         for own in slots[0].sockets:
             listeners.own_path(own)
-        return cls(slots, parting=estate["parting"], inherited=estate["inherited"], order=estate["order"])
+        return cls(slots, parting=estate.parting, inherited=estate.inherited, order=estate.order)
 
-    def describe(self) -> dict[str, Unchecked]:
+    def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
         """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers."""
-        return {
-            "slots": [
-                ([sock.fileno() for sock in slot.sockets], slot.reader.fileno(), slot.writer.fileno())
-                for slot in self._slots
-                if slot.sockets
-            ],
-            "parting": self._parting,
-            "inherited": self._inherited,
-            "order": self._order,
-        }
+        places = [
+            (tuple(sock.fileno() for sock in slot.sockets), slot.reader.fileno(), slot.writer.fileno())
+            for slot in self._slots
+            if slot.sockets
+        ]
+        return Estate(tuple(places), self._parting, self._inherited, tuple(self._order), ready, address)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -91,6 +90,12 @@ class Slots:
     @property
     def _is_anothers(self) -> bool:
         return self._inherited or self._lent
+
+    def let_in(self) -> None:
+        """Take away what a former owner of the sockets may have left on them to keep clients out."""
+        for slot in self._slots:
+            for sock in slot.sockets:
+                listeners.let_in(sock)
 
     def fds(self, slot: int) -> list[int]:
         """The descriptors of the listening sockets of a slot."""
@@ -129,7 +134,13 @@ class Slots:
         first = next(other.sockets for other in self._slots if other.sockets)
         own = listeners.bind_beside(first) if self._parting else first
         if slot == len(self._slots):
-            self._slots.append(Slot(own, *inbox.pair()))
+            try:
+                self._slots.append(Slot(own, *inbox.pair()))
+            except OSError as error:
+                if self._parting:
+                    for sock in own:
+                        sock.close()
+                raise StartupError(shortage(error)) from error
         else:
             self._slots[slot].sockets = own
 

@@ -2,18 +2,17 @@
 
 import contextlib
 import logging
-import marshal
 import os
 import sys
+from dataclasses import replace
 from enum import Enum
 
-from corehttp.asgi import Unchecked
-from corehttp.supervisor import processes
+from corehttp.shortage import shortage
+from corehttp.supervisor import inheritance, processes
+from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.slots import Slots
 
 logger = logging.getLogger("corehttp.supervisor")
-
-ESTATE = "COREHTTP_ESTATE"  # in the environment of the new one: what it inherits
 
 
 class Answer(Enum):
@@ -24,27 +23,29 @@ class Answer(Enum):
     FAILED = b""
 
 
-def inherited(address: object) -> tuple[dict[str, Unchecked], int] | None:
-    """What we inherit from the supervisor that has started us, and the descriptor to say that we are ready.
+_ANSWERS = {answer.value for answer in Answer}
 
-    None if nobody has. It holds no slots if that one serves on another `address` than we are to.
+
+def inherited(address: tuple[object, ...]) -> Estate | None:
+    """What we inherit from the supervisor that has started us; None if nobody has.
+
+    It holds no slots if that one serves on another `address` than we are to. It does not matter whether that one lives
+    any more: the sockets are ours as well.
     """
-    text = os.environ.pop(ESTATE, None)
+    text = os.environ.pop(inheritance.VARIABLE, None)
     if text is None:
         return None
-    estate = marshal.loads(bytes.fromhex(text))
-    if estate["pid"] != os.getppid():
-        return None  # left over in somebody's environment
-    fd: int = estate["ready"]
-    os.set_inheritable(fd, False)
-    if estate["address"] != address:
+    estate = inheritance.read(text)
+    if estate is None:
+        logger.warning("%s in the environment is ignored: it is not for this process", inheritance.VARIABLE)
+        return None
+    os.set_inheritable(estate.ready, False)
+    if estate.slots and estate.address != address:
         logger.warning("the address has changed: the sockets of the old supervisor are not taken over")
-        for own, reader, writer in estate["slots"]:
-            for other in {*own, reader, writer}:
-                with contextlib.suppress(OSError):  # shared by several slots
-                    os.close(other)
-        estate["slots"] = []
-    return estate, fd
+        for fd in estate.sockets:
+            os.close(fd)
+        return replace(estate, slots=())
+    return estate
 
 
 def say_ready(fd: int, *, taken_over: bool) -> None:
@@ -58,7 +59,7 @@ def say_ready(fd: int, *, taken_over: bool) -> None:
 class Upgrade:
     """The start of a new supervisor: the same command once more, as it is now installed and configured."""
 
-    def __init__(self, address: object) -> None:
+    def __init__(self, address: tuple[object, ...]) -> None:
         self._address = address
         self._pid = 0
         self._reader = -1
@@ -72,15 +73,18 @@ class Upgrade:
         if os.getpid() == 1:
             logger.warning("SIGUSR2: ignored, process 1 cannot be replaced; replace the container instead")
             return None
-        reader, writer = os.pipe()
-        estate = {**slots.describe(), "pid": os.getpid(), "ready": writer, "address": self._address}
-        fds = {fd for own, *ends in estate["slots"] for fd in (*own, *ends)}
-        environment = {**os.environ, ESTATE: marshal.dumps(estate).hex()}
+        try:
+            reader, writer = os.pipe()
+        except OSError as error:
+            logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
+            return None
+        estate = slots.bequeath(writer, self._address)
+        environment = {**os.environ, inheritance.VARIABLE: inheritance.write(estate)}
         argv = [sys.executable, *sys.orig_argv[1:]]
         try:
-            self._pid = processes.start(argv, environment, [*fds, writer])
+            self._pid = processes.start(argv, environment, [*estate.sockets, writer])
         except OSError as error:
-            logger.error("SIGUSR2: a new supervisor cannot be started: %s", error)
+            logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             os.close(reader)
             return None
         finally:
@@ -94,12 +98,15 @@ class Upgrade:
 
     def answer(self) -> Answer:
         """To be asked when there is one."""
-        answer = Answer(os.read(self._reader, 1))
+        said = os.read(self._reader, 1)
+        answer = Answer(said) if said in _ANSWERS else Answer.FAILED
         if answer is not Answer.FAILED:
             logger.info("the new supervisor (pid %d) is ready: leaving the service to it", self._pid)
             self._pid = 0  # it is nobody's child any more
         elif not self._called_off:
             logger.error("the new supervisor (pid %d) has failed: this one serves on", self._pid)
+            if self._pid:
+                processes.kill(self._pid)  # it is about to end anyway, or what it has said makes no sense
         os.close(self._reader)
         self._reader = -1
         return answer
