@@ -1,6 +1,7 @@
 """Who sends or asks without a pause takes turns: one goes on in each turn of the event loop, others wait in line."""
 
 import asyncio
+import contextvars
 from collections import deque
 
 AT_ONCE = 1  # that go on in one turn of the loop
@@ -18,10 +19,11 @@ class Turns:
     without turns, 180 where all yield, 15 with turns.
     """
 
-    __slots__ = ("_given", "_loop", "_waiting")
+    __slots__ = ("_context", "_given", "_loop", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._context = contextvars.copy_context()  # that of a request would be kept as long as others go on
         self._given = 0  # for the next turn of the loop
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -44,7 +46,7 @@ class Turns:
 
     def _give(self) -> None:
         if not self._given:
-            self._loop.call_soon(self._pass)
+            self._loop.call_soon(self._pass, context=self._context)
         self._given += 1
 
     def _pass(self) -> None:
