@@ -10,7 +10,7 @@ import inspect
 import os
 import signal
 import sys
-from types import FunctionType, MethodType, ModuleType
+from types import CoroutineType, FunctionType, MethodType, ModuleType
 from typing import cast
 
 from corehttp.asgi import ASGIApp, Unchecked
@@ -35,6 +35,9 @@ def load(target: str | ASGIApp, *, factory: bool = False, app_dir: str = "") -> 
         name = repr(target) if type(target) in _FUNCTIONS else object.__repr__(target)
     if factory:
         found = _make(found, name)
+    if type(found) is CoroutineType:
+        found.close()
+        raise StartupError(f"the factory {name} is async: make the application at once, and await in its lifespan")
     if not callable(found):
         raise StartupError(f"{name} is not an ASGI application: {type(found).__name__} objects cannot be called")
     if issubclass(type(found), type):

@@ -70,17 +70,21 @@ class OwnLogger(logging.Logger):
 
     def makeRecord(self, *arguments: Any, **more: Any) -> logging.LogRecord:  # noqa: N802
         try:
-            return super().makeRecord(*arguments, **more)
-        except Exception:  # the application's record factory
-            return logging.LogRecord(*arguments[:7])
+            record: object = super().makeRecord(*arguments, **more)
+        except Exception:  # of the application's record factory
+            record = None
+        return record if isinstance(record, logging.LogRecord) else logging.LogRecord(*arguments[:7])
+
+    def handle(self, record: logging.LogRecord) -> None:
+        try:
+            super().handle(record)
+        except Exception:  # of a filter or a handler of the application
+            self.handler.handle(record)
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if not self.hasHandlers():
-            self.handler.handle(record)
-            return
-        try:
+        if self.hasHandlers():
             super().callHandlers(record)
-        except Exception:  # a handler of the application
+        else:
             self.handler.handle(record)
 
 

@@ -23,6 +23,7 @@ holder = Holder()
 def make(): return app
 def make_badly(): raise LookupError("no settings")
 def make_nothing(): return None
+async def make_later(): return app
 number = 5
 """
 
@@ -283,6 +284,12 @@ def four_arguments(a: Any, b: Any, c: Any, d: Any) -> None: ...
 )
 def test_what_takes_other_arguments_is_told_what_it_looks_like(app: Any, hint: str) -> None:
     assert str(fault_of(app)).endswith(f" is not an ASGI application: {hint}")
+
+
+def test_a_factory_that_must_be_awaited_is_told_apart(good: str) -> None:
+    assert "the factory good_app:make_later is async" in str(
+        fault_of("good_app:make_later", factory=True, app_dir=good)
+    )
 
 
 def test_a_factory_that_raises_is_shown_with_its_traceback(good: str) -> None:

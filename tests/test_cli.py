@@ -1,6 +1,8 @@
 """The command line: its help, its file, and how errors end it. What it serves is for the tests in e2e."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,12 @@ def test_a_file_that_is_not_toml_is_an_error_that_names_it(tmp_path: Path, name:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError, match=f"^{name} cannot be read as TOML: "):
         read_config_file(tmp_path)
+
+
+def test_the_entry_of_the_command_imports_next_to_nothing() -> None:
+    """Until it has run, Ctrl-C is a traceback."""
+    script = "import sys; before = set(sys.modules); import corehttp.cli; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert {name for name in modules if name.startswith("corehttp")} == {"corehttp", "corehttp.cli", "corehttp.version"}
+    assert not modules & {"asyncio", "click", "logging", "socket", "tomllib"}

@@ -107,6 +107,7 @@ UNNAMED = {
     "shutdown": "logging.shutdown()",
     "a class of loggers": "logging.setLoggerClass(type('Mine', (logging.Logger,), {'handle': lambda *a: None}))",
     "a record factory that raises": "logging.setLogRecordFactory(lambda *a, **k: 1 / 0)",
+    "a record factory that makes none": "logging.setLogRecordFactory(lambda *a, **k: None)",
     "the standard error of Python replaced": "import io; sys.stderr = io.StringIO()",
 }
 NAMED = {
@@ -156,10 +157,16 @@ def test_an_application_that_collects_all_lines_gets_the_servers_too() -> None:
     assert said_after(collect).startswith("mine: in GET /\n")
 
 
-def test_a_handler_of_the_application_that_raises_does_not_reach_the_server() -> None:
-    said = said_after(
-        "class Broken(logging.Handler):\n"
-        "    def emit(self, record): raise LookupError('broken')\n"
-        "logging.getLogger('corehttp').handlers = [Broken()]"
-    )
-    assert "ERROR    [worker 1] in GET /" in said
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (
+            "class Broken(logging.Handler):\n"
+            "    def emit(self, record): raise LookupError('broken')\n"
+            "logging.getLogger('corehttp').handlers = [Broken()]"
+        ),
+        "logging.getLogger('corehttp.error').addFilter(lambda record: record.nothing)",
+    ],
+)
+def test_what_the_application_adds_and_raises_does_not_reach_the_server(broken: str) -> None:
+    assert "ERROR    [worker 1] in GET /" in said_after(broken)
