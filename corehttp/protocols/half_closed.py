@@ -69,7 +69,7 @@ def descriptor(transport: asyncio.Transport) -> int:
 def reset_on_close(transport: asyncio.Transport) -> None:
     """Make the close of a TCP connection a reset (socket(7), SO_LINGER), unless it is closed already."""
     sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) and descriptor(transport) >= 0:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -91,11 +91,8 @@ def end_our_side(transport: asyncio.Transport) -> None:
 
 def has_unread(transport: asyncio.Transport) -> bool:
     """Whether the kernel has something of the client that nobody has read: bytes, or the end of its side (poll(2))."""
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return False
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # it has no descriptor any more
         arrived = select.poll()
-        arrived.register(sock.fileno(), select.POLLIN)
+        arrived.register(descriptor(transport), select.POLLIN)
         return bool(arrived.poll(0))
     return False

@@ -1,5 +1,6 @@
 """Is a client that has closed its side still there? Asked over real sockets, where only the kernel knows."""
 
+import asyncio
 import contextlib
 import select
 import socket
@@ -145,7 +146,9 @@ def test_without_a_socket_there_is_nothing_to_ask() -> None:
 @HOSTS
 def test_a_close_can_be_made_a_reset(host: str) -> None:
     with tcp_pair(host) as (ours, client):
-        reset_on_close(FakeTransport(sock=ours))
+        transport = FakeTransport(sock=ours)
+        transport.set_protocol(asyncio.Protocol())
+        reset_on_close(transport)
         ours.close()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
