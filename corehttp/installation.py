@@ -39,7 +39,7 @@ def judge(version: str | None, beside: Iterable[str], directory: Path) -> str:
     if stranger:
         return (
             f"the distribution 'corehttp' ({directory.parent / stranger}) is another project's and shares files with "
-            f"this server: it does not work beside it, and uninstalling it breaks this one; {REMEDY}"
+            f"this server: that one is broken by it, and uninstalling that one breaks this server; {REMEDY}"
         )
     return ""
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.e2e
 # The delay is more than twice what HAProxy needs to notice: two checks, 0.3 seconds apart.
 HOST = ("examples.behind_a_proxy:app", "--app-dir", str(ROOT), "--workers", "2", "--shutdown-delay", "1.5")
 POSTERS = 8
+ROUNDS = 2 if os.environ.get("FULL") else 1
 BALANCERS = ["nginx", "haproxy", "caddy"]
 
 
@@ -104,7 +105,7 @@ def wait_for_traffic(host: ServerProcess, more: int = 5) -> None:
 
 def test_reloads_lose_nothing(service: Service) -> None:
     with service.load().running() as account:
-        for number in range(2):
+        for number in range(ROUNDS):
             for host in service.hosts:
                 host.signal(signal.SIGHUP)
                 host.wait_for_log("reloaded in", number + 1)
@@ -127,7 +128,7 @@ def test_a_rolling_restart_of_the_hosts_loses_nothing(service: Service, start: S
 def test_growing_and_shrinking_lose_nothing(service: Service) -> None:
     host = service.hosts[0]
     with service.load().running() as account:
-        for number in range(2):
+        for number in range(ROUNDS):
             host.signal(signal.SIGTTIN)
             host.wait_for_log(r"worker 3 \(pid \d+\) is ready", number + 1)
             wait_for_traffic(host)
