@@ -17,7 +17,7 @@ logger = logging.getLogger("corehttp.error")
 
 NOBODY = 2.0  # seconds after which an idle connection is closed that no other worker takes
 POLL = 0.02  # seconds between two looks at what is still in flight
-LOOK = 1.0  # seconds between two looks for clients that have left unnoticed
+LOOK = 0.25  # seconds between two looks for clients that have left unnoticed
 LAST = 1.0  # seconds that an application may go on of which nobody awaits the end, before it is cancelled
 CANCEL_GRACE = 0.5  # seconds that cancelled requests get to clean up
 

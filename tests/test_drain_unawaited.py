@@ -258,9 +258,7 @@ async def test_a_client_is_looked_for_where_reading_is_paused(time: Time) -> Non
     body = b"x" * 2**20
     await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * len(body)) + body)
     assert not client.transport.reading
-    assert not await drain_of(context).finish(NOW + 3)
-    assert client.connection.deadline <= NOW + 3, "it is looked at soon"
-    client.connection.expire()
+    assert not await drain_of(context).finish(NOW + 1)
     assert client.received == b"HTTP/1.1 100 Continue\r\n\r\n", "which one that is gone answers with a reset"
     client.transport.lose()
     app.end()

@@ -112,7 +112,7 @@ class Connection(Protocol):
         ...
 
     def suspect(self) -> None:
-        """Find out whether the client has left, where that cannot be seen because reading is paused."""
+        """Find out soon whether the client has left, if it has ended its side or reading is paused."""
         ...
 
     def cut(self) -> None:

@@ -204,13 +204,20 @@ class HTTP1Connection(ResponseWriting):
         return True
 
     def suspect(self) -> None:
-        """Find out whether the client has left, where that cannot be seen because reading is paused.
+        """Find out soon whether the client has left, if it has ended its side or reading is paused.
 
-        It is probed as one that has closed its side; to one that is there that means nothing.
+        It is probed as one that has closed its side, and at once; to one that is there that means nothing.
         """
-        if self._paused and self._current is not None and self._half_closed is None:
+        current = self._current
+        if current is None:
+            return
+        if self._half_closed is None and self._paused:
             self._half_closed = half_closed.Watch(self._transport)
             self._set_deadline()
+        if self._half_closed is not None and self._half_closed.is_gone():
+            self._transport.abort()
+        elif self._half_closed is not None:
+            self._half_closed.probe(self._harmless_bytes(current))
 
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
