@@ -48,9 +48,9 @@ class Report:
                 logger.warning("SIGTTOU: ignored, the last worker stays")
             case signal.SIGUSR2 if not stopping and not fleet.booted:
                 logger.warning("SIGUSR2: ignored, the workers are not ready yet")
-            case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU | signal.SIGUSR2:
+            case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU | signal.SIGUSR2 if stopping:
                 logger.warning("%s: ignored during the stop", signal.Signals(number).name)
-            case signal.SIGCHLD | signal.SIGTERM:
+            case signal.SIGCHLD | signal.SIGTERM | signal.SIGUSR2:
                 pass
             case _ if number not in self._ignored:
                 self._ignored.add(number)
