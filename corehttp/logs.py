@@ -4,16 +4,20 @@ import atexit
 import logging
 import sys
 import time
+from types import TracebackType
 from typing import Any, ClassVar
 
 from corehttp.line_writer import LineWriter
 from corehttp.standard_streams import output
+from corehttp.tracebacks import formatted
 
 _COLOURS = {"DEBUG": "36", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PENDING_LIMIT = 1024 * 1024  # bytes not yet taken by standard error before lines are dropped
 _FLUSH = 1.0  # seconds that the end of the process waits for a reader of standard error
 
 logger = logging.getLogger("corehttp.error")
+
+_Info = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def set_up(level: str, form: str, who: str) -> None:
@@ -125,7 +129,7 @@ class TextFormatter(logging.Formatter):
         if self._colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         line = f"{local_timestamp(record.created)} {level} [{self._who}] {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{_traceback(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -146,8 +150,14 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+            entry["traceback"] = _traceback(record.exc_info)
         return self._dumps(entry)
+
+
+def _traceback(info: _Info) -> str:
+    """What `logging.Formatter.formatException` answers, in a bounded time."""
+    _, error, trace = info
+    return formatted(error, trace).removesuffix("\n") if error is not None else "NoneType: None"
 
 
 def local_timestamp(wall: float) -> str:

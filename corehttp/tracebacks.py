@@ -1,8 +1,10 @@
-"""Tracebacks of the application's errors, which begin where its own code does."""
+"""Tracebacks as text: of bounded size, and those of the application's errors begin where its own code does."""
 
 import importlib
 import traceback
 from types import TracebackType
+
+MOST = 100  # exceptions that are shown together: those that led to one another, and those in groups
 
 _PACKAGE = __file__.rpartition("/")[0] + "/"
 _IMPORTLIB = importlib.__file__.rpartition("/")[0] + "/"
@@ -16,7 +18,46 @@ def application_traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and _is_ours(trace):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return formatted(error, trace)
+
+
+def formatted(error: BaseException, trace: TracebackType | None) -> str:
+    """`error` with its causes as the interpreter shows them, or alone where they are more than MOST.
+
+    The module `traceback` takes a time without bound for those: groups that hold the same group twice, thirty times
+    over, are 2**30 exceptions to it, and an application's groups may be made of what clients send.
+    """
+    if _are_few(error):
+        return "".join(traceback.format_exception(type(error), error, trace))
+    kind = type(error)
+    lines = ["Traceback (most recent call last):\n", *traceback.format_tb(trace)]
+    lines.append(f"{kind.__module__}.{kind.__qualname__}: {_text(error)}\n")
+    lines.append(f"It is one of more than {MOST} exceptions that led to one another; the others are not shown.\n")
+    return "".join(lines)
+
+
+def _are_few(error: BaseException) -> bool:
+    """Whether `traceback` would show at most MOST exceptions; it knows causes again, but not the members of groups."""
+    waiting = [error]
+    seen = {id(error)}
+    for _ in range(MOST):
+        if not waiting:
+            return True
+        one = waiting.pop()
+        for link in (one.__cause__, one.__context__):
+            if link is not None and id(link) not in seen:
+                seen.add(id(link))
+                waiting.append(link)
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions[: MOST + 1]
+    return not waiting
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return object.__repr__(error)
 
 
 def _is_ours(trace: TracebackType) -> bool:
