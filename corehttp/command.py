@@ -12,6 +12,7 @@ from corehttp.environment import warnings
 from corehttp.errors import ConfigError, ExitCode
 from corehttp.server import start
 from corehttp.standard_streams import open_standard_streams
+from corehttp.supervisor.deployment import Deployment
 from corehttp.unknown_options import instead
 from corehttp.version import __version__
 
@@ -96,15 +97,18 @@ def _shown(value: object) -> str:
 def _serve(**flags: object) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
 
+    source = ""  # of the options that a file has given
+
     def read() -> Config:
-        try:
-            directory = Path.cwd()
-        except OSError as error:  # a deployment has removed it
-            raise ConfigError(f"the current directory is gone ({error.strerror}): start from one that stays") from error
+        nonlocal source
         file, name = read_config_file(directory)
+        if source and not directory.is_dir():
+            raise ConfigError(f"the directory {directory} is gone, and {source} with it: put one in its place")
+        source = name
         return Config.from_sources(given, os.environ, file, name)
 
     try:
+        directory = Path(Deployment().start)
         code = start(read(), read, warnings(os.environ, names()), owns_process=True)
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)

@@ -97,6 +97,7 @@ def uses_reuseport(config: Config, workers: int) -> bool:
 
 def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     from corehttp.supervisor import upgrade
+    from corehttp.supervisor.deployment import Deployment
     from corehttp.supervisor.fleet import Fleet
     from corehttp.supervisor.generations import Generations
     from corehttp.supervisor.loop import Supervisor
@@ -104,6 +105,8 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
 
     if config.preload and sys.platform != "linux":
         raise ConfigError("preload needs Linux, where the supervisor can be the parent of what a template forks")
+    deployment = Deployment()
+    generations = Generations(config, read, deployment)
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
     address = (config.host, config.port, config.uds, config.fd, config.socket)
     inherited = upgrade.inherited(address)
@@ -126,7 +129,6 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
     )
     # With more sockets than workers, none may be let go of before there is somebody who serves what waits there.
     fleet = Fleet(max(count, len(slots)), preload=config.preload, handed_on=lent)
-    generations = Generations(config, read)
     generations.apply(fleet, fleet.generation)
 
     def on_ready() -> None:
@@ -139,7 +141,7 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
             upgrade.say_ready(inherited.ready, taken_over=lent)
             supervisor.take_over(count)
 
-    supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address), on_ready)
+    supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address, deployment), on_ready)
     return supervisor.run()
 
 

@@ -33,9 +33,8 @@ def main(channel_fd: int) -> int:
     open_standard_streams()
     channel = Channel.adopt(channel_fd)
     boot = worker_process.begin(channel)
-    if boot is None:
+    if boot is None or not worker_process.enter(channel, boot):
         return ExitCode.STARTUP
-    worker_process.enter(boot)
     config = Config(**boot["config"])
     set_up(config.log_level, config.log_format, "template")
     before = set(os.listdir("/proc/self/fd"))

@@ -22,7 +22,7 @@ from corehttp.retirement import check_rss
 from corehttp.shortage import shortage
 from corehttp.siblings import Siblings
 from corehttp.standard_streams import open_standard_streams
-from corehttp.supervisor import messages
+from corehttp.supervisor import deployment, messages
 from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
@@ -37,9 +37,8 @@ def main(channel_fd: int) -> int:
     open_standard_streams()
     channel = Channel.adopt(channel_fd)
     boot = begin(channel)
-    if boot is None:
+    if boot is None or not enter(channel, boot):
         return ExitCode.STARTUP
-    enter(boot)
     return run(channel, boot, None)
 
 
@@ -67,10 +66,19 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     return boot
 
 
-def enter(boot: dict[str, Unchecked]) -> None:
-    """Take over what the application can see of the command: its import path and its arguments."""
+def enter(channel: Channel, boot: dict[str, Unchecked]) -> bool:
+    """Take over what the application can see of the command: its import path, its arguments and its directory.
+
+    False, and the supervisor knows why, if that directory cannot be entered.
+    """
     sys.path[:] = boot["path"]
     sys.argv[:] = boot["argv"]
+    try:
+        deployment.enter(boot["directory"])
+    except OSError as error:
+        channel.send(messages.FAILED, f"the directory {boot['directory']} cannot be entered: {error.strerror}", "")
+        return False
+    return True
 
 
 def heed_signals() -> None:

@@ -89,6 +89,7 @@ LAYERS = (
         "standard_streams",
         "supervisor.channel",
         "supervisor.crew",
+        "supervisor.deployment",
         "supervisor.generations",
         "supervisor.inheritance",
         "supervisor.loop",

@@ -1,5 +1,6 @@
 """The configuration that each generation of workers was started with; a reload reads it afresh."""
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -7,7 +8,9 @@ from collections.abc import Callable, Iterable
 
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
+from corehttp.errors import ConfigError
 from corehttp.logs import set_up
+from corehttp.supervisor.deployment import Deployment, Release
 from corehttp.supervisor.fleet import Fleet, Limits, Strategy
 
 logger = logging.getLogger("corehttp.supervisor")
@@ -19,9 +22,12 @@ _FIXED = ("host", "port", "uds", "uds_permissions", "fd", "socket", "preload")
 class Generations:
     """`read` gives the configuration as it is now, and raises ConfigError."""
 
-    def __init__(self, config: Config, read: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, read: Callable[[], Config], deployment: Deployment) -> None:
         self._configs = {1: config}
         self._read = read
+        self._deployment = deployment
+        self._found = deployment.release(config.app_dir)  # at the last reading
+        self._releases = {1: self._found}
         # Where all workers look for modules, and what they were called with, whatever changes ours meanwhile. What is
         # no text, Python itself passes over.
         self._path = _texts(sys.path)
@@ -35,11 +41,13 @@ class Generations:
             names = ", ".join(name.replace("_", "-") for name in changed)
             logger.warning("a reload does not change %s: that needs a restart", names)
             config = dataclasses.replace(config, **{name: getattr(before, name) for name in changed})
+        self._found = self._deployment.release(config.app_dir)
         return config
 
     def assign(self, generation: int, config: Config) -> None:
-        """From now on this is the configuration of this generation."""
+        """From now on this is the configuration of this generation, as it was read last."""
         self._configs[generation] = config
+        self._releases[generation] = self._found
 
     def resized(self, before: int, after: int) -> int | None:
         """How many workers are wanted if generation `after` takes over from `before`; None: as many as there are."""
@@ -52,6 +60,7 @@ class Generations:
         """Let the supervisor itself act by the configuration of a generation; forget those that nobody needs."""
         in_use = {generation, fleet.generation, fleet.wanted, *(w.generation for w in fleet.workers.values())}
         self._configs = {number: config for number, config in self._configs.items() if number in in_use}
+        self._releases = {number: release for number, release in self._releases.items() if number in in_use}
         config = self._configs[generation]
         set_up(config.log_level, config.log_format, "supervisor")
         fleet.limits = limits(config, self._configs.values())
@@ -63,7 +72,26 @@ class Generations:
 
     def boot(self, generation: int) -> dict[str, object]:
         """What every worker of a generation is told at its start."""
-        return {"config": dataclasses.asdict(self._configs[generation]), "path": self._path, "argv": self._argv}
+        release = self._release(generation)
+        config = dataclasses.replace(self._configs[generation], app_dir=release.app_dir)
+        path = self._deployment.import_path(self._path, release, {sys.prefix, sys.exec_prefix})
+        return {
+            "config": dataclasses.asdict(config),
+            "directory": release.directory,
+            "path": path,
+            "argv": self._argv,
+        }
+
+    def _release(self, generation: int) -> Release:
+        """Where a generation runs; a deployment may have removed that meanwhile."""
+        release = self._releases[generation]
+        if not release.exists:
+            with contextlib.suppress(ConfigError):
+                now = self._deployment.release(self._configs[generation].app_dir)
+                if now != release:
+                    logger.warning("%s is gone: new workers start in %s", release.app_dir, now.app_dir)
+                    self._releases[generation] = release = now
+        return release
 
     def title(self, generation: int) -> str:
         """What `ps` shows of such a worker."""

@@ -9,6 +9,7 @@ from enum import Enum
 
 from corehttp.shortage import shortage
 from corehttp.supervisor import inheritance, processes
+from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.slots import Slots
 
@@ -59,8 +60,9 @@ def say_ready(fd: int, *, taken_over: bool) -> None:
 class Upgrade:
     """The start of a new supervisor: the same command once more, as it is now installed and configured."""
 
-    def __init__(self, address: tuple[object, ...]) -> None:
+    def __init__(self, address: tuple[object, ...], deployment: Deployment) -> None:
         self._address = address
+        self._deployment = deployment
         self._pid = 0
         self._reader = -1
         self._called_off = False
@@ -82,7 +84,8 @@ class Upgrade:
         environment = {**os.environ, inheritance.VARIABLE: inheritance.write(estate)}
         argv = [sys.executable, *sys.orig_argv[1:]]
         try:
-            self._pid = processes.start(argv, environment, [*estate.sockets, writer])
+            with self._deployment.entered():
+                self._pid = processes.start(argv, environment, [*estate.sockets, writer])
         except OSError as error:
             logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             os.close(reader)
