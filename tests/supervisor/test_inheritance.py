@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from corehttp.supervisor import inheritance, upgrade
 from corehttp.supervisor.codec import dump
+from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.upgrade import Answer, Upgrade
 
@@ -94,6 +95,6 @@ def test_an_answer_that_makes_no_sense_is_a_failure(said: bytes, answer: Answer)
     reader, writer = os.pipe()
     os.write(writer, said)
     os.close(writer)
-    successor = Upgrade(ADDRESS)
+    successor = Upgrade(ADDRESS, Deployment())
     successor._reader = reader
     assert successor.answer() is answer
