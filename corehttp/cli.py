@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-_INTERRUPTED = 130  # as a shell says of a program that was ended by SIGINT; ExitCode.FORCED
+from corehttp.errors import ExitCode
 
 
 def main() -> None:
@@ -17,4 +17,4 @@ def main() -> None:
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
-    os._exit(_INTERRUPTED)
+    os._exit(ExitCode.FORCED)
