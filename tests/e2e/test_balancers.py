@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from tests.e2e.accounting import Load
 from tests.e2e.conftest import Start
 from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, caddy_config, haproxy_config, nginx_config
-from tests.e2e.raw_client import RawConnection
+from tests.e2e.raw_client import RawConnection, connections
 from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
@@ -157,6 +157,32 @@ def test_without_such_requests_a_worker_that_is_killed_takes_nothing_along(servi
         host.wait_for_log(r"worker \d \(pid \d+\) is ready")
         wait_for_traffic(host)
     account.check()
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_exactly_those_requests_fail_that_were_in_flight_in_a_worker_that_is_killed(
+    name: str, start: Start, proxies: Proxies, tmp_path: Path
+) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    hosts = []
+    for place in places:
+        place.mkdir()
+        app = ("tests.e2e.application:app", "--app-dir", str(ROOT))
+        hosts.append(start(*app, "--workers", "2", "--port", "0", directory=place))
+
+    def sleeping(place: Path) -> list[str]:
+        """The worker of each request that has come to the application."""
+        return re.findall(r"sleeping (\d)", (place / "events").read_text())
+
+    with connections(16, behind(name, proxies, hosts).balancer.port) as clients:
+        for client in clients:
+            client.send("POST /slow?seconds=6 HTTP/1.1", "host: a", "content-length: 0", "")
+        until(lambda: sum(len(sleeping(place)) for place in places) == len(clients), "all requests")
+        os.kill(hosts[0].worker_pids()[0], signal.SIGKILL)
+        killed = hosts[0].wait_for_log(r"worker (\d) \(pid \d+\) was killed by SIGKILL").group(1)
+        answers = [client.answer()[0].split(b" ", 2)[1] for client in clients]
+    lost = sleeping(places[0]).count(killed)
+    assert sorted(answers) == [b"200"] * (len(clients) - lost) + [b"502"] * lost
 
 
 def test_a_websocket_passes(balancer: Proxy) -> None:
