@@ -116,7 +116,7 @@ def direct(peername: object, sockname: object, root_path: str = "") -> Peer:
         server = (_unmapped(sockname[0]), sockname[1])
     elif isinstance(sockname, bytes):  # an abstract one (unix(7))
         server = (sockname.decode(errors="surrogateescape"), None)
-    elif isinstance(sockname, str):
+    elif isinstance(sockname, str) and sockname:
         server = (sockname, None)
     return Peer(client, server, "http", root_path, root_path.encode(), name_of(client))
 
