@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from types import FrameType
 
 from corehttp.errors import ExitCode
@@ -20,17 +21,18 @@ from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
-LAST_WORDS = 1.0  # seconds that the log line and the flush of the standard streams may take
+LAST_WORDS = 5.0  # seconds that the log line, what is done last and the flush of the standard streams may take
 NAMED = 5  # threads whose stack is logged
 
 
-def limit_exit(seconds: float, code: int) -> None:
+def limit_exit(seconds: float, code: int, last: Callable[[], object] = flush) -> None:
     """From now on the process has so many seconds to end by itself; then it ends with `code`, and says what still ran.
 
+    `last` is called before that, and must not take longer than LAST_WORDS.
     Both threads are made now: at the end of the interpreter no thread can be started any more (Python 3.12).
     """
     for delay, act, arguments in (
-        (seconds, _cut, (seconds, code)),
+        (seconds, _cut, (seconds, code, last)),
         # Where nobody reads the log, the thread that writes it never returns.
         (seconds + LAST_WORDS, os._exit, (code,)),
     ):
@@ -66,9 +68,10 @@ def still_running() -> str:
     return "\nand ".join(named)
 
 
-def _cut(seconds: float, code: int) -> None:
+def _cut(seconds: float, code: int, last: Callable[[], object]) -> None:
     try:
         logger.warning("cut at the end of --timeout-exit (%g s): %s", seconds, still_running())
+        last()
         flush()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

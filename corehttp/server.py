@@ -1,6 +1,8 @@
 """Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
 
+import atexit
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -152,12 +154,16 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     from corehttp import loop_faults
     from corehttp.app import load
     from corehttp.exit_limit import hold_signals, limit_exit
+    from corehttp.supervisor.leftovers import end_children
     from corehttp.watchdog import Watchdog
     from corehttp.worker import Worker, loop_factory, parser_factory
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
     used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    end_leftovers = functools.partial(end_children, os.getpid())
+    if owns_process:
+        atexit.register(end_leftovers)  # before all exit handlers of the application, so that it is called after them
     handlers = contextlib.ExitStack()
     if not owns_process:
         handlers.enter_context(signals_put_back(*used))
@@ -208,7 +214,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                 watchdog.stop()
             if owns_process:
                 hold_signals(loop, forced_by_sigint=True)
-                limit_exit(config.timeout_exit, code)
+                limit_exit(config.timeout_exit, code, end_leftovers)
             return code
 
         signal.signal(signal.SIGINT, signal.default_int_handler)  # for which asyncio.Runner cancels the start-up
@@ -223,11 +229,11 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         return code
     except StartupError:
         if owns_process:
-            limit_exit(config.timeout_exit, ExitCode.STARTUP)
+            limit_exit(config.timeout_exit, ExitCode.STARTUP, end_leftovers)
         raise
     except KeyboardInterrupt:  # during the start-up, or again during the stop
         if owns_process:
-            limit_exit(config.timeout_exit, ExitCode.FORCED)
+            limit_exit(config.timeout_exit, ExitCode.FORCED, end_leftovers)
         return ExitCode.FORCED
     finally:
         handlers.close()

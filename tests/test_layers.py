@@ -92,6 +92,7 @@ LAYERS = (
         "supervisor.deployment",
         "supervisor.generations",
         "supervisor.inheritance",
+        "supervisor.leftovers",
         "supervisor.loop",
         "supervisor.poller",
         "supervisor.processes",

@@ -67,6 +67,7 @@ from corehttp.supervisor.fleet import (
     Why,
 )
 from corehttp.supervisor.generations import Generations
+from corehttp.supervisor.leftovers import end_marked
 from corehttp.supervisor.messages import GarbledError
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.plan import plan
@@ -506,3 +507,5 @@ class Supervisor:
         self._orphans.close()
         self._slots.close_all()
         self._board.close()
+        if not self._fleet.handed_on:
+            end_marked({*self._crew.by_pid(), *self._templates.pids()})

@@ -189,6 +189,78 @@ def test_what_one_closes_is_not_what_the_worker_watches(start: Start, tmp_path: 
     assert server.stop() == 0
 
 
+LEAVING = """
+import os, signal, subprocess, sys, time
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    kind = scope["path"]
+    if kind == "/forked":
+        pid = os.fork()
+        if not pid:
+            time.sleep(600)
+            os._exit(0)
+    elif kind == "/deaf":
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+            os._exit(0)
+    else:
+        pid = subprocess.Popen(["sleep", "600"], start_new_session=kind == "/detached").pid
+    body = f"{os.getpid()} {pid}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.mark.parametrize("mode", [(), ("--preload",), ("--no-supervise",), ("killed",)], ids=names)
+def test_nothing_that_is_left_running_outlives_the_service_but_what_is_detached(
+    start: Start, tmp_path: Path, mode: tuple[str, ...]
+) -> None:
+    (tmp_path / "web.py").write_text(LEAVING)
+    server = start("web:app", "--port", "0", *(mode if mode != ("killed",) else ()))
+    with RawConnection(server.port) as client:
+        found = {path: list(map(int, told(client, path))) for path in ("/forked", "/deaf", "/program", "/detached")}
+    if mode == ("killed",):
+        os.kill(found["/forked"][0], signal.SIGKILL)
+        server.wait_for_log("was killed by SIGKILL")
+    detached = found.pop("/detached")[1]
+    try:
+        assert all(psutil.pid_exists(child) for _, child in found.values())
+        assert server.stop() == 0
+        for _, child in found.values():
+            until_gone(child)
+        assert psutil.Process(detached).status() != psutil.STATUS_ZOMBIE
+    finally:
+        os.kill(detached, signal.SIGKILL)
+    assert "ended what the application had left running: " in server.stderr
+    assert f"sleep (pid {found['/program'][1]})" in server.stderr
+
+
+def test_the_children_of_a_program_outlive_what_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text(LEAVING)
+    (tmp_path / "go.py").write_text(
+        "import corehttp, subprocess\n"
+        "if __name__ == '__main__':\n"
+        "    child = subprocess.Popen(['sleep', '600'])\n"
+        "    corehttp.run('web:app', port=0)\n"
+        "    assert child.poll() is None\n"
+        "    child.kill()\n"
+        "    print('its own child was there', flush=True)\n"
+    )
+    server = ServerProcess([], tmp_path, program=["go.py"])
+    try:
+        server.wait_until_ready()
+        with RawConnection(server.port) as client:
+            left = int(told(client, "/program")[1])
+        assert server.stop() == 0
+        until_gone(left)
+    finally:
+        server.end()
+    assert "its own child was there" in server.stdout
+
+
 def test_daemons_end_with_their_worker(start: Start, tmp_path: Path) -> None:
     server = serving(start, tmp_path)
     with RawConnection(server.port) as client:

@@ -1,0 +1,107 @@
+"""Processes that the application has started and not ended: none outlives the service, unless it is detached.
+
+A process is detached if it is in a session of its own (setsid(2); `start_new_session=True` of subprocess.Popen).
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Collection, Iterator
+
+from corehttp.text import printable
+
+logger = logging.getLogger("corehttp.error")
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+NAMED = 5  # processes that are named in the log
+
+_VARIABLE = "COREHTTP_SUPERVISOR"
+
+
+def marked_environment() -> dict[str, str]:
+    """The environment for a worker: all that descend from it can be told by it (proc(5), /proc/pid/environ)."""
+    return {**os.environ, _VARIABLE: _mark()}
+
+
+def end_marked(ours: Collection[int]) -> None:
+    """End what descends from our workers, but for these processes and whatever is detached. Waits for the end."""
+    mark = f"{_VARIABLE}={_mark()}".encode()
+    _end({pid for pid in _in_our_session() if pid not in ours and mark in _read(pid, "environ").split(b"\0")})
+
+
+def end_children(parent: int) -> None:
+    """End what this process itself, which is `parent`, has started, unless it is detached. Waits for the end.
+
+    An exit handler is inherited by what the process forks: there it does nothing.
+    """
+    if os.getpid() == parent:
+        _end({pid for pid in _in_our_session() if _is_running_child(pid, b"%d" % parent)})
+
+
+@functools.cache
+def _mark() -> str:
+    return f"{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def _in_our_session() -> Iterator[int]:
+    if sys.platform != "linux":
+        return
+    session = os.getsid(0)
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(int(name)) == session and int(name) != os.getpid():
+                yield int(name)
+
+
+def _is_running_child(pid: int, parent: bytes) -> bool:
+    state, *ids = _read(pid, "stat").rpartition(b") ")[2].split() or [b"Z"]
+    return state != b"Z" and ids[:1] == [parent]
+
+
+def _read(pid: int, file: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{file}", "rb") as content:
+            return content.read()
+    except OSError:  # it has ended, or is another user's
+        return b""
+
+
+def _end(pids: Collection[int]) -> None:
+    if sys.platform != "linux":
+        return
+    names = [f"{printable(_read(pid, 'comm').decode(errors='replace').strip())} (pid {pid})" for pid in sorted(pids)]
+    left: dict[int, int] = {}  # by a descriptor of each, which no other process can come to have
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            left[os.pidfd_open(pid)] = pid
+    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        for fd in left:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(fd, number)
+        _wait(left, seconds)
+    for fd in left:
+        os.close(fd)
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        logger.warning(
+            "ended what the application had left running: %s%s; a session of its own would detach it",
+            *(", ".join(names[:NAMED]), more),
+        )
+
+
+def _wait(left: dict[int, int], seconds: float) -> None:
+    """Wait until these have ended, and forget each that has (pidfd_open(2))."""
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    for fd in left:
+        poll.register(fd, select.POLLIN)
+    while left and (patience := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(patience * 1000):
+            poll.unregister(fd)
+            del left[fd]
+            os.close(fd)
