@@ -23,21 +23,29 @@ _Info = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[
 def set_up(level: str, form: str, who: str) -> None:
     """Send the `corehttp` loggers to standard error, each line with `who` said it; no other logger is touched.
 
-    From now on they are `OwnLogger`s. A program that has put something else in the place of `sys.stderr` gets the lines
-    there.
+    From now on they are `OwnLogger`s. What the program has given to the logger `corehttp` by itself stays, before the
+    first call and between two of them (a worker that is forked after the application was loaded). One that had put
+    something else in the place of `sys.stderr` before the first gets the lines there.
     """
     before = getattr(OwnLogger, "handler", None)
     if isinstance(before, LineHandler):
         before.writer.close(0)
-    handler = _make_handler()
+    direct = isinstance(before, LineHandler) or sys.stderr is sys.__stderr__
+    handler = LineHandler() if direct else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=sys.stderr.isatty()))
     OwnLogger.handler = handler
+    own = logging.getLogger("corehttp")
+    handlers, least, propagate = own.left if isinstance(own, OwnLogger) else ([], logging.NOTSET, True)
     for name in ("corehttp", "corehttp.error", "corehttp.supervisor"):
         logging.getLogger(name).__class__ = OwnLogger
-    root = logging.getLogger("corehttp")
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
+    assert isinstance(own, OwnLogger)
+    if own.handlers == handlers:
+        own.handlers = [handler]
+        if own.propagate == propagate:
+            own.propagate = False
+    if own.level == least:
+        own.setLevel(level.upper())
+    own.left = list(own.handlers), own.level, own.propagate
 
 
 def flush() -> None:
@@ -60,6 +68,7 @@ class OwnLogger(logging.Logger):
     """
 
     handler: ClassVar[logging.Handler]  # for records that no other handler would get
+    left: tuple[list[logging.Handler], int, bool]  # handlers, level and propagate, as `set_up` has left them
 
     @property
     def disabled(self) -> bool:
@@ -110,10 +119,6 @@ class LineHandler(logging.Handler):
             self.handleError(record)
         else:
             self.writer.write(f"{line}\n".encode(errors="backslashreplace"))
-
-
-def _make_handler() -> logging.Handler:
-    return LineHandler() if sys.stderr is sys.__stderr__ else logging.StreamHandler(sys.stderr)
 
 
 class TextFormatter(logging.Formatter):

@@ -120,13 +120,20 @@ NAMED = {
 }
 
 
-def said_after(configuration: str) -> str:
+SET_UP = "set_up('info', 'text', '{who}')\n"
+# In a worker that loads the application, in one that is forked from where that was done, and in a program of its own.
+PLACES = {"worker": ("template", ""), "preload": ("template", "worker 1"), "program": ("", "worker 1")}
+
+
+def said_after(configuration: str, place: str = "worker") -> str:
     """What the server's logger writes to the real standard error when an application has run this."""
+    before, after = PLACES[place]
     script = (
         "import logging, logging.config, sys\n"
         "from corehttp.logs import set_up\n"
-        "set_up('info', 'text', 'worker 1')\n"
+        f"{SET_UP.format(who='worker 1' if not after else before) if before else ''}"
         f"{configuration}\n"
+        f"{SET_UP.format(who=after) if after else ''}"
         "try: raise ValueError('find me')\n"
         "except ValueError: logging.getLogger('corehttp.error').exception('in %s', 'GET /')\n"
     )
@@ -135,26 +142,34 @@ def said_after(configuration: str) -> str:
     return process.stderr
 
 
+@pytest.mark.parametrize("place", ["worker", "preload"])
 @pytest.mark.parametrize("name", UNNAMED)
-def test_an_application_that_configures_logging_does_not_silence_the_server(name: str) -> None:
-    said = said_after(UNNAMED[name])
+def test_an_application_that_configures_logging_does_not_silence_the_server(name: str, place: str) -> None:
+    said = said_after(UNNAMED[name], place)
     assert re.match(TIME + r" ERROR    \[worker 1\] in GET /\nTraceback", said), said
     assert said.count("ValueError: find me") == 1
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", NAMED)
-def test_an_application_that_names_the_servers_loggers_has_its_way(name: str) -> None:
-    assert said_after(NAMED[name]) == ""
+def test_an_application_that_names_the_servers_loggers_has_its_way(name: str, place: str) -> None:
+    assert said_after(NAMED[name], place) == ""
 
 
-def test_an_application_that_collects_all_lines_gets_the_servers_too() -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_who_says_a_line_is_who_was_set_up_last(place: str) -> None:
+    assert "ERROR    [worker 1] in GET /" in said_after(UNNAMED["dictConfig"], place)
+
+
+@pytest.mark.parametrize("place", ["worker", "preload"])
+def test_an_application_that_collects_all_lines_gets_the_servers_too(place: str) -> None:
     """As the recipes for loguru and structlog do: every logger is left to one handler of the root."""
     collect = (
         "for name in logging.root.manager.loggerDict:\n"
         "    logging.getLogger(name).handlers = []; logging.getLogger(name).propagate = True\n"
         "logging.basicConfig(format='mine: %(message)s', force=True)"
     )
-    assert said_after(collect).startswith("mine: in GET /\n")
+    assert said_after(collect, place).startswith("mine: in GET /\n")
 
 
 @pytest.mark.parametrize(
