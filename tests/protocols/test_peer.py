@@ -131,7 +131,7 @@ def test_a_verdict_that_is_remembered_is_nobody_elses() -> None:
             "192.0.2.1:5",
         ),
         ("", "/run/app.sock", None, ("/run/app.sock", None), "-"),
-        ("", "", None, ("", None), "-"),
+        ("", "", None, None, "-"),
         ("", b"\0app", None, ("\0app", None), "-"),
         (None, OWN, None, OWN, "-"),
         (None, None, None, None, "-"),
