@@ -1,7 +1,7 @@
 """What a client costs that sends everything in tiny pieces: `python -m benchmarks.pieces`.
 
-For each kind of input the user CPU of the server, and the longest time in which its event loop served nobody else. Each
-server gets the same bytes over one connection, in the same run.
+For each kind of input the user CPU of the server, and the most CPU time of one turn of its event loop, in which nobody
+else is served. Each server gets the same bytes over one connection, in the same run.
 """
 
 import argparse
