@@ -167,6 +167,17 @@ def _trust(value: object) -> str:
     return text
 
 
+def _root_path(value: object) -> str:
+    """A prefix of paths, without the slash at its end: what follows begins with one."""
+    text = _any_text(value).rstrip("/")
+    if text:
+        from corehttp.protocols.semantics import is_prefix  # here, since the supervisor needs it only for this
+
+        if not is_prefix(text):
+            raise ValueError
+    return text
+
+
 def _forwarded(value: object) -> str:
     """Ends of names of proxies' fields; in a file also as a list."""
     words = value.split(",") if isinstance(value, str) else value
@@ -222,6 +233,7 @@ TRUST = Kind(
     "a list with commas of addresses, networks (as 10.0.0.0/8, with no bits beyond the prefix), unix, or *",
     takes_nothing=True,
 )
+ROOT_PATH = Kind(_root_path, "a path that begins with /, as in /api, and is not encoded", takes_nothing=True)
 FORWARDED = "for,proto,host,port,prefix"
 FORWARDED_FIELDS = Kind(_forwarded, "a list with commas of for, proto, host, port, prefix")
 OPEN_TO_ALL = "666"
@@ -272,7 +284,7 @@ class Config:
     ws_compression_min_size: int = option(512, _size(0), "Bytes of the smallest WebSocket message that is compressed.")
     limit_websockets: int = option(0, _whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
     lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
-    root_path: str = option("", ANY_TEXT, "Prefix under which a proxy serves the application (ASGI root_path).")
+    root_path: str = option("", ROOT_PATH, "Prefix under which a proxy serves the application (ASGI root_path).")
     pathsend: bool = option(
         False, SWITCH, "Offer http.response.pathsend and .zerocopysend: all middleware must pass them on."
     )

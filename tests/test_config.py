@@ -55,7 +55,7 @@ SAMPLES = {
     "ws_compression_min_size": Sample("1K", 1024, "0", "-1", "a number of bytes from 0, as in 65536, 64K or 10M"),
     "limit_websockets": Sample("50", 50, "51", "-1", "a whole number from 0 to 1048575"),
     "lifespan": Sample("off", "off", "on", "maybe", "one of auto, on, off"),
-    "root_path": ANY_TEXT,
+    "root_path": Sample("/api/", "/api", "/v1", "api", "a path that begins with /, as in /api"),
     "pathsend": ON,
     "early_hints": ON,
     "proxy_headers": OFF,
@@ -225,6 +225,21 @@ def test_the_proxies_that_uvicorn_would_trust_are_weaker_than_our_own_name_and_m
 
 def test_trusted_proxies_may_be_a_list() -> None:
     assert Config(forwarded_allow_ips=["10.0.0.0/8", "unix"]).forwarded_allow_ips == "10.0.0.0/8,unix"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value", ["api", "//api", "/a//b", "/a/../b", "/.", "/a\\b", "/a\nb", "/\udcff", "http://a", None]
+)
+def test_prefixes_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^root_path: .* must be a path that begins with /"):
+        Config(root_path=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [("", ""), ("/", ""), ("/api/", "/api"), ("/grüße an/b@c/", "/grüße an/b@c")]
+)
+def test_prefixes_that_are_understood(value: str, path: str) -> None:
+    assert Config(root_path=value).root_path == path
 
 
 @pytest.mark.parametrize("value", ["", "66", "6666", "0666 ", "rw-", "0x1b6", 666, 0o666, None, True])

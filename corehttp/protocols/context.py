@@ -282,10 +282,13 @@ class WorkerContext:
         now = self.clock.now
         if now < self._distrust_silent_until:
             return
-        self._distrust_silent_until = now + DISTRUST_SILENCE
-        who, entry = "a peer on the unix socket", "unix"
         if peer.client is not None:
             who, entry = peer.name, peer.client[0].partition("%")[0]
+        elif peer.is_local:
+            who, entry = "a peer on the unix socket", "unix"
+        else:
+            return  # it has left before anybody could tell who it is
+        self._distrust_silent_until = now + DISTRUST_SILENCE
         logger.warning(
             "%s is no trusted proxy, so what it says in %.100s is removed; if it is yours, add %s to "
             "--forwarded-allow-ips (said once an hour)",

@@ -7,9 +7,9 @@ send these fields, so they are believed only of peers that the operator names (`
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
-from corehttp.protocols.semantics import is_host, put_host
+from corehttp.protocols.semantics import is_host, is_prefix, put_host
 
 Fields = list[tuple[bytes, bytes]]
 Client = tuple[str, int]  # address and port; port 0 where a proxy names none
@@ -19,13 +19,15 @@ HOPS = 32  # entries of a field that are looked at, from the right: more proxies
 _REMEMBERED = 512  # addresses whose trust is remembered, and names of ordinary fields
 _REMEMBERED_SIZE = 64  # bytes of the longest of them
 _VERDICTS = 256  # that are remembered
-_VERDICT_SIZE = 256  # bytes of what is said in the longest of them; so all of them take 400 KB at most
+_VERDICT_SIZE = 336  # bytes of the fields, with their names, of the longest; so all of them take 800 KB at most
 
 _READ = frozenset(b"x-forwarded-" + what for what in (b"for", b"proto", b"host", b"port", b"prefix"))
+_DECIDING = _READ | {b"host"}
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]]*)?)\]|([0-9.]+))(?::([0-9]{1,5}))?").fullmatch
 _HOST_AND_PORT = re.compile(rb"(\[[^\]]+\]|[^:\[\]]+)(?::([0-9]*))?").fullmatch
+_UNESCAPED = "/~!$&'()*+,;=:@"  # in a path (RFC 3986, 3.3), beside what needs no escape anywhere
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+;=:@%]+)*/?").fullmatch
 
 
@@ -39,6 +41,11 @@ class Peer(NamedTuple):
     raw_root_path: bytes  # the same as the client has sent it
     name: str  # the client as log lines show it
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on a unix socket. A client that has left at once has no address either, but came to one."""
+        return self.client is None and self.server is not None and self.server[1] is None
+
 
 Verdict = tuple[Peer, bytes]  # who has sent a request, and what Host is to be; empty: as it is
 
@@ -49,16 +56,21 @@ class Trust:
     `trusted` is the value of `--forwarded-allow-ips`: a comma list of addresses, networks in CIDR notation, `unix` for
     every peer on a unix socket, and `*` for every peer. Raises ValueError for anything else. `headers` is that of
     `--forwarded-fields`: the ends of the fields' names.
+
+    `*`, and a network of all addresses, say of a peer that it is a proxy, since nobody else can reach us. They say
+    nothing of the addresses that it names: with these for proxies, whatever a client has invented would be believed.
     """
 
-    __slots__ = ("_everybody", "_known", "_networks", "_unix", "unread", "verdicts")
+    __slots__ = ("_everybody", "_families", "_known", "_networks", "_unix", "unread", "verdicts")
 
     def __init__(self, trusted: str, headers: str = "for,proto,host,port,prefix") -> None:
         self.unread = _READ - {b"x-forwarded-" + what.encode() for what in headers.split(",")}
         entries = [entry.strip() for entry in trusted.split(",")]
         self._everybody = "*" in entries
         self._unix = "unix" in entries
-        self._networks = [_network(entry) for entry in entries if entry not in ("", "*", "unix")]
+        networks = [_network(entry) for entry in entries if entry not in ("", "*", "unix")]
+        self._networks = [network for network in networks if network.prefixlen]
+        self._families = {network.version for network in networks if not network.prefixlen}
         self._known: dict[str, tuple[Client | None, bool]] = {}  # what addresses mean takes 4 us to find out
         # By what was said, as clients send several requests: a verdict takes 5 to 15 us, to look it up 2 us.
         self.verdicts: dict[tuple[object, ...], Verdict] = {}
@@ -68,12 +80,12 @@ class Trust:
         if self._everybody:
             return True
         if peer.client is None:
-            # A client that has left at once has no address either, but came to an address of ours.
-            return self._unix and peer.server is not None and peer.server[1] is None
+            return self._unix and peer.is_local
         try:
-            return self.meaning(peer.client[0])[1]
+            client, trusted = self.meaning(peer.client[0])
         except ValueError:
             return False
+        return trusted or (client is not None and (6 if ":" in client[0] else 4) in self._families)
 
     def meaning(self, entry: str) -> tuple[Client | None, bool]:
         """The client that an entry of X-Forwarded-For names, None for a unix socket, and whether it is trusted.
@@ -91,7 +103,7 @@ class Trust:
 
     def remember(self, key: tuple[object, ...], said: Fields, verdict: Verdict) -> None:
         """Keep a verdict for the next request in which the same is said; neither many nor long ones."""
-        if sum([len(value) for _, value in said]) <= _VERDICT_SIZE:
+        if sum([len(name) + len(value) for name, value in said]) <= _VERDICT_SIZE:
             if len(self.verdicts) >= _VERDICTS:
                 self.verdicts.clear()
             self.verdicts[key] = verdict
@@ -118,7 +130,7 @@ def direct(peername: object, sockname: object, root_path: str = "") -> Peer:
         server = (sockname.decode(errors="surrogateescape"), None)
     elif isinstance(sockname, str) and sockname:
         server = (sockname, None)
-    return Peer(client, server, "http", root_path, root_path.encode(), name_of(client))
+    return Peer(client, server, "http", root_path, quote(root_path, _UNESCAPED).encode(), name_of(client))
 
 
 def _unmapped(host: str) -> str:
@@ -179,7 +191,7 @@ def judge_peer(trust: Trust, peer: Peer, names: list[bytes], headers: Fields) ->
     other = [name for name in names if name.find(b"_") >= 0 or name in trust.unread]
     if other:
         headers = [field for field in headers if field[0] not in other]
-    said = [field for field in headers if field[0] in names or field[0] == b"host"]
+    said = [field for field in headers if field[0] in _DECIDING]
     key = (peer.server, peer.scheme, peer.root_path, *said)
     verdict = trust.verdicts.get(key)
     if verdict is None:
@@ -217,8 +229,11 @@ def _judge(trust: Trust, peer: Peer, headers: Fields) -> Verdict:
 
 
 def lenient_fields(head: bytes | bytearray) -> Fields:
-    """The fields of a head that is refused, as far as they can be told: for log lines only."""
-    lines = [line.partition(b":") for line in bytes(head).split(b"\r\n")[1:]]
+    """The fields of a head that is refused, as far as they can be told: for log lines only.
+
+    A line that has not come in whole is none: half an address would be another client's.
+    """
+    lines = [line.partition(b":") for line in bytes(head).split(b"\r\n")[1:-1]]
     return [(name.lower(), value.strip(b" \t")) for name, colon, value in lines if colon]
 
 
@@ -264,11 +279,9 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
 
 
 def _prefix(value: str) -> tuple[str, bytes] | None:
-    """A prefix of paths, decoded and as it came; None for what is none, or could lead to another host."""
+    """A prefix of paths, decoded and as it came; None for what is none."""
     decoded = unquote(value)
-    if not value or _PREFIX(value) is None or "//" in decoded or "\\" in decoded or not decoded.isprintable():
-        return None
-    if {".", ".."} & set(decoded.split("/")):
+    if _PREFIX(value) is None or not is_prefix(decoded):
         return None
     return decoded.rstrip("/"), value.rstrip("/").encode()
 

@@ -57,6 +57,14 @@ def is_host(text: bytes) -> bool:
     return _HOST(text) is not None
 
 
+def is_prefix(path: str) -> bool:
+    """Whether a path, decoded, can be put in front of others: it leads to no other host and to no other place."""
+    segments = path.split("/")
+    if segments[0] or len(segments) < 2 or "" in segments[1:-1]:
+        return False
+    return path.isprintable() and "\\" not in path and "." not in segments and ".." not in segments
+
+
 def put_host(headers: list[tuple[bytes, bytes]], host: bytes) -> None:
     """Let `host` be the value of the Host field, of which there is one at most."""
     field = (b"host", host)

@@ -205,6 +205,17 @@ async def test_the_warning_about_a_unix_peer_says_how_to_trust_it(
     assert "add unix to --forwarded-allow-ips" in message
 
 
+async def test_a_peer_that_left_before_it_could_be_named_spends_nobodys_warning(
+    parser: MakeParser, error_log: list[logging.LogRecord]
+) -> None:
+    served = Served(parser, peer=None)
+    assert b"x-forwarded-for" not in dict((await served.scope(for_(b"1.1.1.1")))["headers"])
+    assert not error_log
+    served._peer = ("192.0.2.1", 5)
+    await served.scope(for_(b"1.1.1.1"))
+    assert "add 192.0.2.1 to" in messages(error_log)[0]
+
+
 @pytest.mark.parametrize(
     "raw",
     [

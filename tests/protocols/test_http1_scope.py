@@ -90,6 +90,8 @@ async def test_every_method_is_passed_on(parser: MakeParser, method: str) -> Non
 async def test_a_root_path_is_a_part_of_the_path(parser: MakeParser) -> None:
     scope = await scope_of(b"GET /a%20b HTTP/1.1\r\nHost: a\r\n\r\n", parser, root_path="/api")
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/api", "/api/a b", b"/api/a%20b")
+    scope = await scope_of(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", parser, root_path="/grüße an/a@b")
+    assert (scope["path"], scope["raw_path"]) == ("/grüße an/a@b/a", b"/gr%C3%BC%C3%9Fe%20an/a@b/a")
 
 
 async def test_a_header_may_hold_any_byte_above_ascii(parser: MakeParser) -> None:

@@ -65,6 +65,8 @@ def judged(own: bytes = b"inner:8000", **said: str | list[str]) -> tuple[Peer, b
         (" 10.0.0.1 , unix ", ["10.0.0.1", None], ["10.0.0.2"]),
         ("", [], ["127.0.0.1", "::1", None]),
         ("0.0.0.0/0", ["203.0.113.1", "::ffff:203.0.113.1"], ["::1", None]),
+        ("::ffff:0:0/96", ["203.0.113.1", "::ffff:203.0.113.1"], ["::1", None]),
+        ("::/0", ["2001:db8::1", "fe80::1%eth0"], ["127.0.0.1", "::ffff:127.0.0.1", None]),
     ],
 )
 def test_who_is_believed(trusted: str, believed: list[str | None], not_believed: list[str | None]) -> None:
@@ -105,7 +107,17 @@ def test_what_is_remembered_of_verdicts_is_bounded() -> None:
     assert 0 < len(trust.verdicts) <= peers._VERDICTS
     count = len(trust.verdicts)
     client_of("203.0.113.7, " * 30, trust=trust)
+    client_of(*[""] * 100, "203.0.113.7", trust=trust)
     assert len(trust.verdicts) == count
+
+
+def test_what_decides_nothing_is_not_remembered() -> None:
+    trust = Trust("*")
+    for number in range(10):
+        invented = [(b"x-forwarded-%d-" % number + b"n" * 1000, b""), (b"forwarded", b"%d" % number)]
+        judge(trust, PROXY, [*fields(for_="203.0.113.7"), *invented])
+    (key,) = trust.verdicts
+    assert key[3:] == ((b"x-forwarded-for", b"203.0.113.7"),)
 
 
 def test_a_verdict_that_is_remembered_is_nobody_elses() -> None:
@@ -240,21 +252,27 @@ def test_what_is_no_address_is_never_a_client(wrong: str) -> None:
         assert judge(TRUST, PROXY, [(b"x-forwarded-for", said)])[0].client == PROXY.client
 
 
+@pytest.mark.parametrize("everybody", ["*", "0.0.0.0/0", "0.0.0.0/0,::/0", "::ffff:0:0/96", "*,0.0.0.0/0"])
 @pytest.mark.parametrize(
     ("lines", "client"),
     [
         (["1.1.1.1, 203.0.113.7"], ("203.0.113.7", 0)),
+        (["1.1.1.1, 2001:db8::7"], ("2001:db8::7", 0)),
         (["203.0.113.7"], ("203.0.113.7", 0)),
         (["203.0.113.7, 10.0.0.2"], ("10.0.0.2", 0)),
         (["203.0.113.7, unknown"], PROXY.client),
     ],
 )
-def test_where_everybody_is_trusted_it_is_still_the_right_most(lines: list[str], client: Client) -> None:
-    assert client_of(*lines, trust=Trust("*")) == client
+def test_where_everybody_is_trusted_it_is_still_the_right_most(
+    everybody: str, lines: list[str], client: Client
+) -> None:
+    assert client_of(*lines, trust=Trust(everybody)) == client
 
 
-def test_a_star_beside_networks_trusts_the_peer_and_the_networks() -> None:
-    assert client_of("1.1.1.1, 203.0.113.7, 10.0.0.2", trust=Trust("*,10.0.0.0/8")) == ("203.0.113.7", 0)
+@pytest.mark.parametrize("everybody", ["*", "0.0.0.0/0"])
+def test_everybody_beside_networks_trusts_the_peer_and_the_networks(everybody: str) -> None:
+    trust = Trust(f"{everybody},10.0.0.0/8")
+    assert client_of("1.1.1.1, 203.0.113.7, 10.0.0.2", trust=trust) == ("203.0.113.7", 0)
 
 
 def test_behind_a_unix_socket_the_client_is_whom_the_proxy_names_or_nobody() -> None:
@@ -459,3 +477,11 @@ def test_the_fields_of_a_head_that_is_refused_are_told_as_far_as_they_can_be() -
     head = b"GET / HTTP/1.1\r\nHost: a b\r\nX-Forwarded-For: 203.0.113.7\r\nno colon\r\n\r\n"
     assert lenient_fields(head) == [(b"host", b"a b"), (b"x-forwarded-for", b"203.0.113.7")]
     assert lenient_fields(b"") == lenient_fields(b"GET / HTTP/1.1") == []
+
+
+def test_half_a_line_of_a_head_names_nobody() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.77\r\n\r\n"
+    whole = len(head) - 2
+    for end in range(len(head) + 1):
+        named = [value for name, value in lenient_fields(head[:end]) if name == b"x-forwarded-for"]
+        assert named == ([b"203.0.113.77"] if end >= whole else [])
