@@ -17,7 +17,7 @@ from corehttp.protocols.framing import never_ends
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
-from corehttp.protocols.turns import FIRST, MESSAGE, Turns
+from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
 from corehttp.text import printable
 
 
@@ -309,7 +309,8 @@ class Exchange:
         elif more:
             self._stretch -= len(body) + MESSAGE
             if self._stretch < 0:
-                self._stretch = await self._keeper.turns.share(self._stretch)
+                self._stretch = STRETCH
+                await self._keeper.turns.next()
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the request is answered or cut."""
@@ -364,7 +365,10 @@ class Exchange:
 
     async def _rest(self) -> None:
         """Let others have a turn after so many calls that wait for nothing."""
-        self._stretch = await self._keeper.turns.share(self._stretch - MESSAGE)
+        self._stretch -= MESSAGE
+        if self._stretch < 0:
+            self._stretch = STRETCH  # now, since who asks may be cancelled while it waits, and then asks again
+            await self._keeper.turns.next()
 
     async def _send_file(self, file: int, offset: int, count: int, *, more: bool, declare: bool) -> None:
         """Send a part of a file as a piece of the body; `declare` its size where the application has not."""

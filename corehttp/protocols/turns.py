@@ -37,13 +37,6 @@ class Turns:
             self._waiting.append(waiter)
             await waiter
 
-    async def share(self, left: int) -> int:
-        """Let others have a turn if `left` bytes of a stretch are none; answers how many are left then."""
-        if left >= 0:
-            return left
-        await self.next()
-        return STRETCH
-
     def _give(self) -> None:
         if not self._given:
             self._loop.call_soon(self._pass, context=self._context)

@@ -10,7 +10,7 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.bell import Bell
 from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, cancel_begun, stems_from_disconnect
 from corehttp.protocols.extensions import field, pairs
-from corehttp.protocols.turns import FIRST, MESSAGE, Turns
+from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
 from corehttp.protocols.ws_frames import BINARY, TEXT
 from corehttp.text import printable
 
@@ -199,7 +199,8 @@ class WebSocketSession:
                 if self.congested:
                     await self.writable()
                 elif self._stretch < 0:
-                    self._stretch = await self._keeper.turns.share(self._stretch)
+                    self._stretch = STRETCH
+                    await self._keeper.turns.next()
                 return
             if self.stage is _CLOSING or self.stage is _CLOSED:
                 await self._rest()
@@ -212,7 +213,10 @@ class WebSocketSession:
 
     async def _rest(self) -> None:
         """Let others have a turn after so many calls that wait for nothing."""
-        self._stretch = await self._keeper.turns.share(self._stretch - MESSAGE)
+        self._stretch -= MESSAGE
+        if self._stretch < 0:
+            self._stretch = STRETCH  # now, since who asks may be cancelled while it waits, and then asks again
+            await self._keeper.turns.next()
 
     async def live(self) -> None:
         """Run the application to its end; to be run by a task."""
