@@ -21,26 +21,28 @@ from corehttp.asgi import Unchecked
 
 Descriptors = Callable[[], Iterable[int]]
 
-_protected: list[Descriptors] = []
+_protected: list[tuple[Descriptors, bool]] = []
 _masks = threading.local()  # of the thread that forks: the signals that were blocked before
 _registered = False
 _off = False
 
 
-def protect(descriptors: Descriptors) -> Callable[[], None]:
-    """From now on a process that is forked here has none of these descriptors, nor our signal handlers.
+def protect(descriptors: Descriptors, *, signals: bool = False) -> Callable[[], None]:
+    """From now on a process that is forked here has none of these descriptors.
 
-    `descriptors` is asked when it is forked. Answers what ends the protection.
+    `descriptors` is asked when it is forked. `signals`: it has none of our signal handlers either; not for a server in
+    somebody's event loop, where signals are not ours. Answers what ends the protection.
     """
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True  # such handlers cannot be taken back
         os.register_at_fork(before=_before, after_in_parent=_unblock, after_in_child=_in_child)
-    _protected.append(descriptors)
+    entry = (descriptors, signals)
+    _protected.append(entry)
 
     def end() -> None:
         with contextlib.suppress(ValueError):
-            _protected.remove(descriptors)
+            _protected.remove(entry)
 
     return end
 
@@ -82,10 +84,12 @@ def _unblock() -> None:
 def _in_child() -> None:
     try:
         if _protected and not _off:
-            descriptors = {fd for each in _protected for fd in each() if fd >= 0}
+            descriptors = {fd for each, _ in _protected for fd in each() if fd >= 0}
+            signals = any(signals for _, signals in _protected)
             _protected.clear()  # from now on their numbers may be those of files of this process
             _replace(descriptors)
-            _reset_signals()
+            if signals:
+                _reset_signals()
     finally:
         _unblock()
 

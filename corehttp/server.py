@@ -154,6 +154,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     from corehttp import loop_faults
     from corehttp.app import load
     from corehttp.exit_limit import hold_signals, limit_exit
+    from corehttp.forks import protect
     from corehttp.supervisor.leftovers import end_children
     from corehttp.watchdog import Watchdog
     from corehttp.worker import Worker, loop_factory, parser_factory
@@ -165,7 +166,9 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     if owns_process:
         atexit.register(end_leftovers)  # before all exit handlers of the application, so that it is called after them
     handlers = contextlib.ExitStack()
+    unprotect = protect(list, signals=True)
     if not owns_process:
+        handlers.callback(unprotect)
         handlers.enter_context(signals_put_back(*used))
     handlers.callback(unused_signals.restore, unused_signals.ignore(used))
     try:

@@ -61,7 +61,7 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     # Closed after all that the application registers later: while its exit handlers run, this process still heeds the
     # end of its supervisor.
     atexit.register(channel.close)
-    protect(lambda: [channel.fileno()])
+    protect(lambda: [channel.fileno()], signals=True)
     channel.die_with_other_end()
     return boot
 

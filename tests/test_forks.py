@@ -17,7 +17,7 @@ def protected() -> Iterator[socket.socket]:
     """A socket that no forked process is to hold."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        end = forks.protect(lambda: [ours.fileno(), -1])
+        end = forks.protect(lambda: [ours.fileno(), -1], signals=True)
         yield ours
         end()
 

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from corehttp.balance import Load
 from corehttp.errors import ConfigError, ExitCode, StartupError
+from corehttp.forks import protect
 from corehttp.shortage import shortage
 from corehttp.supervisor import messages, processes
 from corehttp.supervisor.channel import Channel
@@ -115,6 +116,8 @@ class Supervisor:
 
     def run(self) -> ExitCode:
         """Supervise until the end; must be called in the main thread."""
+        # A program whose main thread we run in may fork in another one.
+        unprotect = protect(lambda: [*self._slots.descriptors(), *self._poller.descriptors()], signals=True)
         with SignalPipe() as pipe:
             self._poller.watch(pipe.fileno(), lambda: None)
             try:
@@ -122,6 +125,7 @@ class Supervisor:
                     self._wait(pipe)
             finally:
                 self._leave_nothing()
+                unprotect()
         self._report.stopped(code)
         return code
 

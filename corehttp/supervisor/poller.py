@@ -32,6 +32,10 @@ class Poller:
         self._channels.pop(fd, None)
         self._writing.discard(fd)
 
+    def descriptors(self) -> list[int]:
+        """All that are watched."""
+        return list(self._heed)
+
     def wait(self, milliseconds: float | None) -> list[Callable[[], object]]:
         """What is to be done; waits for so long at most."""
         for fd, channel in self._channels.items():

@@ -93,11 +93,14 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of what our children leave behind (prctl(2), PR_SET_CHILD_SUBREAPER); raises OSError."""
+def adopt_orphans(wanted: bool) -> None:
+    """Become the parent of what our children leave behind, or no more (prctl(2), PR_SET_CHILD_SUBREAPER).
+
+    Raises OSError.
+    """
     import ctypes  # here, since only a service with templates needs it
 
-    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+    if ctypes.CDLL(None, use_errno=True).prctl(36, int(wanted), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 

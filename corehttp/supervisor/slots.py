@@ -101,6 +101,10 @@ class Slots:
         """The descriptors of the listening sockets of a slot."""
         return [sock.fileno() for sock in self._slots[slot].sockets]
 
+    def descriptors(self) -> list[int]:
+        """Those of all listening sockets and inboxes."""
+        return [sock.fileno() for slot in self._slots for sock in (*slot.sockets, slot.reader, slot.writer)]
+
     def inbox(self, slot: int) -> int:
         """The descriptor from which the occupant of a slot takes connections."""
         return self._slots[slot].reader.fileno()

@@ -1,5 +1,6 @@
 """Processes that have loaded the application, each for one generation, from which workers are forked (`--preload`)."""
 
+import contextlib
 from dataclasses import dataclass
 
 from corehttp.supervisor import messages, processes
@@ -21,10 +22,12 @@ class Templates:
 
     def __init__(self) -> None:
         self._templates: dict[int, Template] = {}  # by generation
+        self._adopting = False  # whether orphans become our children
 
     def load(self, generation: int, boot: dict[str, object], title: str) -> Template:
         """Start one; it says READY or FAILED over its channel. Raises OSError."""
-        processes.adopt_orphans()
+        processes.adopt_orphans(True)
+        self._adopting = True
         pid, channel = processes.spawn(processes.TEMPLATE, title)
         channel.send(messages.BOOT, {**boot, "version": messages.VERSION})
         self._templates[generation] = template = Template(generation, pid, channel)
@@ -62,3 +65,6 @@ class Templates:
     def kill_all(self) -> None:
         for template in self._templates.values():
             processes.kill(template.pid)
+        if self._adopting:
+            with contextlib.suppress(OSError):
+                processes.adopt_orphans(False)

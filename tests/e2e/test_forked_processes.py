@@ -267,3 +267,38 @@ def test_daemons_end_with_their_worker(start: Start, tmp_path: Path) -> None:
         child = int(told(client, "/multiprocessing")[1])
     assert server.stop() == 0
     assert not psutil.pid_exists(child)
+
+
+@pytest.mark.parametrize("served", ["'web:app', workers=2", "'web:app', preload=True", "app"])
+def test_what_a_program_forks_beside_the_server_is_none_of_its(tmp_path: Path, served: str) -> None:
+    (tmp_path / "web.py").write_text(APP)
+    (tmp_path / "go.py").write_text(
+        "import corehttp, os, threading, time\nfrom web import app\n"
+        "def fork():\n"
+        "    while not os.path.exists('wanted'):\n        time.sleep(0.01)\n"
+        "    pid = os.fork()\n"
+        "    if not pid:\n"
+        "        open(f'begun-{os.getpid()}', 'w').close()\n"
+        "        time.sleep(600)\n"
+        "        os._exit(0)\n"
+        "    print('child', os.waitpid(pid, 0)[1], flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=fork, daemon=True).start()\n"
+        f"    corehttp.run({served}, port=0)\n"
+    )
+    server = ServerProcess([], tmp_path, program=["go.py"])
+    try:
+        server.wait_until_ready()
+        (tmp_path / "wanted").touch()
+        until(lambda: list(tmp_path.glob("begun-*")), "the process to begin")
+        [child] = [int(path.name.removeprefix("begun-")) for path in tmp_path.glob("begun-*")]
+        assert not sockets(child) & of_port(server.port)
+        os.kill(child, signal.SIGTERM)
+        until(lambda: "child" in server.stdout, "the end of the process")
+        assert f"child {int(signal.SIGTERM)}" in server.stdout
+        with RawConnection(server.port) as client:
+            assert told(client, "/")
+        assert "SIGTERM" not in server.stderr.replace("kill -TERM", "")
+        assert server.stop() == 0
+    finally:
+        server.end()
