@@ -1,7 +1,6 @@
 """The access log on standard output: collected per request, formatted and written in batches."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from itertools import chain
@@ -11,7 +10,7 @@ from corehttp.line_writer import LineWriter
 from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.periodic import Periodic
 from corehttp.protocols.context import AccessRecord
-from corehttp.standard_streams import output
+from corehttp.standard_streams import is_terminal, output
 
 logger = logging.getLogger("corehttp.error")
 
@@ -35,7 +34,7 @@ class AccessLog:
     """
 
     def __init__(self, form: str, who: str, make_alarm: MakeAlarm) -> None:
-        make_render = _json_batch if form == "json" else _coloured_batch if sys.stdout.isatty() else _text_batch
+        make_render = _json_batch if form == "json" else _coloured_batch if is_terminal(1) else _text_batch
         self._render = make_render(who)
         self._render_closing = (_json_closing if form == "json" else _text_closing)(who)
         self._flush = Periodic("the access log", self.flush)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from corehttp.line_writer import LineWriter
-from corehttp.standard_streams import output
+from corehttp.standard_streams import is_terminal, output
 from corehttp.tracebacks import formatted
 
 _COLOURS = {"DEBUG": "36", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -32,7 +32,8 @@ def set_up(level: str, form: str, who: str) -> None:
         before.writer.close(0)
     direct = isinstance(before, LineHandler) or sys.stderr is sys.__stderr__
     handler = LineHandler() if direct else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=sys.stderr.isatty()))
+    colour = direct and is_terminal(2)
+    handler.setFormatter(JsonFormatter(who) if form == "json" else TextFormatter(who, colour=colour))
     OwnLogger.handler = handler
     own = logging.getLogger("corehttp")
     handlers, least, propagate = own.left if isinstance(own, OwnLogger) else ([], logging.NOTSET, True)

@@ -29,6 +29,11 @@ def output(fd: int) -> int | None:
     return fd if _is_open(fd) and (sys.__stdout__, sys.__stderr__)[fd - 1] is not None else None
 
 
+def is_terminal(fd: int) -> bool:
+    """Whether the descriptor is a terminal. The objects in `sys` cannot tell: they are the application's to replace."""
+    return _is_open(fd) and os.isatty(fd)
+
+
 def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)

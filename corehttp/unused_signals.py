@@ -6,9 +6,10 @@ Operators send them by habit (SIGUSR1 from a logrotate rule), to the wrong proce
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Collection
 from types import FrameType
+
+from corehttp.standard_streams import is_terminal
 
 logger = logging.getLogger("corehttp.error")
 
@@ -23,7 +24,7 @@ _HARMLESS = {"SIGCHLD", "SIGCONT", "SIGINFO", "SIGTSTP", "SIGURG"}
 def unused(used: Collection[int]) -> list[int]:
     """All signals that could end or stop this process for nothing; and SIGWINCH, which gunicorn has a use for."""
     left = set(_FATAL | _HARMLESS)
-    if sys.stderr is not None and sys.stderr.isatty():
+    if is_terminal(2):
         left.add("SIGWINCH")  # comes whenever the terminal's size changes
     return sorted(number for number in signal.valid_signals() if number not in used and name(number) not in left)
 

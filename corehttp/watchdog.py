@@ -95,7 +95,7 @@ class Watchdog:
 
 def install_dump() -> None:
     """From now on SIGUSR2 prints the stacks of all threads on standard error, even if the interpreter is stuck in C."""
-    faulthandler.register(signal.SIGUSR2, all_threads=True)
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)  # sys.stderr is the application's to replace
 
 
 def _running(frame: FrameType | None) -> Exchange | WebSocketSession | None:

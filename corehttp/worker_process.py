@@ -141,6 +141,10 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         channel.send(messages.FAILED, str(error), error.detail)
         limit_exit(config.timeout_exit, ExitCode.STARTUP)
         return ExitCode.STARTUP
+    except Exception as error:  # a fault of the server; the interpreter would tell it to whatever sys.stderr is by now
+        logger.critical("the worker has failed: %r", error, exc_info=error)
+        limit_exit(config.timeout_exit, 1)
+        return 1
     except BaseException:
         limit_exit(config.timeout_exit, 1)
         raise

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.e2e.conftest import Start
 from tests.e2e.server_process import HERE, PACKAGE, PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
@@ -132,6 +134,31 @@ def test_it_serves_with_closed_streams(
     commands.append(command)
     assert command.ask(GOOD) == b"HTTP/1.1 200 OK"
     assert command.stop() == 0
+
+
+STREAMS_OF_ITS_OWN = {
+    "incomplete": "class Tee:\n  def write(self, text): ...\n  def flush(self): ...\nsys.stdout = sys.stderr = Tee()\n",
+    "none": "sys.stdout = sys.stderr = None\n",
+    "closed": "sys.stdout.close()\nsys.stderr.close()\n",
+}
+
+
+@pytest.mark.parametrize("streams", STREAMS_OF_ITS_OWN)
+@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+def test_an_application_may_replace_the_streams_of_python(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], streams: str
+) -> None:
+    (tmp_path / "main.py").write_text(
+        f"import sys\n{STREAMS_OF_ITS_OWN[streams]}"
+        "async def app(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    raise LookupError('find me')\n"
+    )
+    server = start("main", "--port", "0", *arguments)
+    assert httpx.get(server.url).status_code == 500
+    assert server.stop() == 0
+    assert "LookupError: find me" in server.stderr
+    assert '"GET / HTTP/1.1" 500 ' in server.stdout
 
 
 def test_a_start_that_fails_is_told_to_a_reader_who_comes_late(tmp_path: Path) -> None:
