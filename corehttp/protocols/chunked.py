@@ -25,7 +25,7 @@ _NEXT_SMALL = {
     + [b"%c" % digit for digit in b"123456789abcdefABCDEF"]
     if int(digits, 16)
 }
-_NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})\r\n").match
+_NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).match
 
 
 class Part(Enum):
@@ -111,14 +111,19 @@ class ChunkedBody:
                 start = at + long
                 size = seen.get(data[at:start])
             if size is None:
-                line = _NEXT(data, at)
+                line = _NEXT(data, at, at + LINE_LIMIT + 4)
                 if line is None:
                     break
                 start, size = line.end(), int(line[1], 16)
                 if not size or size > MAX_SIZE:
                     break
-                long = start - at
-                seen[line[0]] = size
+                if line[2]:
+                    if start + size > len(data) or self._extensions + len(line[2]) > EXTENSIONS_LIMIT:
+                        break
+                    self._extensions += len(line[2])
+                else:
+                    long = start - at
+                    seen[line[0]] = size
             end = start + size
             if end > len(data):
                 break

@@ -63,6 +63,17 @@ def test_a_wrong_chunk_among_many_small_ones_is_refused_in_every_cut(wrong: byte
     assert refusal(good + wrong + good + b"0\r\n\r\n")[0] == 400
 
 
+def test_extensions_of_many_small_chunks_are_limited_to_the_byte() -> None:
+    chunk = b"1;a\r\nx\r\n"
+    most = EXTENSIONS_LIMIT // 2
+    assert decode_in_every_cut(chunk * most + b"0\r\n\r\n") == (b"x" * most, REST)
+    assert refusal(chunk * most + b"0;\r\n\r\n")[0] == 400
+    assert refusal(chunk * (most + 1) + b"0\r\n\r\n")[0] == 400
+    for cut in range(1, 9):
+        raw = chunk * (most + 1)
+        assert decode([raw[:-cut], raw[-cut:]], NO_LIMITS)[0] == 400
+
+
 @pytest.mark.parametrize("limit", [1, 5, 9])
 def test_many_small_chunks_are_limited_to_the_byte(limit: int) -> None:
     raw = b"1\r\na\r\n" * limit
