@@ -124,8 +124,8 @@ class Report:
             return
         seconds = slot.retry_at - now
         when = f"in {seconds:.1f} s" if seconds > 0 else "at once"
-        others = "given to others" if fleet.takes_in() else "waiting for the next worker that is ready"
-        clients = f"; {waiting} connection{'' if waiting == 1 else 's'} {others}" if waiting else ""
+        who = "others take them" if fleet.takes_in() else "whoever is ready first takes them"
+        clients = f"; connections that wait for it: {waiting}, {who}" if waiting else ""
         logger.info("worker %d starts again %s%s", index + 1, when, clients)
 
     def template_exit(self, generation: int, how: str) -> None:

@@ -1,42 +1,106 @@
-"""What the operator is told of a signal: one line that is true, in every situation."""
+"""What the operator is told of workers that died and of a stop: one line each."""
 
 import logging
-import signal
 
 import pytest
 
-from corehttp.supervisor.fleet import Fleet, Stop
+from corehttp.errors import ExitCode
+from corehttp.supervisor.fleet import BecameReady, Event, Exited, Fleet, HandedOn, Limits, Spawned, StopRequested
+from corehttp.supervisor.record import observe
 from corehttp.supervisor.report import Report
 
-COMMANDS = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2]
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "corehttp.supervisor")
 
 
-def told(caplog: pytest.LogCaptureFixture, number: signal.Signals, *, booted: bool, stop: Stop) -> list[str]:
-    fleet = Fleet(2)
-    fleet.booted = booted
-    fleet.stop = stop
-    with caplog.at_level(logging.INFO, "corehttp.supervisor"):
-        Report(fleet, "http://127.0.0.1:8000").signal(number)
-    return [record.getMessage() for record in caplog.records]
+def serving(*events: Event) -> tuple[Fleet, Report]:
+    """Two workers that serve, and what has happened to them since at second 100."""
+    fleet = Fleet(2, Limits(crash_loop=90.0))
+    for index in range(2):
+        observe(fleet, Spawned(index + 1, index, 1), 0.0)
+        observe(fleet, BecameReady(index + 1), 0.0)
+    for event in events:
+        observe(fleet, event, 100.0)
+    return fleet, Report(fleet, "http://a")
 
 
-@pytest.mark.parametrize("number", COMMANDS)
-def test_a_command_during_the_stop_is_ignored_and_told(
-    caplog: pytest.LogCaptureFixture, number: signal.Signals
+def crashes(worker: int, slot: int) -> list[Event]:
+    """Three deaths in a row."""
+    again: list[Event] = [Spawned(worker, slot, 1), BecameReady(worker), Exited(worker, -9, 0.0)]
+    return [Exited(slot + 1, -9, 0.0), *again, *again]
+
+
+@pytest.mark.parametrize(
+    ("events", "waiting", "line"),
+    [
+        ([Exited(1, -9, 0.0)], 0, "worker 1 starts again at once"),
+        (crashes(3, 0), 0, "worker 1 starts again in 1.0 s"),
+        (crashes(3, 0), 7, "worker 1 starts again in 1.0 s; connections that wait for it: 7, others take them"),
+        (
+            [*crashes(3, 0), Exited(2, -9, 0.0)],
+            7,
+            "worker 1 starts again in 1.0 s; connections that wait for it: 7, whoever is ready first takes them",
+        ),
+    ],
+)
+def test_when_a_dead_worker_starts_again_and_how_many_wait(
+    caplog: pytest.LogCaptureFixture, events: list[Event], waiting: int, line: str
 ) -> None:
-    assert told(caplog, number, booted=True, stop=Stop.GRACEFUL) == [f"{number.name}: ignored during the stop"]
+    _, report = serving(*events)
+    report.starts_again(0, waiting, 100.0)
+    assert [record.getMessage() for record in caplog.records] == [line]
 
 
-@pytest.mark.parametrize("number", COMMANDS)
-def test_a_command_that_is_obeyed_is_not_called_ignored(
-    caplog: pytest.LogCaptureFixture, number: signal.Signals
+@pytest.mark.parametrize(
+    "events",
+    [[], [StopRequested(), Exited(1, -9, 0.0)], [Exited(1, 0, 0.0)], [Exited(1, -9, 0.0), Spawned(3, 0, 1)]],
+    ids=["it lives", "everything ends", "an operator has ended it", "it does already"],
+)
+def test_nothing_is_said_of_a_worker_that_need_not_start_again(
+    caplog: pytest.LogCaptureFixture, events: list[Event]
 ) -> None:
-    lines = told(caplog, number, booted=True, stop=Stop.NO)
-    assert len(lines) == (0 if number is signal.SIGUSR2 else 1)  # the upgrade tells of itself
-    assert "ignored" not in "".join(lines)
+    _, report = serving(*events)
+    report.starts_again(0, 5, 100.0)
+    assert caplog.records == []
 
 
-def test_an_upgrade_before_the_workers_are_ready_is_ignored_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert told(caplog, signal.SIGUSR2, booted=False, stop=Stop.NO) == [
-        "SIGUSR2: ignored, the workers are not ready yet"
-    ]
+@pytest.mark.parametrize(
+    ("event", "code", "cut", "level", "end"),
+    [
+        (StopRequested(), ExitCode.CLEAN, 0, "INFO", " s: 9 requests answered meanwhile, 0 cut; exit code 0"),
+        (StopRequested(), ExitCode.DRAIN, 2, "WARNING", " s: 9 requests answered meanwhile, 2 cut; exit code 5"),
+        (
+            HandedOn(),
+            ExitCode.CLEAN,
+            0,
+            "INFO",
+            " s: 9 requests answered meanwhile, 0 cut; exit code 0; the new supervisor serves on",
+        ),
+    ],
+)
+def test_the_last_line_of_a_stop_sums_over_the_workers(
+    caplog: pytest.LogCaptureFixture, event: Event, code: ExitCode, cut: int, level: str, end: str
+) -> None:
+    _, report = serving(event)
+    report.account(4, 0)
+    report.account(5, cut)
+    report.stopped(code)
+    [record] = caplog.records
+    assert record.levelname == level
+    assert record.getMessage().startswith("stopped after ")
+    assert record.getMessage().endswith(end)
+
+
+def test_a_crash_loop_is_named_with_its_option(caplog: pytest.LogCaptureFixture) -> None:
+    _, report = serving()
+    report.stopped(ExitCode.CRASH_LOOP)
+    [record] = caplog.records
+    assert record.getMessage() == "all workers kept dying for 90 s (--crash-loop-timeout): exit code 4"
+
+
+def test_of_a_failed_start_only_the_cause_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    _, report = serving()
+    report.stopped(ExitCode.STARTUP)
+    assert caplog.records == []
