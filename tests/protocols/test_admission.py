@@ -71,6 +71,22 @@ def test_as_many_as_the_queue_holds_wait() -> None:
     assert [applicant.ask() for applicant in door.applicants(4)] == [RUN, WAIT, WAIT, TURN_AWAY]
 
 
+def test_a_place_that_is_free_is_for_the_first_in_line_and_makes_room_behind_it() -> None:
+    """Between the end of a request and `release`, which is called from the event loop."""
+    door = Door(limit=1, queue=1)
+    runs, waits, late, later = door.applicants(4)
+    assert not door.admission.waits
+    assert [runs.ask(), waits.ask()] == [RUN, WAIT]
+    door.running.remove(runs)
+    assert [late.ask(), later.ask()] == [WAIT, TURN_AWAY]
+    assert door.admission.waits
+    door.admission.release()
+    assert door.running == [waits]
+    waits.end()
+    assert door.running == [late]
+    assert not door.admission.waits
+
+
 def test_who_waits_and_asks_again_goes_on_waiting_in_one_place() -> None:
     door = Door(limit=1, queue=2)
     first, second, third, fourth = door.applicants(4)

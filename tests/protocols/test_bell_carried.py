@@ -1,6 +1,8 @@
 """A coroutine that a bell carries does what it would do if its task ran it: in any case the same, in the same order."""
 
 import asyncio
+import contextvars
+from collections.abc import Coroutine
 from contextvars import ContextVar
 
 import pytest
@@ -214,3 +216,29 @@ async def test_a_bell_that_a_task_rings_runs_it_in_the_next_turn_of_the_loop() -
     assert scene.received == []
     await until(lambda: scene.received == [1])
     await scene.leave(task)
+
+
+@on_both_loops
+async def test_a_ring_from_a_task_in_the_same_context_is_heard_in_the_next_turn() -> None:
+    loop = asyncio.get_running_loop()
+    bell = Bell(loop)
+    log: list[str] = []
+
+    async def wait() -> None:
+        await bell
+        log.append("rung")
+
+    async def ring() -> None:
+        bell.ring()
+        log.append("after")
+
+    context = contextvars.copy_context()
+    waits = asyncio.create_task(carry(bell, wait()), context=context)
+    await asyncio.sleep(0)
+    await asyncio.create_task(ring(), context=context)
+    await waits
+    assert log == ["after", "rung"]
+
+
+async def carry(bell: Bell, coroutine: Coroutine[object, None, None]) -> None:
+    await bell.carry(coroutine)
