@@ -14,6 +14,7 @@ from itertools import chain
 
 from corehttp.config import Config
 from corehttp.errors import StartupError
+from corehttp.shortage import shortage
 
 # asm-generic/socket.h; not in the socket module
 SO_ATTACH_FILTER = 26
@@ -95,7 +96,7 @@ def listen(sock: socket.socket, backlog: int) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.listen(backlog)
     except OSError as error:
-        raise StartupError(f"cannot listen on {url(sock)}: {error.strerror or error}") from error
+        raise StartupError(f"cannot listen on {url(sock)}: {shortage(error)}") from error
 
 
 def let_in(sock: socket.socket) -> None:
@@ -324,7 +325,7 @@ def permit(path: str, permissions: str) -> None:
         os.chmod(path, int(permissions, 8))
     except OSError as error:
         raise StartupError(
-            f"uds {path} cannot be given the permissions {permissions} (--uds-permissions): {error.strerror or error}"
+            f"uds {path} cannot be given the permissions {permissions} (--uds-permissions): {shortage(error)}"
         ) from error
 
 
@@ -339,7 +340,7 @@ def _bind_unix(path: str, permissions: str) -> socket.socket:
         sock = _bound(socket.AF_UNIX, path)
         _bound_inodes[path] = os.stat(path).st_ino
     except OSError as error:
-        raise StartupError(f"uds {path} cannot be bound: {error.strerror or error}") from error
+        raise StartupError(f"uds {path} cannot be bound: {shortage(error)}") from error
     try:
         # Nobody can connect meanwhile, as the socket does not listen yet. Not by umask(2) around bind(2): that would
         # change what other threads of this process create.
@@ -398,4 +399,4 @@ def _bind_failed(error: OSError, address: tuple[object, ...]) -> StartupError:
         case errno.EADDRNOTAVAIL:
             return StartupError(f"{host} is not an address of this machine; choose another --host")
         case _:
-            return StartupError(f"{host} port {port} cannot be bound: {error.strerror or error}")
+            return StartupError(f"{host} port {port} cannot be bound: {shortage(error)}")

@@ -20,6 +20,7 @@ from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError, ExitCode, InterruptedStart, StartupError
 from corehttp.installation import check_installation
 from corehttp.logs import flush, set_up
+from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
@@ -119,11 +120,9 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
         for number in range(len(slots), count):
             slots.open(number)
     else:
-        slots = Slots.of(
-            listeners.bind(config, count, reuseport=uses_reuseport(config, count)),
-            parting=uses_reuseport(config, max(count, 2)),
-            inherited=config.fd is not None,
-        )
+        bound = listeners.bind(config, count, reuseport=uses_reuseport(config, count))
+        parting = uses_reuseport(config, max(count, 2))
+        slots = Slots.of(bound, parting=parting, inherited=config.fd is not None)
     sharing = "one shared socket" if slots.shared or count == 1 else "a socket each (SO_REUSEPORT)"
     logger.info(
         "corehttp %s, pid %d: starting %d worker%s (%s) on %s",
@@ -143,7 +142,10 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
             upgrade.say_ready(inherited.ready, taken_over=lent)
             supervisor.take_over(count)
 
-    supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address, deployment), on_ready)
+    try:
+        supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address, deployment), on_ready)
+    except OSError as error:
+        raise StartupError(f"the supervisor cannot start: {shortage(error)}") from error
     return supervisor.run()
 
 

@@ -15,4 +15,4 @@ _TEXTS = {
 
 def shortage(error: OSError) -> str:
     """Why something that needs a process, a descriptor or memory could not be done, and what helps."""
-    return _TEXTS.get(error.errno or 0, str(error))
+    return _TEXTS.get(error.errno or 0, error.strerror or str(error))

@@ -94,6 +94,7 @@ LAYERS = (
         "supervisor.inheritance",
         "supervisor.leftovers",
         "supervisor.loop",
+        "supervisor.mishaps",
         "supervisor.poller",
         "supervisor.processes",
         "supervisor.report",

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from corehttp.balance import Load
@@ -70,6 +71,7 @@ from corehttp.supervisor.fleet import (
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.leftovers import end_marked
 from corehttp.supervisor.messages import GarbledError
+from corehttp.supervisor.mishaps import failed, survived
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.poller import Poller
@@ -80,6 +82,7 @@ from corehttp.supervisor.signals import SignalPipe
 from corehttp.supervisor.slots import Slots
 from corehttp.supervisor.templates import Template, Templates
 from corehttp.supervisor.upgrade import Answer, Upgrade
+from corehttp.unused_signals import name as signal_name
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -143,7 +146,7 @@ class Supervisor:
             for action in actions:
                 if isinstance(action, Exit):
                     return action.code
-                observe(fleet, self._perform(action), time.monotonic())
+                observe(fleet, self._attempt(action), time.monotonic())
         return None
 
     def _greet(self) -> None:
@@ -164,15 +167,16 @@ class Supervisor:
         if late > LATE:
             logger.warning("the supervisor was held up for %.1f s: no worker is blamed for that time", late)
             self._observe(WasLate(late))
-        for heed in due:
-            heed()
+        for fd, heed in due:
+            if not survived("listening", heed):
+                self._poller.forget(fd)  # or it would fail again at once
         for number in pipe.read():
-            self._on_signal(number)
+            survived(signal_name(number), partial(self._on_signal, number))
         if self._reap_again:
             self._reap_again = False
             self._reap()
-        self._look()
-        self._greet()
+        survived("looking after the workers", self._look)
+        survived("greeting", self._greet)
 
     def _observe(self, event: Event) -> None:
         observe(self._fleet, event, time.monotonic())
@@ -190,8 +194,8 @@ class Supervisor:
             case signal.SIGQUIT:
                 self._observe(ForceRequested())
             case signal.SIGTERM | signal.SIGINT:
-                self._upgrade.call_off()
                 self._observe(StopRequested())
+                self._upgrade.call_off()
             case signal.SIGHUP if fleet.stop is Stop.NO:
                 self._reload()
             case signal.SIGTTIN if fleet.stop is Stop.NO:
@@ -211,6 +215,9 @@ class Supervisor:
             config = self._generations.read(before)
         except ConfigError as error:
             logger.error("the reload has failed, the old workers serve on: %s", error)
+            return
+        except OSError as error:
+            logger.error("the reload has failed, the old workers serve on: %s", shortage(error))
             return
         self._observe(ReloadRequested())
         self._generations.assign(fleet.latest, config)
@@ -299,21 +306,22 @@ class Supervisor:
         # A worker of which we have not heard yet is no orphan.
         orphans = (self._fleet.preload or os.getpid() == 1) and not self._crew.unborn()
         for pid, code in processes.reap([*by_pid, *others], orphans=orphans):
-            if pid not in by_pid:
-                self._other_ended(pid, code)
-                continue
-            member = by_pid[pid]
-            self._listen(member)  # its last words
-            phase = self._fleet.workers[member.worker].phase
-            self._report.exit(
-                member, phase, self._crew.describe_exit(code), self._crew.in_flight(member, time.monotonic())
-            )
-            self._dismiss(member, code)
+            if pid in by_pid:
+                survived(f"the report of the end of {by_pid[pid]}", partial(self._report_end, by_pid[pid], code))
+                self._dismiss(by_pid[pid], code)
+            else:
+                survived(f"the end of process {pid}", partial(self._other_ended, pid, code))
+
+    def _report_end(self, member: Member, code: int) -> None:
+        self._listen(member)  # its last words
+        phase = self._fleet.workers[member.worker].phase
+        in_flight = self._crew.in_flight(member, time.monotonic())
+        self._report.exit(member, phase, self._crew.describe_exit(code), in_flight)
+        if self._fleet.stop is not Stop.NO:
+            self._report.account(*self._crew.account(member, code))
 
     def _dismiss(self, member: Member, code: int) -> None:
         self._poller.forget(member.channel.fileno())
-        if self._fleet.stop is not Stop.NO:
-            self._report.account(*self._crew.account(member, code))
         self._crew.dismiss(member)
         self._observe(Exited(member.worker, code, random.random()))
         self._report.starts_again(member.slot, self._slots.waiting(member.slot), time.monotonic())
@@ -408,6 +416,11 @@ class Supervisor:
                 self._observe(Beat(member.worker, now if stopped else beat))
 
     # What is done.
+
+    def _attempt(self, action: Action) -> Event:
+        done: list[Event] = []
+        survived(str(action), lambda: done.append(self._perform(action)))
+        return done[0] if done else failed(action, random.random())
 
     def _perform(self, action: Action) -> Event:
         match action:
@@ -505,11 +518,9 @@ class Supervisor:
 
     def _leave_nothing(self) -> None:
         """Whatever happened, no process and no path of ours stays behind."""
-        self._crew.kill_all()
-        self._upgrade.call_off()
-        self._templates.kill_all()
-        self._orphans.close()
-        self._slots.close_all()
+        processes_first = (self._crew.kill_all, self._upgrade.call_off, self._templates.kill_all)
+        for act in (*processes_first, self._orphans.close, self._slots.close_all):
+            survived("the end", act)
         self._board.close()
         if not self._fleet.handed_on:
             end_marked({*self._crew.by_pid(), *self._templates.pids()})

@@ -36,16 +36,16 @@ class Poller:
         """All that are watched."""
         return list(self._heed)
 
-    def wait(self, milliseconds: float | None) -> list[Callable[[], object]]:
-        """What is to be done; waits for so long at most."""
+    def wait(self, milliseconds: float | None) -> list[tuple[int, Callable[[], object]]]:
+        """What is to be done, with the descriptors; waits for so long at most."""
         for fd, channel in self._channels.items():
             if channel.congested is not (fd in self._writing):
                 self._writing ^= {fd}
                 self._poll.modify(fd, select.POLLIN | (select.POLLOUT if channel.congested else 0))
-        due: list[Callable[[], object]] = []
+        due: list[tuple[int, Callable[[], object]]] = []
         for fd, events in self._poll.poll(milliseconds):
             if events & select.POLLOUT and fd in self._channels:
-                due.append(self._channels[fd].flush)
+                due.append((fd, self._channels[fd].flush))
             if events & ~select.POLLOUT and fd in self._heed:
-                due.append(self._heed[fd])
+                due.append((fd, self._heed[fd]))
         return due

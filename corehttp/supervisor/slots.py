@@ -40,8 +40,11 @@ class Slots:
 
     @classmethod
     def of(cls, sockets: list[list[socket.socket]], *, parting: bool, inherited: bool) -> Self:
-        """New ones."""
-        slots = [Slot(list(own), *inbox.pair()) for own in sockets]
+        """New ones; raises StartupError."""
+        try:
+            slots = [Slot(list(own), *inbox.pair()) for own in sockets]
+        except OSError as error:
+            raise StartupError(f"{len(sockets)} workers cannot be had: {shortage(error)}") from error
         return cls(slots, parting=parting, inherited=inherited)
 
     @classmethod

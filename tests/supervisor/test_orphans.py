@@ -47,7 +47,7 @@ class Site:
     def turn(self) -> bool:
         """One turn of the supervisor's loop; answers whether there was something to do."""
         due = self.poller.wait(0)
-        for heed in due:
+        for _, heed in due:
             heed()
         return bool(due)
 

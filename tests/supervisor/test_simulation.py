@@ -68,6 +68,7 @@ from corehttp.supervisor.fleet import (
     WasLate,
     Why,
 )
+from corehttp.supervisor.mishaps import failed
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.record import observe
 
@@ -103,6 +104,9 @@ class World:
     def perform(self, action: Action) -> Event:
         chance = self.chance
         self.done[type(action).__name__] += 1
+        # Only to end a process does not fail.
+        if self.troubles and not isinstance(action, Kill | RetireTemplate) and chance.random() < 0.01:
+            return failed(action, chance.random())
         match action:
             case Spawn(slot, generation):
                 return self._spawn(slot, generation)

@@ -1,0 +1,92 @@
+"""What goes wrong while the supervisor acts is told, and is the end of that act alone."""
+
+import logging
+from collections.abc import Callable
+from typing import assert_never
+
+from corehttp.shortage import shortage
+from corehttp.supervisor.fleet import (
+    AbandonReload,
+    Action,
+    CloseSlot,
+    Dump,
+    Event,
+    Exit,
+    FinishReload,
+    Kill,
+    Leave,
+    LoadTemplate,
+    OpenSlot,
+    RefuseConnections,
+    Refusing,
+    ReloadAbandoned,
+    ReloadFinished,
+    Rescue,
+    Rescued,
+    RetireTemplate,
+    SlotClosed,
+    SlotFailed,
+    Spawn,
+    SpawnFailed,
+    Steer,
+    Steered,
+    TemplateGone,
+    TemplateRetired,
+    Told,
+    WasDumped,
+    WasKilled,
+)
+
+logger = logging.getLogger("corehttp.supervisor")
+
+
+def survived(what: str, act: Callable[[], object]) -> bool:
+    """Do it, and tell what it raises; answers whether it raised nothing."""
+    try:
+        act()
+    except OSError as error:
+        logger.error("%s has failed: %s", what, shortage(error))
+    except Exception:
+        logger.exception("%s has failed", what)
+    else:
+        return True
+    return False
+
+
+def failed(action: Action, jitter: float) -> Event:
+    """What is to be recorded of an action that has failed; `jitter` is a random number in [0, 1).
+
+    What makes something is tried again, with back-off. The rest counts as done: what did not come of it has a deadline
+    of its own, as a worker has that was not told to leave.
+    """
+    match action:
+        case Spawn(slot, generation):
+            return SpawnFailed(slot, generation, jitter)
+        case OpenSlot(slot):
+            return SlotFailed(slot, jitter)
+        case LoadTemplate(generation):
+            return TemplateGone(generation, jitter)
+        case Leave(worker, why):
+            return Told(worker, why)
+        case Kill(worker):
+            return WasKilled(worker)
+        case Dump(worker):
+            return WasDumped(worker)
+        case RefuseConnections():
+            return Refusing()
+        case Steer(away):
+            return Steered(away)
+        case Rescue(slots):
+            return Rescued(slots)
+        case CloseSlot(slot):
+            return SlotClosed(slot)
+        case AbandonReload(generation):
+            return ReloadAbandoned(generation)
+        case FinishReload(generation):
+            return ReloadFinished(generation)
+        case RetireTemplate(generation):
+            return TemplateRetired(generation)
+        case Exit():
+            raise AssertionError("Exit is not performed")
+        case _:
+            assert_never(action)

@@ -1,0 +1,80 @@
+"""A supervisor that has run out of descriptors: what it was to do fails and is told, and the old workers serve on."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.changing import ChangingApp
+from tests.e2e.conftest import Start
+from tests.e2e.raw_client import RawConnection
+from tests.e2e.server_process import ServerProcess, until
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux changes the limits of another process"),
+]
+
+HELP = r"raise `ulimit -n` \(LimitNOFILE= in systemd\)"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> ChangingApp:
+    app = ChangingApp(tmp_path)
+    app.become("1")
+    return app
+
+
+@contextmanager
+def out_of_descriptors(pid: int, spare: int = 0) -> Iterator[None]:
+    """A process that can open no more than so many files."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = [fd for fd in range(max(used) + spare + 2) if fd not in used]
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[spare], before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def answer(server: ServerProcess, path: str = "/") -> str:
+    with RawConnection(server.port) as connection:
+        return connection.get(path)[1].decode()
+
+
+@pytest.mark.parametrize("spare", [0, 2])
+@pytest.mark.parametrize("options", [("--socket", "reuseport"), ("--socket", "shared"), ("--preload",)], ids=" ".join)
+def test_scaling_reloading_and_upgrading_fail_and_succeed_later(
+    start: Start, app: ChangingApp, options: tuple[str, ...], spare: int
+) -> None:
+    server = start(*app.arguments, "--workers", "2", *options)
+    before = set(server.worker_pids())
+    with out_of_descriptors(server.pid, spare):
+        app.become("2")
+        server.signal(signal.SIGUSR2)
+        server.signal(signal.SIGHUP)
+        if spare == 0:
+            server.wait_for_log("SIGUSR2: a new supervisor cannot be started: .*" + HELP)
+            server.wait_for_log("the reload has failed, the old workers serve on")
+            server.signal(signal.SIGTTIN)
+            server.wait_for_log("worker 3 cannot be added: .*" + HELP)
+            assert before <= set(server.worker_pids())
+        for _ in range(20):
+            assert answer(server) in ("1", "2")
+    if server.running:
+        server.signal(signal.SIGHUP)
+        until(lambda: not before & set(server.worker_pids()) or not server.running, "the new code", 30)
+    until(lambda: answer(server) == "2", "the new code", 30)
+    if spare == 0:
+        children = 4 if "--preload" in options else 3  # with the template
+        until(lambda: len(server.worker_pids()) == children, "worker 3", 30)
+        assert server.stop() == 0
+        assert "Traceback" not in server.stderr
+    for pid in server.processes():
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not server.processes(), "the end of all")
