@@ -301,9 +301,9 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
 def test_no_request_sees_a_trace_of_another_over_sockets(runner: asyncio.Runner, limit: int) -> None:
     async def play(talks: list[Talk]) -> None:
         app = Isolation()
-        options = {"limit_concurrency": limit, "limit_queue": 99, "limit_queue_timeout": 60, "port": 0}
+        options = {"limit_concurrency": limit, "limit_queue": 99, "limit_queue_timeout": 60, "limit_connections": limit}
         # The context of `serve` is the worker's; what happens to it later is not.
-        async with released(app), corehttp.serve(app, **options, lifespan="off") as server:
+        async with released(app), corehttp.serve(app, **options, lifespan="off", port=0) as server:
             marker.set("whoever calls serve")
             assert server.port is not None
             async with asyncio.timeout(60):
