@@ -121,10 +121,13 @@ def _is_epoll(fd: int) -> bool:
 def _reset_signals() -> None:
     # Otherwise a signal to this process would wake the event loop of the other (Python before 3.12).
     signal.set_wakeup_fd(-1)
+    # It puts back whatever the kernel had before (see `watchdog.install_dump`), which `getsignal` may not tell.
+    faulthandler.unregister(signal.SIGUSR2)
+    if signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     for number in signal.valid_signals():
         if _is_ours(signal.getsignal(number)):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    faulthandler.unregister(signal.SIGUSR2)  # see `watchdog.install_dump`
 
 
 def _is_ours(handler: Unchecked) -> bool:
