@@ -17,6 +17,9 @@ TEMPLATE = "corehttp.template_process"
 _LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py")
 
 
+UNKNOWN = 1 << 16  # in the place of an exit code that cannot be known
+
+
 def spawn(module: str, title: str) -> tuple[int, Channel]:
     """Start `main` of a module of this package in a fresh interpreter, which inherits its end of a channel only.
 
@@ -111,8 +114,11 @@ def reap(pids: Iterable[int], *, orphans: bool) -> list[tuple[int, int]]:
     """
     ended: list[tuple[int, int]] = []
     for pid in pids:
-        with contextlib.suppress(ChildProcessError):
+        try:
             done, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended.append((pid, UNKNOWN))  # the program that we are a part of has reaped it
+        else:
             if done:
                 ended.append((pid, os.waitstatus_to_exitcode(status)))
     if orphans:
@@ -122,6 +128,8 @@ def reap(pids: Iterable[int], *, orphans: bool) -> list[tuple[int, int]]:
 
 def describe_exit(code: int, oom_killed: bool = False) -> str:
     """How a process ended, in words: `code` is its exit code, or minus the signal."""
+    if code == UNKNOWN:
+        return "has ended, and something else in this process has taken its exit code"
     if code >= 0:
         return f"exited with code {code}"
     try:
