@@ -26,6 +26,7 @@ LAYERS = (
     {
         "config",
         "environment",
+        "protocols.causes",
         "protocols.chunked",
         "protocols.framing",
         "protocols.head",
@@ -48,6 +49,7 @@ LAYERS = (
     },
     # 2: the ASGI side
     {
+        "protocols.application_tasks",
         "protocols.exchange",
         "protocols.extensions",
         "protocols.admission",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from corehttp.asgi import ASGIApp, Scope, State, Unchecked
 from corehttp.clock import Clock
 from corehttp.protocols.admission import Admission
-from corehttp.protocols.exchange import Exchange, task_starter
+from corehttp.protocols.application_tasks import task_starter
+from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.peer import Fields, Peer, Trust
 from corehttp.protocols.stream import RequestParser, RequestSink

@@ -1,17 +1,15 @@
 """One request and its response as ASGI sees them: run the application, receive(), send(). No wire bytes, no socket."""
 
 import asyncio
-import inspect
 import os
-import sys
-from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
-from functools import partial
 from typing import Protocol
 from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols.application_tasks import cancel_begun
+from corehttp.protocols.causes import stems_from_disconnect
 from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.framing import never_ends
 from corehttp.protocols.peer import Peer
@@ -38,9 +36,6 @@ class Intake(Enum):
     WHOLE = "whole"  # all of it is here, the application has not been told
     TOLD = "told"  # the application has had its last `http.request`
 
-
-MAX_CAUSES = 1000  # exceptions that are looked at to find out why an application has failed
-MAX_DEPTH = 20  # of groups in groups
 
 CLIENT_CLOSED = 499  # the status of a request whose client has left before a response began, as in nginx
 
@@ -77,33 +72,6 @@ class Keeper(Protocol):
     def app_failed(self, exchange: "Exchange", fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
         ...
-
-
-TaskStarter = Callable[[Coroutine[object, object, None]], asyncio.Task[None]]
-
-
-def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
-    """What starts a task in `loop`: at once where Python can (3.12), else at the loop's next turn.
-
-    The task has a copy of the context variables of whoever starts it: see `WorkerContext.fresh`.
-    Started at once, what does not wait ends without a turn of the loop. A partial with all arguments bound saves a
-    tenth of the time that a call with keywords takes.
-    """
-    if sys.version_info >= (3, 12):
-        return partial(asyncio.Task, loop=loop, eager_start=True)
-    return partial(asyncio.Task, loop=loop)
-
-
-def cancel_begun(task: asyncio.Task[None]) -> None:
-    """Cancel a task of `task_starter`, at the loop's next turn if it has not begun (before Python 3.12).
-
-    Cancelled before that, its coroutine would never run: neither the part of it that notes its end.
-    """
-    coroutine = task.get_coro()
-    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        task.get_loop().call_soon(cancel_begun, task)
-    else:
-        task.cancel()
 
 
 class Exchange:
@@ -438,28 +406,3 @@ def _as_bytes(body: object) -> bytes:
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise AppError(f"the field 'body' of 'http.response.body' must be bytes, not {body!r:.80}")
-
-
-def stems_from_disconnect(error: BaseException) -> bool:
-    """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it).
-
-    A group is, if all in it are. Chains may have any length, cycles (`raise error from error`) and groups in groups:
-    after so many exceptions the answer is no.
-    """
-    return _stems(error, iter(range(MAX_CAUSES)), 0)
-
-
-def _stems(error: BaseException | None, budget: Iterator[int], depth: int) -> bool:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen and next(budget, None) is not None:
-        if isinstance(error, ClientDisconnectedError):
-            return True
-        if (
-            isinstance(error, BaseExceptionGroup)
-            and depth < MAX_DEPTH
-            and all(_stems(member, budget, depth + 1) for member in error.exceptions)
-        ):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False

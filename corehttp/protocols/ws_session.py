@@ -7,8 +7,10 @@ from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols.application_tasks import cancel_begun
 from corehttp.protocols.bell import Bell
-from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN, cancel_begun, stems_from_disconnect
+from corehttp.protocols.causes import stems_from_disconnect
+from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
 from corehttp.protocols.ws_frames import BINARY, TEXT

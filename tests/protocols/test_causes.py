@@ -6,7 +6,7 @@ import pytest
 
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols.exchange import stems_from_disconnect
+from corehttp.protocols.causes import stems_from_disconnect
 from tests.fakes import Client, MakeParser, make_context
 from tests.protocols.apps import FAILED
 

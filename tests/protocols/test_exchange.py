@@ -8,7 +8,8 @@ import pytest
 
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
-from corehttp.protocols.exchange import Exchange, Phase, task_starter
+from corehttp.protocols.application_tasks import task_starter
+from corehttp.protocols.exchange import Exchange, Phase
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import Fields
 from corehttp.protocols.turns import Turns

@@ -1,0 +1,33 @@
+"""Why an application has failed: because its client has left, or by a fault of its own."""
+
+from collections.abc import Iterator
+
+from corehttp.errors import ClientDisconnectedError
+
+MAX_CAUSES = 1000  # exceptions that are looked at to find out why an application has failed
+MAX_DEPTH = 20  # of groups in groups
+
+
+def stems_from_disconnect(error: BaseException) -> bool:
+    """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it).
+
+    A group is, if all in it are. Chains may have any length, cycles (`raise error from error`) and groups in groups:
+    after so many exceptions the answer is no.
+    """
+    return _stems(error, iter(range(MAX_CAUSES)), 0)
+
+
+def _stems(error: BaseException | None, budget: Iterator[int], depth: int) -> bool:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and next(budget, None) is not None:
+        if isinstance(error, ClientDisconnectedError):
+            return True
+        if (
+            isinstance(error, BaseExceptionGroup)
+            and depth < MAX_DEPTH
+            and all(_stems(member, budget, depth + 1) for member in error.exceptions)
+        ):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
