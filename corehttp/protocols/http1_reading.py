@@ -170,7 +170,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         path = text if len(raw_path) == len(text) else raw_path.decode()
         # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.
         scope = context.scope.copy()
-        if peer.root_path:
+        if peer.root_path and text != "*":
             scope["path"] = peer.root_path + (unquote(path) if "%" in path else path)
             scope["raw_path"] = peer.raw_root_path + raw_path
         else:

@@ -204,6 +204,12 @@ def test_a_hundred_fields_of_a_client_pass(balancer: Proxy) -> None:
         assert client.answer()[0].startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_client_of_http_1_0_need_not_name_a_host(balancer: Proxy) -> None:
+    with RawConnection(balancer.port) as client:
+        client.send("GET / HTTP/1.0", "")
+        assert b" 200 " in client.answer()[0]
+
+
 def test_the_health_route_says_that_its_host_leaves_while_requests_are_still_answered(start: Start) -> None:
     host = start(*HOST, "--port", "0")
 

@@ -94,6 +94,11 @@ async def test_a_root_path_is_a_part_of_the_path(parser: MakeParser) -> None:
     assert (scope["path"], scope["raw_path"]) == ("/grüße an/a@b/a", b"/gr%C3%BC%C3%9Fe%20an/a@b/a")
 
 
+async def test_a_request_of_no_path_has_no_prefix(parser: MakeParser) -> None:
+    scope = await scope_of(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", parser, root_path="/api")
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/api", "*", b"*")
+
+
 async def test_a_header_may_hold_any_byte_above_ascii(parser: MakeParser) -> None:
     scope = await scope_of(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\xff\tb\r\nY:\r\n\r\n", parser)
     assert scope["headers"] == [(b"host", b"a"), (b"x", b"\xe9\xff\tb"), (b"y", b"")]
