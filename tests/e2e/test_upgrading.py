@@ -66,6 +66,7 @@ def test_a_new_supervisor_serves_though_the_old_one_is_killed(
         until(lambda: answer(where) == "2", "the new one", 30)
         assert client.answer()[1] == b"1"
     until(lambda: [answer(where) for _ in range(MANY)] == ["2"] * MANY, "the end of the old workers", 30)
+    until(lambda: server.stderr.count("workers ready in") == 2, "all workers of the new one")
     os.kill(successor, signal.SIGTERM)
     until(lambda: not server.processes(), "the end of the successor")
 
