@@ -1,9 +1,10 @@
 """corehttp: an ASGI server that uses every core and never drops a request."""
 
-from typing import TYPE_CHECKING
-
 from corehttp.version import __version__
 
+# Not from typing: with `python -m corehttp` the current directory is still first in the import path here (see
+# __main__.py), and a file of the application's there may have the name of any module that would be imported.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corehttp.config import Config
     from corehttp.embed import Server, run_in_thread, serve

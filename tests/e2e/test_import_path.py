@@ -13,9 +13,8 @@ pytestmark = pytest.mark.e2e
 
 MODES = [(), ("--no-supervise",), ("--preload",), ("--loop", "asyncio", "--http", "h11")]
 # What `python -m` itself may import after it has put the current directory first.
-PYTHONS_OWN = {"importlib", "runpy", "pkgutil", "warnings", "types", "traceback", "functools"}
-PYTHONS_OWN |= {"collections", "operator", "keyword", "reprlib", "linecache", "tokenize", "token", "textwrap"}
-PYTHONS_OWN |= {"typing", "contextlib", "codeop", "enum", "re", "copyreg", "heapq", "itertools", "bisect", "inspect"}
+PYTHONS_OWN = {"importlib", "runpy", "types", "warnings", "contextlib", "functools"}
+PYTHONS_OWN |= {"collections", "itertools", "keyword", "operator", "reprlib"}
 PUBLIC = {name for name in sys.stdlib_module_names if not name.startswith("_")}
 STRANGERS = sorted((PUBLIC | {"click", "uvloop", "httptools", "h11"}) - PYTHONS_OWN)
 APP = """
