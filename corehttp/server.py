@@ -187,8 +187,6 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
             loop.set_exception_handler(loop_faults.report)
             stop = asyncio.Event()
             await worker.start()
-            how = farewell.how_to_stop(os.getpid())
-            logger.info("corehttp %s, pid %d: ready without a supervisor: %s (%s)", __version__, os.getpid(), urls, how)
 
             def on_signal(number: signal.Signals) -> None:
                 if number == signal.SIGQUIT or (stop.is_set() and number == signal.SIGINT):
@@ -207,6 +205,9 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                 if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                     continue  # by nohup(1)
                 loop.add_signal_handler(number, on_signal, number)
+            # Only now, since whoever reads it may send a signal at once.
+            how = farewell.how_to_stop(os.getpid())
+            logger.info("corehttp %s, pid %d: ready without a supervisor: %s (%s)", __version__, os.getpid(), urls, how)
             watchdog = Watchdog(loop, lambda now: None, config.blocked_warn)
             watchdog.start()
             try:

@@ -14,8 +14,8 @@ from tests.e2e.server_process import PACKAGE, PATIENCE
 pytestmark = pytest.mark.e2e
 
 # What the console script and `python -m corehttp` run. The application does not exist: a whole package says so.
-SCRIPT = ("-c", "import corehttp_server; corehttp_server.main()", "nowhere:app")
-MODULE = ("-m", "corehttp", "nowhere:app")
+SCRIPT = ("-c", "import corehttp_server; corehttp_server.main()", "nowhere:app", "--port", "0")
+MODULE = ("-m", "corehttp", "nowhere:app", "--port", "0")
 WHOLE = "there is no module 'nowhere'"
 
 
