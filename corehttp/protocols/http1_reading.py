@@ -22,6 +22,7 @@ from corehttp.protocols.peer import (
     forwarding,
     judge_peer,
     lenient_fields,
+    lower_name,
     ordinary,
 )
 from corehttp.protocols.semantics import judge, origin_form, takes_trailers, use_authority
@@ -69,6 +70,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         "_scan",
         "_spent",
         "_transport",
+        "_uncommon",
         "_upgrade",
         "_wrong_handshake",
         "deadline",
@@ -85,6 +87,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         self._spent = False  # the parser cannot go on after this request
         self._fresh = False  # it has seen nothing before the head that it is given
         self._headers: list[tuple[bytes, bytes]] = []
+        self._uncommon = False  # a name among them may be a proxy's
         self._blank = 0  # bytes of empty lines before the next request
         self._held = bytearray()  # bytes of heads that are not parsed yet
         self._scan: HeadScan | None = None  # of the one that is not whole
@@ -141,7 +144,12 @@ class RequestReading(asyncio.Protocol, ResponseStream):
     def on_header(self, name: bytes, value: bytes) -> None:
         if value and value[-1] <= _SPACE:
             value = value.rstrip(b" \t")
-        self._headers.append((name.lower(), value))
+        try:
+            name = ordinary[name]
+        except KeyError:
+            name = lower_name(name)
+            self._uncommon = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         context = self._context
@@ -164,8 +172,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             use_authority(target, headers)
             target = origin_form(target)
         peer = self._peer
-        if context.trust is not None and not ordinary.issuperset(fields) and (names := forwarding(fields)):
-            peer, headers = self._judge_peer(context.trust, names, headers)
+        if self._uncommon:
+            self._uncommon = False
+            if context.trust is not None and (names := forwarding(fields)):
+                peer, headers = self._judge_peer(context.trust, names, headers)
         raw_path, _, query = target.partition(b"?")
         path = text if len(raw_path) == len(text) else raw_path.decode()
         # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.

@@ -16,6 +16,7 @@ from corehttp.protocols.peer import (
     is_forwarding,
     judge_peer,
     lenient_fields,
+    lower_name,
     name_of,
 )
 
@@ -441,20 +442,25 @@ def test_the_prefix_takes_the_place_of_the_one_that_was_given(said: str, root_pa
 )
 def test_what_is_a_proxys_to_say(name: bytes) -> None:
     assert is_forwarding(name)
+    assert lower_name(name.upper()) == name
     assert forwarding({b"host": b"a", name: b""}) == [name]
     assert name not in peers.ordinary
+    assert name.upper() not in peers.ordinary
 
 
 @pytest.mark.parametrize("name", [b"host", b"via", b"x-forward", b"forwarded-for", b"x-real", b"a_b", b"x-request-id"])
 def test_what_anybody_may_say(name: bytes) -> None:
     assert not is_forwarding(name)
+    assert lower_name(name.title()) == name
+    assert peers.ordinary[name] == peers.ordinary[name.title()] == name
     assert forwarding({name: b""}) == []
-    assert name in peers.ordinary
 
 
 def test_the_names_that_clients_invent_do_not_fill_the_memory() -> None:
-    forwarding({b"n%d" % number: b"" for number in range(5000)} | {b"x" * 1000: b""})
-    assert len(peers.ordinary) <= peers._REMEMBERED
+    for number in range(5000):
+        assert lower_name(b"N%d" % number) == b"n%d" % number
+    assert lower_name(b"X" * 1000) == b"x" * 1000
+    assert len(peers.ordinary) <= peers._REMEMBERED + 1
     assert b"x" * 1000 not in peers.ordinary
 
 
