@@ -5,6 +5,7 @@ send these fields, so they are believed only of peers that the operator names (`
 """
 
 import re
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -130,7 +131,19 @@ def direct(peername: object, sockname: object, root_path: str = "") -> Peer:
         server = (sockname.decode(errors="surrogateescape"), None)
     elif isinstance(sockname, str) and sockname:
         server = (sockname, None)
-    return Peer(client, server, "http", root_path, quote(root_path, _UNESCAPED).encode(), name_of(client))
+    if server is not None:
+        server = _ours.setdefault(server, server) if len(_ours) < _REMEMBERED else _ours.get(server, server)
+    return Peer(client, server, "http", root_path, _escaped(root_path), name_of(client))
+
+
+# Our own addresses: connections share them, for else each keeps 140 bytes of its own while it is idle.
+_ours: dict[tuple[str, int | None], tuple[str, int | None]] = {}
+
+
+@cache
+def _escaped(path: str) -> bytes:
+    """The path of `--root-path` as it stands in a target."""
+    return quote(path, _UNESCAPED).encode()
 
 
 def _unmapped(host: str) -> str:

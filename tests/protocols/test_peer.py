@@ -429,6 +429,14 @@ def test_the_prefix_takes_the_place_of_the_one_that_was_given(said: str, root_pa
     assert (peer.root_path, peer.raw_root_path) == (root_path, raw)
 
 
+def test_connections_share_our_own_address_and_no_more_of_them_are_kept_than_there_are() -> None:
+    first, second = (direct(("192.0.2.1", port), ("".join(["192.0.2", ".2"]), 8000)) for port in (1, 2))
+    assert first.server is second.server
+    for number in range(2000):
+        assert direct(None, ("2001:db8::", number, 0, 0)).server == ("2001:db8::", number)
+    assert len(peers._ours) <= peers._REMEMBERED
+
+
 # Which fields the application gets.
 
 
