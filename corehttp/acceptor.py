@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from enum import Enum
 
-from corehttp.inbox import InboxQueue
+from corehttp.inbox import MOST, InboxQueue
 from corehttp.listeners import PEER_FAILED, AcceptQueue, Connection
 
 logger = logging.getLogger("corehttp.error")
@@ -155,8 +155,7 @@ class Acceptor:
         if self._limit and self._room() <= 0:
             self._holds.add(Hold.FULL)
             # Who has used up the room is the last one to get some.
-            self._queues.remove(queue)
-            self._queues.append(queue)
+            self._queues.sort(key=lambda other: other is queue)
         if self._holds:
             self._watch()
 
@@ -164,7 +163,7 @@ class Acceptor:
         # For a moment, one that has just got its protocol counts twice.
         return self._limit - len(self._connections) - self._adoptions
 
-    def _take(self, queue: AcceptQueue | InboxQueue, room: float) -> bool:
+    def _take(self, queue: AcceptQueue | InboxQueue, room: int) -> bool:
         """Take in up to so many; answers whether nobody is left who could be taken in."""
         begun: list[Waiting] = []
         emptied = False
@@ -174,6 +173,9 @@ class Acceptor:
                 connection = queue.take()
             except BlockingIOError:
                 emptied = True  # another process that listens on it was faster
+            except EOFError:
+                emptied = True
+                self._let_go(queue)
             except OSError as error:
                 if error.errno in PEER_FAILED:
                     continue
@@ -189,7 +191,15 @@ class Acceptor:
                 emptied = not queue.waits()
         if begun:
             self._loop.call_soon(self._settle, begun)
-        return emptied
+        return emptied or (room <= 0 and self._stage is Stage.FINISHING)  # somebody fills it faster than we can read
+
+    def _let_go(self, queue: AcceptQueue | InboxQueue) -> None:
+        """The inbox was shut down: it would be readable for good."""
+        logger.warning("a process has shut down the inbox of this worker: others pass it no connections any more")
+        if self._watching:
+            self._loop.remove_reader(queue.fileno())
+        self._queues.remove(queue)
+        queue.close()
 
     def _maker(self, connection: Connection) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of this connection."""
@@ -264,7 +274,7 @@ class Acceptor:
                 pass
 
     def _empty(self) -> None:
-        emptied = [self._take(queue, float("inf")) for queue in self._queues]
+        emptied = [self._take(queue, MOST) for queue in tuple(self._queues)]
         if all(emptied):
             self.close()
 

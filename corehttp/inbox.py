@@ -20,6 +20,9 @@ _SPACE = socket.CMSG_SPACE(_FD)
 # Whole messages, in order; where there is no SOCK_SEQPACKET for unix sockets (macOS), datagrams do the same.
 _KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_SHUT = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+
+MOST = 1 << 16  # messages that are read at once, lest who fills it meanwhile keeps us; no inbox holds so many
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -50,29 +53,37 @@ def has_room(writer: socket.socket) -> bool:
     return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
+def is_shut(reader: socket.socket) -> bool:
+    """Whether nothing will arrive any more: whoever has an end of an inbox can shut it down for all (shutdown(2))."""
+    poll = select.poll()
+    poll.register(reader, _SHUT)
+    return bool(poll.poll(0))
+
+
 def forward(reader: socket.socket, writer: socket.socket) -> int:
     """Put what one inbox holds into another, as far as there is room; answers how many connections."""
     moved = 0
-    while True:
+    for _ in range(MOST):
         try:
             os.close(os.dup(reader.fileno()))  # as in `InboxQueue.take`
             keep_until, fd = _read(reader, socket.MSG_PEEK)
         except ConnectionAbortedError:
             sent = False
-        except OSError:
-            return moved
+        except (OSError, EOFError):
+            break
         else:
             sent = put(writer, fd, keep_until)
             os.close(fd)
             if not sent:
-                return moved
+                break
         try:
             os.close(_read(reader)[1])
         except ConnectionAbortedError:
             continue
-        except OSError:
-            return moved
+        except (OSError, EOFError):
+            break
         moved += sent
+    return moved
 
 
 class InboxQueue:
@@ -93,7 +104,8 @@ class InboxQueue:
     def take(self) -> Connection:
         """The first one; raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it.
 
-        Raises ConnectionAbortedError if the first message is no connection; then that is gone.
+        Raises ConnectionAbortedError if the first message is no connection; then that is gone. Raises EOFError if the
+        inbox was shut down.
         """
         # Were none free, the kernel would close the connection rather than leave it here.
         os.close(os.dup(self._reader.fileno()))
@@ -138,6 +150,8 @@ def _read(reader: socket.socket, flags: int = 0) -> tuple[float, int]:
         return keep_until, fds[0]
     for fd in fds:
         os.close(fd)
+    if not data and is_shut(reader):
+        raise EOFError("the inbox was shut down")
     raise _no_connection()  # perhaps the kernel could not deliver it
 
 

@@ -16,7 +16,10 @@ import pytest
 import uvloop
 
 from corehttp import acceptor as module
+from corehttp import inbox
 from corehttp.acceptor import BATCH, Acceptor
+from corehttp.inbox import InboxQueue
+from corehttp.listeners import Connection
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -141,8 +144,10 @@ async def is_served(client: socket.socket) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def accepting(*, limit: int = 0, unix: Path | None = None, places: int = 1) -> AsyncIterator[Site]:
-    """A site that accepts; at the end nothing of it is left."""
+async def accepting(
+    *, limit: int = 0, unix: Path | None = None, places: int = 1, box: socket.socket | None = None
+) -> AsyncIterator[Site]:
+    """A site that accepts, with this inbox; at the end nothing of it is left."""
     with contextlib.ExitStack() as clients:
         sockets = []
         for _ in range(places):
@@ -152,7 +157,7 @@ async def accepting(*, limit: int = 0, unix: Path | None = None, places: int = 1
             sockets.append(sock)
         site = Site(sockets, clients)
         loop = asyncio.get_running_loop()
-        site.acceptor = Acceptor(loop, sockets, lambda: Echo(site), site.open, limit)
+        site.acceptor = Acceptor(loop, sockets, lambda keep_until=0.0: Echo(site), site.open, limit, box)
         site.acceptor.start()
         try:
             yield site
@@ -509,6 +514,47 @@ def test_at_the_end_a_socket_that_was_shut_is_not_waited_for(run: Run, error_log
 
     run(main())
     assert not error_log
+
+
+@pytest.mark.parametrize("finishing", [False, True], ids=["while it accepts", "at the end"])
+def test_an_inbox_that_was_shut_down_is_let_go_and_the_sockets_are_accepted_from(
+    run: Run, error_log: list[logging.LogRecord], finishing: bool
+) -> None:
+    async def main() -> None:
+        reader, writer = inbox.pair()
+        with writer:
+            async with accepting(box=reader) as site:
+                [client] = site.connect()
+                if finishing:
+                    site.acceptor.pause()
+                writer.shutdown(socket.SHUT_WR)
+                if finishing:
+                    site.acceptor.finish()
+                assert await is_served(client)
+                await until(lambda: reader.fileno() < 0)
+
+    run(main())
+    [line] = [record.getMessage() for record in error_log]
+    assert line.startswith("a process has shut down the inbox of this worker")
+
+
+def test_an_inbox_that_is_filled_without_an_end_does_not_hold_up_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InboxQueue, "take", endless_garbage)
+
+    async def main() -> None:
+        reader, writer = inbox.pair()
+        with writer:
+            async with accepting(box=reader) as site:
+                site.acceptor.finish()
+                assert site.acceptor.done
+
+    run(main())
+
+
+def endless_garbage(queue: InboxQueue) -> Connection:
+    raise ConnectionAbortedError(errno.ECONNABORTED, "a message without a connection")
 
 
 def test_close_ends_a_shortage_at_the_end(run: Run) -> None:

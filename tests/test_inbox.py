@@ -116,6 +116,25 @@ def test_an_inbox_that_is_gone_takes_nothing(connection: Pair) -> None:
     writer.close()
 
 
+@pytest.mark.parametrize("end", [0, 1], ids=["reader", "writer"])
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR], ids=["read", "write", "both"])
+def test_an_inbox_that_somebody_has_shut_down_is_at_its_end_once_it_is_empty(
+    box: Pair, connection: Pair, end: int, how: int
+) -> None:
+    assert not inbox.is_shut(box[0])
+    inbox.put(box[1], connection[0].fileno(), 1.0)
+    box[end].shutdown(how)
+    queue = InboxQueue(box[0])
+    queue.take().close()
+    ends = how in ((socket.SHUT_RD, socket.SHUT_RDWR), (socket.SHUT_WR, socket.SHUT_RDWR))[end]
+    assert inbox.is_shut(box[0]) is ends
+    assert queue.waits() is ends
+    with pytest.raises(EOFError if ends else BlockingIOError):
+        queue.take()
+    with contextlib.closing(socket.socket()) as other:
+        assert inbox.forward(box[0], other) == 0
+
+
 def send(writer: socket.socket, data: bytes, fds: list[int]) -> None:
     socket.send_fds(writer, [data], fds)
 

@@ -476,6 +476,8 @@ class Supervisor:
         title = self._generations.title(generation)
         row = None
         try:
+            if self._slots.is_cut_off(slot):
+                self._renew_inbox(slot)
             row = self._board.claim(slot)
             if self._fleet.preload:
                 pid, channel = 0, self._templates.fork(generation)
@@ -502,9 +504,22 @@ class Supervisor:
         except StartupError as error:
             logger.error("worker %d cannot be added: %s", slot + 1, error)
             return SlotFailed(slot, random.random())
+        self._tell_inbox(slot)
+        return SlotOpened(slot)
+
+    def _renew_inbox(self, slot: int) -> None:
+        """A worker has shut the inbox of a slot down: its next occupant gets another one, and all the way to it.
+
+        Raises OSError.
+        """
+        self._orphans.leave(slot)
+        self._slots.renew_inbox(slot)
+        self._orphans.rescue(self._fleet.rescued)
+        self._tell_inbox(slot)
+
+    def _tell_inbox(self, slot: int) -> None:
         for member in self._crew:
             self._crew.tell_inboxes(member, {slot: self._slots.inboxes()[slot]})
-        return SlotOpened(slot)
 
     def _load(self, generation: int) -> Event:
         boot = self._generations.boot(generation)

@@ -1,7 +1,6 @@
 """The connections that wait in slots without a worker, and how the workers of other slots get them."""
 
 import logging
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -59,7 +58,7 @@ class Orphans:
         if queues is None:
             return
         for queue in queues:
-            self._give_away(slot, queue, math.inf)
+            self._give_away(slot, queue, inbox.MOST)
         self._ignore(queues)
         del self._queues[slot]
         given = self._given.pop(slot, 0)
@@ -98,12 +97,11 @@ class Orphans:
                 if not self.paused:
                     self._give_away(slot, queue, BATCH)
 
-    def _give_away(self, slot: int, queue: AcceptQueue | InboxQueue, limit: float) -> None:
+    def _give_away(self, slot: int, queue: AcceptQueue | InboxQueue, limit: int) -> None:
         loads = self._loads()
         while limit > 0 and queue.waits():
             limit -= 1
-            chosen = self._with_room(loads, slot)
-            if chosen is None:
+            if self._with_room(loads, slot) is None:
                 self._pause()
                 return
             try:
@@ -112,6 +110,9 @@ class Orphans:
                 return
             except ConnectionError:
                 continue
+            except EOFError:  # it would be readable for good
+                self._poller.forget(queue.fileno())
+                return
             except OSError as error:
                 if error.errno in PEER_FAILED:
                     continue
@@ -123,35 +124,36 @@ class Orphans:
                 return
             if connection.keep_until is None:
                 connection.keep_until = time.monotonic() + self._keep_alive()
-            if not self._put(chosen, slot, connection):
+            if not self._give(loads, slot, connection):
                 self._held.append((slot, connection))
                 self._pause()
                 return
 
     def _with_room(self, loads: list[Load], slot: int) -> int | None:
-        """The slot of the worker that gets the next connection; it is counted there from now on."""
+        """The slot of the worker that gets the next connection."""
         writers = self._slots.writers()
-        able = [load for load in loads if load.slot in writers and inbox.has_room(writers[load.slot])]
-        chosen = target(able, slot)
-        for index, load in enumerate(loads):
-            if load.slot == chosen:
-                loads[index] = Load(load.slot, load.connections + 1, load.limit)
-        return chosen
+        return target([load for load in loads if load.slot in writers and inbox.has_room(writers[load.slot])], slot)
 
-    def _put(self, chosen: int, slot: int, connection: Connection) -> bool:
+    def _give(self, loads: list[Load], slot: int, connection: Connection) -> bool:
+        """Put it into the inbox of the worker that gets it, which is counted there from now on; False if none does."""
         assert connection.keep_until is not None
-        if not inbox.put(self._slots.writers()[chosen], connection.fileno(), connection.keep_until):
-            return False
-        connection.close()
-        self._complained = False
-        self._given[slot] += 1
-        return True
+        while (chosen := self._with_room(loads, slot)) is not None:
+            given = inbox.put(self._slots.writers()[chosen], connection.fileno(), connection.keep_until)
+            index = next(index for index, load in enumerate(loads) if load.slot == chosen)
+            if not given:  # suddenly it is full, or it was shut down
+                del loads[index]
+                continue
+            loads[index] = Load(chosen, loads[index].connections + 1, loads[index].limit)
+            connection.close()
+            self._complained = False
+            self._given[slot] += 1
+            return True
+        return False
 
     def _pass_held(self) -> None:
         while self._held:
             slot, connection = self._held[0]
-            chosen = self._with_room(self._loads(), slot)
-            if chosen is None or not self._put(chosen, slot, connection):
+            if not self._give(self._loads(), slot, connection):
                 self._pause()
                 return
             self._held.popleft()

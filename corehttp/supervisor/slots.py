@@ -112,6 +112,18 @@ class Slots:
         """The descriptor from which the occupant of a slot takes connections."""
         return self._slots[slot].reader.fileno()
 
+    def is_cut_off(self, slot: int) -> bool:
+        """Whether the inbox of a slot was shut down, so that its occupant is passed nothing any more."""
+        return inbox.is_shut(self._slots[slot].reader)
+
+    def renew_inbox(self, slot: int) -> None:
+        """Give a slot a new inbox; what is in the old one is lost. Raises OSError."""
+        own = self._slots[slot]
+        before = own.reader, own.writer
+        own.reader, own.writer = inbox.pair()
+        for end in before:
+            end.close()
+
     def inboxes(self) -> dict[int, int]:
         """For each slot that is open, the descriptor through which its occupant is passed connections."""
         return {number: slot.writer.fileno() for number, slot in enumerate(self._slots) if slot.sockets}

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,16 @@ def deaf():
     # Nobody reads the channel any more, and its other end sees that.
     find()._sock.shutdown(socket.SHUT_WR)
 
+def cut_off():
+    # The inboxes, our own and those of the others, and also what the event loop wakes itself up with.
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as sock:
+                if sock.family == socket.AF_UNIX:
+                    sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
 DEEDS = {
     "bytes": lambda: find()._sock.sendall(b"?" * 1000),
     "zeros": lambda: find()._sock.sendall(bytes(1000)),
@@ -54,6 +65,7 @@ DEEDS = {
     "ready_again": lambda: say(dump(("ready",))),
     "pid": lambda: say(dump(("forked", os.getppid()))),
     "endless": endless, "descriptors": floods_of_descriptors, "half": half, "deaf": deaf,
+    "cut_off": cut_off,
 }
 
 async def app(scope, receive, send):
@@ -130,6 +142,19 @@ def test_a_worker_that_has_closed_its_channel_is_replaced_and_leaves_in_peace(
     assert server.stop() == 0
 
 
+def test_a_worker_that_shuts_down_all_inboxes_ends_neither_the_supervisor_nor_its_stop(
+    start: Start, arguments: tuple[str, ...]
+) -> None:
+    server = start(*arguments, "--workers", "2", "--timeout-graceful-shutdown", "1")
+    culprit = deed(server, "cut_off")
+    until(lambda: culprit not in server.worker_pids() and len(server.worker_pids()) == 2, "its successor")
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_for_log("all workers are of generation 2")
+    with RawConnection(server.port) as client:
+        assert int(client.get("/")[1]) in server.worker_pids()
+    assert server.stop() == 0
+
+
 HOSTILE_TEMPLATE = """
 from corehttp.supervisor.channel import Channel
 truly = Channel.send
@@ -161,7 +186,7 @@ def test_a_template_that_turns_hostile_at_a_reload_changes_nothing(
     server = start(*arguments, "--workers", "2", "--preload")
     before = set(server.worker_pids())
     (tmp_path / "hostile.py").write_text(HOSTILE_TEMPLATE.format(pid=bystander) + APP)
-    os.kill(server.pid, 1)
+    os.kill(server.pid, signal.SIGHUP)
     server.wait_for_log("the reload has failed, the old workers serve on")
     with RawConnection(server.port) as client:
         assert int(client.get("/")[1]) in before

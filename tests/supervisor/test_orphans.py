@@ -200,6 +200,37 @@ def test_one_that_suddenly_finds_no_room_is_kept_and_given_later(site: Site, mon
     assert site.words() == site.said()
 
 
+def test_an_inbox_that_was_shut_down_ends_what_is_done_for_its_slot_and_no_more(site: Site) -> None:
+    site.orphans.rescue(SLOT)
+    site.slots._slots[1].reader.shutdown(socket.SHUT_RDWR)
+    assert site.turn()
+    site.come(2)
+    assert site.turn()
+    assert not site.turn(), "it would be readable for good"
+    site.orphans.leave(1)
+    assert site.words() == site.said()
+    assert site.slots.is_cut_off(1)
+    site.slots.renew_inbox(1)
+    assert not site.slots.is_cut_off(1)
+    site.orphans.rescue(SLOT)
+    inbox.put(site.slots.writers()[1], site.clients[0].fileno(), 1.0)
+    assert site.turn()
+    [passed_on] = site.arrived()
+    passed_on.close()
+
+
+def test_who_cannot_be_given_to_one_worker_is_given_to_the_next(site: Site) -> None:
+    site.slots.open(2)
+    site.loads = [Load(0, 0), Load(2, 5)]
+    site.inbox.shutdown(socket.SHUT_RD)
+    site.come(2)
+    site.orphans.rescue(SLOT)
+    site.turn()
+    site.inbox = site.slots._slots[2].reader
+    assert site.words() == site.said()
+    assert not site.orphans.paused
+
+
 def test_without_a_free_descriptor_they_wait_on_in_the_kernel_and_the_log_says_why(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
