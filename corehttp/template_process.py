@@ -17,6 +17,7 @@ from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
+from corehttp.exit_limit import limit_exit
 from corehttp.forks import own
 from corehttp.logs import set_up
 from corehttp.shortage import shortage
@@ -37,19 +38,9 @@ def main(channel_fd: int) -> int:
         return ExitCode.STARTUP
     config = Config(**boot["config"])
     set_up(config.log_level, config.log_format, "template")
-    before = set(os.listdir("/proc/self/fd"))
-    try:
-        # What each worker needs as well, imported while no module of the application can be in its way.
-        parser_factory(config.http)
-        loop_factory(config.loop)
-        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        check(strict=config.preload_strict, before=before)
-    except StartupError as error:
-        channel.send(messages.FAILED, str(error), error.detail)
-        return ExitCode.STARTUP
-    except Exception as error:
-        channel.send(messages.FAILED, f"preload: the template has failed: {error!r}", traceback.format_exc())
-        return ExitCode.STARTUP
+    app = _load(channel, config)
+    if app is None:
+        return _end(config, ExitCode.STARTUP)
     # What is there now stays: were the collector to look at it, it would write to it, and each worker get a copy
     # (gc.freeze in the library reference).
     gc.collect()
@@ -60,7 +51,7 @@ def main(channel_fd: int) -> int:
         try:
             kind, *_ = channel.wait_for_message()
         except (EOFError, OSError):
-            return ExitCode.CLEAN
+            return _end(config, ExitCode.CLEAN)
         assert kind == messages.FORK
         [fd] = channel.take_fds(1)
         if _fork(channel):
@@ -68,6 +59,30 @@ def main(channel_fd: int) -> int:
             continue
         channel.close()
         return _be_a_worker(fd, app)
+
+
+def _load(channel: Channel, config: Config) -> ASGIApp | None:
+    """The application; None if it cannot be loaded, and the supervisor knows why."""
+    before = set(os.listdir("/proc/self/fd"))
+    try:
+        # What each worker needs as well, imported while no module of the application can be in its way.
+        parser_factory(config.http)
+        loop_factory(config.loop)
+        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
+        check(strict=config.preload_strict, before=before)
+    except StartupError as error:
+        channel.send(messages.FAILED, str(error), error.detail)
+        return None
+    except Exception as error:
+        channel.send(messages.FAILED, f"preload: the template has failed: {error!r}", traceback.format_exc())
+        return None
+    return app
+
+
+def _end(config: Config, code: ExitCode) -> ExitCode:
+    """The exit code, with which this process ends even if threads of the application run on."""
+    limit_exit(config.timeout_exit, code)
+    return code
 
 
 def check(*, strict: bool, before: set[str]) -> None:
@@ -135,20 +150,24 @@ def _fork(channel: Channel) -> bool:
     try:
         with own():
             between = os.fork()
-        if not between:
-            return _fork_in_between(reader, writer)
-        os.close(writer)
-        os.waitpid(between, 0)
-        # Told only now, when it is the supervisor's child.
-        pid = os.read(reader, 16)
-        if pid:
-            channel.send(messages.FORKED, int(pid))
-        else:
-            channel.send(messages.NOT_FORKED, shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))))
     except OSError as error:
+        os.close(reader)
         os.close(writer)
         channel.send(messages.NOT_FORKED, shortage(error))
+        return True
+    if not between:
+        return _fork_in_between(reader, writer)
+    os.close(writer)
+    # An application that ignores SIGCHLD, or waits for all children itself, leaves nothing to wait for (waitpid(2)).
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(between, 0)
+    pid = os.read(reader, 16)
     os.close(reader)
+    # Told only now, when it is the supervisor's child.
+    if pid:
+        channel.send(messages.FORKED, int(pid))
+    else:
+        channel.send(messages.NOT_FORKED, shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))))
     return True
 
 

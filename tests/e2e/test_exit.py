@@ -86,7 +86,7 @@ def test_an_exit_handler_that_never_ends_is_shown_and_cut(start: Start, tmp_path
     assert "in handler" in server.stderr
 
 
-@pytest.mark.parametrize("mode", [(), ("--no-supervise",)], ids=names)
+@pytest.mark.parametrize("mode", [(), ("--preload",), ("--no-supervise",)], ids=names)
 def test_a_failed_start_is_not_held_up_by_a_thread(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "web.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, name='waits').start()\nraise ValueError\n"
@@ -94,6 +94,14 @@ def test_a_failed_start_is_not_held_up_by_a_thread(start: Start, tmp_path: Path,
     server = start("web:app", "--port", "0", "--timeout-exit", "0.2", *mode, ready=False)
     assert server.wait() == 3
     assert "the thread 'waits' in" in server.stderr
+
+
+def test_no_thread_keeps_the_template_of_a_dead_supervisor(start: Start, tmp_path: Path) -> None:
+    thread = "threading.Thread(target=threading.Event().wait, name='waits').start()"
+    (tmp_path / "web.py").write_text(f"{APP}\n{thread}\n")
+    server = start("web:app", "--port", "0", "--timeout-exit", "0.2", "--preload")
+    server.signal(signal.SIGKILL)
+    until(lambda: not server.processes(), "the end of all processes")
 
 
 def test_a_second_sigterm_does_not_cut_exit_handlers(start: Start, tmp_path: Path) -> None:

@@ -246,3 +246,12 @@ def test_an_application_that_cannot_be_preloaded_fails_the_start(start: Start, a
     server = start(*app.arguments, "--preload", "--workers", "2", ready=False)
     assert server.wait() == 3
     assert server.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("way", ["SIG_IGN", "lambda number, frame: os.waitpid(-1, os.WNOHANG)"])
+def test_an_application_may_have_its_own_way_with_its_children(start: Start, app: ChangingApp, way: str) -> None:
+    app.become("1", before=f"import os\nfrom signal import *\nsignal(SIGCHLD, {way})\n")
+    server = start(*app.arguments, "--preload", "--workers", "2")
+    with RawConnection(server.port) as client:
+        assert client.get("/")[1] == b"1"
+    assert server.stop() == 0
