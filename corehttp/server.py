@@ -157,15 +157,16 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     from corehttp.app import load
     from corehttp.exit_limit import hold_signals, limit_exit
     from corehttp.forks import protect
-    from corehttp.supervisor.leftovers import end_children
+    from corehttp.supervisor.leftovers import end_started, mark
     from corehttp.watchdog import Watchdog
     from corehttp.worker import Worker, loop_factory, parser_factory
 
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
     used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-    end_leftovers = functools.partial(end_children, os.getpid())
+    end_leftovers = functools.partial(end_started, os.getpid())
     if owns_process:
+        os.environ.update(mark())
         atexit.register(end_leftovers)  # before all exit handlers of the application, so that it is called after them
     handlers = contextlib.ExitStack()
     unprotect = protect(list, signals=True)

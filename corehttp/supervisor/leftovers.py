@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from corehttp.text import printable
 
@@ -23,29 +23,26 @@ NAMED = 5  # processes that are named in the log
 _VARIABLE = "COREHTTP_SUPERVISOR"
 
 
-def marked_environment() -> dict[str, str]:
-    """The environment for a worker: all that descend from it can be told by it (proc(5), /proc/pid/environ)."""
-    return {**os.environ, _VARIABLE: _mark()}
+@functools.cache
+def mark() -> dict[str, str]:
+    """A variable for the environment of a process: all that descend from it can be told by it (proc(5), environ)."""
+    return {_VARIABLE: f"{os.getpid()}-{os.urandom(8).hex()}"}
 
 
 def end_marked(ours: Collection[int]) -> None:
     """End what descends from our workers, but for these processes and whatever is detached. Waits for the end."""
-    mark = f"{_VARIABLE}={_mark()}".encode()
-    _end({pid for pid in _in_our_session() if pid not in ours and mark in _read(pid, "environ").split(b"\0")})
+    _end(_marked(_in_our_session()) - set(ours))
 
 
-def end_children(parent: int) -> None:
-    """End what this process itself, which is `parent`, has started, unless it is detached. Waits for the end.
+def end_started(parent: int) -> None:
+    """End what descends from this process itself, which is `parent`, unless it is detached. Waits for the end.
 
-    An exit handler is inherited by what the process forks: there it does nothing.
+    The variable of `mark` is in its environment, but what it forks is told by its parent: that variable was not there
+    when this process was started. An exit handler is inherited by what the process forks: there it does nothing.
     """
     if os.getpid() == parent:
-        _end({pid for pid in _in_our_session() if _is_running_child(pid, b"%d" % parent)})
-
-
-@functools.cache
-def _mark() -> str:
-    return f"{os.getpid()}-{os.urandom(8).hex()}"
+        found = set(_in_our_session())
+        _end(_marked(found) | _descendants(found, parent))
 
 
 def _in_our_session() -> Iterator[int]:
@@ -58,9 +55,25 @@ def _in_our_session() -> Iterator[int]:
                 yield int(name)
 
 
-def _is_running_child(pid: int, parent: bytes) -> bool:
-    state, *ids = _read(pid, "stat").rpartition(b") ")[2].split() or [b"Z"]
-    return state != b"Z" and ids[:1] == [parent]
+def _marked(pids: Iterable[int]) -> set[int]:
+    entry = f"{_VARIABLE}={mark()[_VARIABLE]}".encode()
+    return {pid for pid in pids if entry in _read(pid, "environ").split(b"\0")}
+
+
+def _descendants(pids: Iterable[int], parent: int) -> set[int]:
+    """Those of these processes that descend from `parent` and run."""
+    children: dict[int, list[int]] = {}
+    for pid in pids:
+        state, above, *_ = _read(pid, "stat").rpartition(b") ")[2].split() or (b"Z", b"0")
+        if state != b"Z":
+            children.setdefault(int(above), []).append(pid)
+    found: set[int] = set()
+    waiting = [parent]
+    while waiting:
+        below = children.pop(waiting.pop(), [])
+        found.update(below)
+        waiting += below
+    return found
 
 
 def _read(pid: int, file: str) -> bytes:

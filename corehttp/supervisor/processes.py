@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from corehttp import unused_signals
 from corehttp.supervisor.channel import Channel
-from corehttp.supervisor.leftovers import marked_environment
+from corehttp.supervisor.leftovers import mark
 
 WORKER = "corehttp.worker_process"
 TEMPLATE = "corehttp.template_process"
@@ -32,7 +32,7 @@ def spawn(module: str, title: str) -> tuple[int, Channel]:
         # Whatever the process will ignore stays blocked until it does (`worker_process.heed_signals`): Ctrl-C, say,
         # goes to the whole foreground group.
         blocked = [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, *unused_signals.unused([signal.SIGTERM])]
-        pid = start(argv, marked_environment(), [theirs.fileno()], blocked=blocked)
+        pid = start(argv, {**os.environ, **mark()}, [theirs.fileno()], blocked=blocked)
     except BaseException:
         ours.close()
         raise
