@@ -42,8 +42,13 @@ class LineWriter:
         self._unblocked = None if self._fd is None or self._is_file else _unblocked(self._fd, kind)
         self._begin()
 
+    def _begin_in_child(self) -> None:
+        """A forked process has neither the thread nor a claim to what waited, and the lock may be held by nobody."""
+        if self._process != os.getpid():
+            self._begin()
+
     def _begin(self) -> None:
-        """Nothing waits and no thread runs: at the start, and in a process that was forked from one where some did."""
+        """Nothing waits and no thread runs."""
         self._process = os.getpid()
         self._pending: deque[bytes] = deque()  # the first stays here while it is being written
         self._size = 0  # bytes that are pending
@@ -63,6 +68,7 @@ class LineWriter:
     @property
     def pending(self) -> int:
         """How many lines still wait to be written."""
+        self._begin_in_child()
         with self._changed:
             return sum(piece.count(b"\n") for piece in self._pending)
 
@@ -70,8 +76,7 @@ class LineWriter:
         """Write whole lines, now or soon. Never waits for the reader and raises no OSError."""
         if self._fd is None:
             return
-        if self._process != os.getpid():
-            self._begin()
+        self._begin_in_child()
         with self._changed:
             rest = deque(_pieces(lines) if self._is_pipe else (lines,))
             if not self._pending and (self._is_file or self._unblocked is not None):
@@ -81,13 +86,13 @@ class LineWriter:
 
     def drop(self, lines: int) -> None:
         """Count lines that were not even made, because there is no room."""
+        self._begin_in_child()
         with self._changed:
             self._dropped += lines
 
     def flush(self, timeout: float) -> None:
         """Wait until everything is written, for at most `timeout` seconds."""
-        if self._process != os.getpid():
-            return
+        self._begin_in_child()
         deadline = time.monotonic() + timeout
         with self._changed:
             while self._pending and (left := deadline - time.monotonic()) > 0:
@@ -190,12 +195,14 @@ class LineWriter:
         assert self._fd is not None
         ready = select.poll()
         ready.register(self._fd, select.POLLOUT)
+        promised = False  # whether poll(2) has said that it can be written
         while True:
             try:
                 return self._write_once(piece)
             except BlockingIOError:
-                if ready.poll():
+                if promised:
                     time.sleep(_PAUSE)
+                promised = bool(ready.poll())
             except OSError as error:
                 with self._changed:
                     self._lose(error, piece)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import socket
 import threading
 import time
@@ -280,6 +281,42 @@ def test_a_forked_process_does_not_write_its_parents_lines_again(stream: Stream,
     expected = [b"%d of the parent, and some more words\n" % number for number in range(1500)]
     assert b"".join(parts) == b"".join(expected) + b"end\n"
     writer.close(PATIENCE)
+
+
+@pytest.mark.parametrize("use", ["write", "drop", "pending", "flush", "close"])
+def test_a_lock_that_a_thread_held_at_a_fork_stops_no_forked_process(use: str) -> None:
+    stream = pipe()
+    writer = make(stream.writer, Told())
+    held, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with writer._changed:
+            held.set()
+            forked.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(int(PATIENCE))
+        match use:
+            case "write":
+                writer.write(b"line\n")
+            case "drop":
+                writer.drop(1)
+            case "pending":
+                assert writer.pending == 0
+            case "flush":
+                writer.flush(PATIENCE)
+            case "close":
+                writer.close(PATIENCE)
+        os._exit(0)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for fd in stream:
+        os.close(fd)
 
 
 def test_a_log_call_in_the_middle_of_another_is_no_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
