@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, MethodType
@@ -34,7 +35,7 @@ def protect(descriptors: Descriptors, *, signals: bool = False) -> Callable[[], 
     somebody's event loop, where signals are not ours. Answers what ends the protection.
     """
     global _registered
-    if not _registered and hasattr(os, "register_at_fork"):
+    if not _registered:
         _registered = True  # such handlers cannot be taken back
         os.register_at_fork(before=_before, after_in_parent=_unblock, after_in_child=_in_child)
     entry = (descriptors, signals)
@@ -100,7 +101,7 @@ def _replace(descriptors: Iterable[int]) -> None:
     try:
         end, other = socket.socketpair()
         other.close()
-        sources = [end, select.epoll()]
+        sources = [end, select.epoll() if sys.platform == "linux" else end]
     except OSError:  # no descriptor is free
         pass
     sock, epoll = [source.fileno() for source in sources] or [0, 0]

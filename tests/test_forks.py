@@ -2,8 +2,10 @@
 
 import functools
 import os
+import select
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -41,6 +43,13 @@ def test_a_descriptor_is_replaced_by_one_of_which_nothing_comes(protected: socke
     before = inode(protected)
     assert in_child(lambda: inode(protected) != before and protected.recv(1) == b"")
     assert inode(protected) == before
+
+
+def test_so_it_is_where_there_is_no_epoll(protected: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delattr(select, "epoll", raising=False)
+    before = inode(protected)
+    assert in_child(lambda: inode(protected) != before and protected.recv(1) == b"")
 
 
 def test_it_is_replaced_once_only(protected: socket.socket) -> None:
