@@ -9,6 +9,8 @@ from corehttp.errors import ExitCode
 
 def main() -> None:
     """Run the command; it ends the process with an `ExitCode`."""
+    # A launcher may have left some blocked, which exec(2) keeps: a SIGTERM would never arrive.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     # Nothing is there yet to put in order. A KeyboardInterrupt would be a traceback, or be lost in a callback.
     signal.signal(signal.SIGINT, _leave)
     from corehttp.command import run

@@ -283,7 +283,16 @@ def test_a_forked_process_does_not_write_its_parents_lines_again(stream: Stream,
     writer.close(PATIENCE)
 
 
-@pytest.mark.parametrize("use", ["write", "drop", "pending", "flush", "close"])
+USES: dict[str, Callable[[LineWriter], object]] = {
+    "write": lambda writer: writer.write(b"line\n"),
+    "drop": lambda writer: writer.drop(1),
+    "pending": lambda writer: writer.pending,
+    "flush": lambda writer: writer.flush(PATIENCE),
+    "close": lambda writer: writer.close(PATIENCE),
+}
+
+
+@pytest.mark.parametrize("use", USES)
 def test_a_lock_that_a_thread_held_at_a_fork_stops_no_forked_process(use: str) -> None:
     stream = pipe()
     writer = make(stream.writer, Told())
@@ -300,17 +309,7 @@ def test_a_lock_that_a_thread_held_at_a_fork_stops_no_forked_process(use: str) -
     child = os.fork()
     if child == 0:
         signal.alarm(int(PATIENCE))
-        match use:
-            case "write":
-                writer.write(b"line\n")
-            case "drop":
-                writer.drop(1)
-            case "pending":
-                assert writer.pending == 0
-            case "flush":
-                writer.flush(PATIENCE)
-            case "close":
-                writer.close(PATIENCE)
+        USES[use](writer)
         os._exit(0)
     forked.set()
     thread.join()

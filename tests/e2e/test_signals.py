@@ -122,3 +122,23 @@ def test_without_a_supervisor_a_hang_up_stops_as_sigterm_does(start: Start, app:
     server = start(*app.arguments, "--no-supervise")
     server.signal(signal.SIGHUP)
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--preload",), ("--no-supervise",)], ids=" ".join)
+def test_a_launcher_that_blocks_or_ignores_signals_does_not_keep_it_from_stopping(
+    tmp_path: Path, app: ChangingApp, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "launcher.py").write_text(
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'corehttp', *sys.argv[1:]])\n"
+    )
+    server = ServerProcess([*app.arguments, *arguments], tmp_path, program=["launcher.py"])
+    try:
+        server.wait_until_ready()
+        assert server.stop() == 0
+        server.check_nothing_is_left()
+    finally:
+        server.end()
