@@ -232,53 +232,55 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """The ASGI `send`; raises AppError for a wrong message, an OSError for a lost client."""
-        phase = self.phase
-        if self._gone:
-            await self._rest()
-            raise ClientDisconnectedError("the client has disconnected")
-        if self._told and self._endless:
-            await self._rest()
-            raise ClientDisconnectedError("the server is shutting down: a stream without an end has to come to one")
         try:
-            kind = message["type"]
-        except (KeyError, TypeError) as error:
-            raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
-        if phase is _HEAD and kind == "http.response.start":
-            if "status" not in message:
-                raise AppError("'http.response.start' needs the field 'status'")
-            if self.takes_trailers and message.get("trailers"):
-                self._trailers = []
-            self._head = message
-            self.phase = _STARTED
-            return
-        if kind != "http.response.body" or (phase is not _STARTED and phase is not _BODY):
-            await self._send_other(kind, message)
-            return
-        body = message.get("body", b"")
-        if type(body) is not bytes:
-            body = _as_bytes(body)
-        more = message.get("more_body", False)
-        stream = self._stream
-        head = self._head
-        if head is not None:
-            headers = head.get("headers", ())
-            if more:
-                headers = pairs(headers)
-            stream.respond(head["status"], headers, body, more or self._trailers is not None)
-            self._head = None
-            if more:
-                self._endless = never_ends(headers)
-        else:
-            stream.write_body(body, more or self._trailers is not None)
-        if self._trailers is not None and not more:
-            self.phase = _TRAILERS
-        if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
-            await stream.writable()
-        elif more:
-            self._stretch -= len(body) + MESSAGE
-            if self._stretch < 0:
-                self._stretch = STRETCH
-                await self._keeper.turns.next()
+            phase = self.phase
+            if self._gone:
+                raise ClientDisconnectedError("the client has disconnected")
+            if self._told and self._endless:
+                raise ClientDisconnectedError("the server is shutting down: a stream without an end has to come to one")
+            try:
+                kind = message["type"]
+            except (KeyError, TypeError) as error:
+                raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
+            if phase is _HEAD and kind == "http.response.start":
+                if "status" not in message:
+                    raise AppError("'http.response.start' needs the field 'status'")
+                if self.takes_trailers and message.get("trailers"):
+                    self._trailers = []
+                self._head = message
+                self.phase = _STARTED
+                return
+            if kind != "http.response.body" or (phase is not _STARTED and phase is not _BODY):
+                await self._send_other(kind, message)
+                return
+            body = message.get("body", b"")
+            if type(body) is not bytes:
+                body = _as_bytes(body)
+            more = message.get("more_body", False)
+            stream = self._stream
+            head = self._head
+            if head is not None:
+                headers = head.get("headers", ())
+                if more:
+                    headers = pairs(headers)
+                stream.respond(head["status"], headers, body, more or self._trailers is not None)
+                self._head = None
+                if more:
+                    self._endless = never_ends(headers)
+            else:
+                stream.write_body(body, more or self._trailers is not None)
+            if self._trailers is not None and not more:
+                self.phase = _TRAILERS
+            if stream.congested and self.phase is not _DONE:  # there is nothing to wait for after the end
+                await stream.writable()
+            elif more:
+                self._stretch -= len(body) + MESSAGE
+                if self._stretch < 0:
+                    self._stretch = STRETCH
+                    await self._keeper.turns.next()
+        except Exception:
+            await self._rest()  # who tries again and again would let nobody else have a turn
+            raise
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the request is answered or cut."""

@@ -186,32 +186,35 @@ class WebSocketSession:
     async def send(self, message: Message) -> None:
         """The ASGI `send`; raises AppError for a wrong message, an OSError after the end."""
         try:
-            kind = message["type"]
-        except (KeyError, TypeError) as error:
-            raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
-        if kind == "websocket.send":
-            if self.stage is _OPEN:
-                text = message.get("text")
-                if type(text) is str and message.get("bytes") is None:
-                    opcode, payload = TEXT, text.encode()
-                else:
-                    opcode, payload = _content(message)
-                self.write_message(opcode, payload)
-                self._stretch -= len(payload) + MESSAGE
-                if self.congested:
-                    await self.writable()
-                elif self._stretch < 0:
-                    self._stretch = STRETCH
-                    await self._keeper.turns.next()
-                return
-            if self.stage is _CLOSING or self.stage is _CLOSED:
+            try:
+                kind = message["type"]
+            except (KeyError, TypeError) as error:
+                raise AppError(f"a message must be a dict with the field 'type', not {message!r:.80}") from error
+            if kind == "websocket.send":
+                if self.stage is _OPEN:
+                    text = message.get("text")
+                    if type(text) is str and message.get("bytes") is None:
+                        opcode, payload = TEXT, text.encode()
+                    else:
+                        opcode, payload = _content(message)
+                    self.write_message(opcode, payload)
+                    self._stretch -= len(payload) + MESSAGE
+                    if self.congested:
+                        await self.writable()
+                    elif self._stretch < 0:
+                        self._stretch = STRETCH
+                        await self._keeper.turns.next()
+                    return
+                if self.stage is _CLOSING or self.stage is _CLOSED:
+                    raise ClientDisconnectedError("the WebSocket is closed")
+            self._send_other(kind, message)
+            if self.congested:
+                await self.writable()
+            else:
                 await self._rest()
-                raise ClientDisconnectedError("the WebSocket is closed")
-        self._send_other(kind, message)
-        if self.congested:
-            await self.writable()
-        else:
-            await self._rest()
+        except Exception:
+            await self._rest()  # who tries again and again would let nobody else have a turn
+            raise
 
     async def _rest(self) -> None:
         """Let others have a turn after so many calls that wait for nothing."""
