@@ -55,6 +55,13 @@ def test_many_small_chunks_in_a_row_are_read_in_every_cut(digits: bytes) -> None
     assert decode_in_every_cut(raw + b"0\r\n\r\n") == (b"".join(contents), REST)
 
 
+def test_sizes_that_are_written_in_ever_other_ways_are_read_in_every_cut() -> None:
+    written = [b"1", b"01", b"0001", b"001", b"1", b"0001", b"1", b"00a", b"A", b"1;a=b", b"1;a=b", b"0A", b"0001"]
+    contents = [b"\n" * int(size.partition(b";")[0], 16) for size in written]
+    raw = b"".join(size + b"\r\n" + content + b"\r\n" for size, content in zip(written, contents, strict=True))
+    assert decode_in_every_cut(raw + b"0\r\n\r\n") == (b"".join(contents), REST)
+
+
 @pytest.mark.parametrize(
     "wrong", [b"2\r\na\r\n", b"1\r\nab\r\n", b"1\na\r\n", b"1\r\na\n", b"g\r\n", b" 1\r\na\r\n", b"\r\n"]
 )
