@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 
 from corehttp.errors import ExitCode
@@ -41,16 +41,19 @@ def limit_exit(seconds: float, code: int, last: Callable[[], object] = flush) ->
         timer.start()
 
 
-def hold_signals(loop: asyncio.AbstractEventLoop, *, forced_by_sigint: bool) -> None:
-    """Let SIGTERM, which was obeyed, end nothing any more; `forced_by_sigint`: SIGINT ends the process at once.
+def hold_signals(
+    loop: asyncio.AbstractEventLoop, numbers: Collection[signal.Signals], forced: Collection[signal.Signals] = ()
+) -> None:
+    """Let these signals, of which one was obeyed, end nothing any more, but for the `forced`: they end it all at once.
 
     To be called in the loop that has handled them, which would give them back their default action when it is closed.
     """
-    numbers = [signal.SIGTERM, signal.SIGINT] if forced_by_sigint else [signal.SIGTERM]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:
         loop.remove_signal_handler(number)
-        signal.signal(number, _leave_at_once if number == signal.SIGINT else _carry_on)
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # SIGHUP, by nohup(1)
+        signal.signal(number, _leave_at_once if number in forced else _carry_on)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -88,6 +91,6 @@ def _carry_on(signum: int, frame: FrameType | None) -> None:
 
 
 def _leave_at_once(signum: int, frame: FrameType | None) -> None:
-    logger.warning("interrupted again: leaving at once")
+    logger.warning("%s: leaving at once", "interrupted again" if signum == signal.SIGINT else "SIGQUIT")
     flush()
     os._exit(ExitCode.FORCED)

@@ -81,7 +81,9 @@ def start(
             logger.warning(fault)
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
-        return _supervise(config, read or (lambda: config)) if config.supervised else _serve_here(config, owns_process)
+        if config.supervised:
+            return _supervise(config, read or (lambda: config), owns_process)
+        return _serve_here(config, owns_process)
     except StartupError as error:
         logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
         return ExitCode.STARTUP
@@ -98,7 +100,7 @@ def uses_reuseport(config: Config, workers: int) -> bool:
     return workers > 1 and sys.platform == "linux" and not one_address and not config.limit_connections
 
 
-def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
+def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -> ExitCode:
     from corehttp.supervisor import upgrade
     from corehttp.supervisor.deployment import Deployment
     from corehttp.supervisor.fleet import Fleet
@@ -146,7 +148,7 @@ def _supervise(config: Config, read: Callable[[], Config]) -> ExitCode:
         supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address, deployment), on_ready)
     except OSError as error:
         raise StartupError(f"the supervisor cannot start: {shortage(error)}") from error
-    return supervisor.run()
+    return supervisor.run(owns_process=owns_process)
 
 
 def _serve_here(config: Config, owns_process: bool) -> ExitCode:
@@ -167,13 +169,15 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     end_leftovers = functools.partial(end_started, os.getpid())
     if owns_process:
         os.environ.update(mark())
+        atexit.register(unused_signals.ignore_all)
         atexit.register(end_leftovers)  # before all exit handlers of the application, so that it is called after them
     handlers = contextlib.ExitStack()
     unprotect = protect(list, signals=True)
+    unused = unused_signals.ignore(used)
     if not owns_process:
         handlers.callback(unprotect)
         handlers.enter_context(signals_put_back(*used))
-    handlers.callback(unused_signals.restore, unused_signals.ignore(used))
+        handlers.callback(unused_signals.restore, unused)
     try:
         signal.signal(signal.SIGINT, _interrupt_start)
         # What the server is made of is imported while no module of the application can be in its way.
@@ -220,7 +224,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
             finally:
                 watchdog.stop()
             if owns_process:
-                hold_signals(loop, forced_by_sigint=True)
+                hold_signals(loop, used, forced=(signal.SIGINT, signal.SIGQUIT))
                 limit_exit(config.timeout_exit, code, end_leftovers)
             return code
 

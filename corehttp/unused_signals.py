@@ -3,6 +3,7 @@
 Operators send them by habit (SIGUSR1 from a logrotate rule), to the wrong process, or to all that have a name.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -46,10 +47,8 @@ def handle(numbers: Collection[int], handler: Callable[[int, FrameType | None], 
     before: Handlers = {}
     for number in numbers:
         if signal.getsignal(number) is signal.SIG_DFL:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # the C library keeps it to itself
                 before[number] = signal.signal(number, handler)
-            except (OSError, ValueError):
-                pass  # the C library keeps it to itself
     return before
 
 
@@ -66,6 +65,17 @@ def restore(handlers: Handlers) -> None:
     for number, handler in handlers.items():
         if signal.getsignal(number) is _tell:
             signal.signal(number, handler)
+
+
+def ignore_all() -> None:
+    """The last thing a process does: no signal changes its exit code any more.
+
+    By SIG_IGN, for while Python finalizes, it gives whatever it handled its default back; so nothing that would inherit
+    this can be started afterwards.
+    """
+    for number in unused(()):
+        with contextlib.suppress(OSError, ValueError):  # the C library keeps it to itself
+            signal.signal(number, signal.SIG_IGN)
 
 
 def told(number: int) -> str:

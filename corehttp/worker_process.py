@@ -205,6 +205,6 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
         why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
     )
     watchdog.stop()
-    hold_signals(loop, forced_by_sigint=False)
+    hold_signals(loop, [signal.SIGTERM])
     limit_exit(config.timeout_exit, code)
     return code

@@ -117,11 +117,11 @@ class Supervisor:
         self._poller = Poller()
         self._orphans = Orphans(slots, self._poller, self._loads, self._keep_alive)
 
-    def run(self) -> ExitCode:
-        """Supervise until the end; must be called in the main thread."""
+    def run(self, *, owns_process: bool) -> ExitCode:
+        """Supervise until the end, which may be that of the process too; must be called in the main thread."""
         # A program whose main thread we run in may fork in another one.
         unprotect = protect(lambda: [*self._slots.descriptors(), *self._poller.descriptors()], signals=True)
-        with SignalPipe() as pipe:
+        with SignalPipe(owns_process=owns_process) as pipe:
             self._poller.watch(pipe.fileno(), lambda: None)
             try:
                 while (code := self._act()) is None:

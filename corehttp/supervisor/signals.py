@@ -19,10 +19,11 @@ class SignalPipe:
     """While it is open, the signals in HANDLED, and those that nobody uses, make `fileno()` readable.
 
     The descriptor only wakes up: it may have no room for another byte, and no signal is lost. What was there before is
-    put back at the end.
+    put back at the end; unless the process ends then (`owns_process`): no signal changes its exit code any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, owns_process: bool = False) -> None:
+        self._owns_process = owns_process
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -49,6 +50,9 @@ class SignalPipe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.set_wakeup_fd(self._wakeup_fd)
+        if self._owns_process:
+            unused_signals.ignore_all()
+            self._handlers, self._unused = {}, {}
         for number, handler in (*self._handlers.items(), *self._unused.items()):
             signal.signal(number, handler)
         self._reader.close()

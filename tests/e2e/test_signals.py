@@ -1,8 +1,10 @@
 """Signals: those that nobody uses end nothing, and no flood of them hides one that somebody does."""
 
+import itertools
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,22 @@ def test_a_flood_of_signals_hides_no_sigterm(start: Start, app: ChangingApp) -> 
         os.kill(server.pid, signal.SIGCHLD)
     assert server.stop() == 0
     assert len(re.findall("SIGUSR1: ignored", server.stderr)) == 1
+
+
+@pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
+def test_no_signal_up_to_the_last_moment_changes_the_exit_code(start: Start, app: ChangingApp, supervise: str) -> None:
+    server = start(*app.arguments, supervise)
+    server.signal(signal.SIGTERM)
+    numbers = itertools.cycle((signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGALRM, signal.SIGRTMIN))
+
+    def send_some() -> bool:
+        for number in itertools.islice(numbers, 100):
+            os.kill(server.pid, number)  # as long as nobody has waited for its end, there is such a process
+            time.sleep(0.0002)
+        return not server.running
+
+    until(send_some, "the end")
+    assert server.wait() == 0
 
 
 @pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])

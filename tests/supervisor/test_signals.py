@@ -22,6 +22,22 @@ def test_a_signal_can_be_read_and_the_handlers_are_put_back() -> None:
     assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
 
 
+LAST_MOMENTS = """
+import signal
+from corehttp import unused_signals
+from corehttp.supervisor.signals import SignalPipe
+with SignalPipe(owns_process=True):
+    pass
+for number in unused_signals.unused(()):
+    signal.raise_signal(number)
+"""
+
+
+def test_at_the_end_of_the_process_no_signal_changes_its_exit_code_any_more() -> None:
+    run = subprocess.run([sys.executable, "-c", LAST_MOMENTS], timeout=60)
+    assert run.returncode == 0
+
+
 def test_no_flood_of_signals_hides_another_and_none_grows_without_end() -> None:
     with SignalPipe() as pipe:
         for _ in range(20_000):
