@@ -15,6 +15,7 @@ from typing import cast
 
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.errors import InterruptedStart, StartupError
+from corehttp.text import shown
 from corehttp.tracebacks import application_traceback
 
 _FUNCTIONS = (FunctionType, MethodType, functools.partial)
@@ -116,7 +117,7 @@ def failed_start(what: str, error: BaseException) -> StartupError:
     ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if isinstance(error, InterruptedStart) or (isinstance(error, KeyboardInterrupt) and ctrl_c):
         raise error
-    return StartupError(f"{what}: {error!r}", application_traceback(error))
+    return StartupError(f"{what}: {shown(error)}", application_traceback(error))
 
 
 def _as_asgi3(app: Unchecked, name: str) -> ASGIApp:

@@ -6,6 +6,7 @@ from enum import Enum
 
 from corehttp.asgi import LIFESPAN_VERSIONS, ASGIApp, Message, State
 from corehttp.errors import StartupError
+from corehttp.text import shown
 from corehttp.tracebacks import application_traceback
 
 logger = logging.getLogger("corehttp.error")
@@ -95,7 +96,7 @@ class Lifespan:
         unaware = self._mode == "auto" and isinstance(error, Exception)
         if self._stage is Stage.STARTING and unaware and pending:
             # ASGI: an application that raises here is to be served without lifespan. What it raised may still matter.
-            logger.info("served without lifespan: the application raised %r", error)
+            logger.info("served without lifespan: the application raised %s", shown(error))
             logger.debug("%s", text.rstrip())
             self._stage = Stage.OFF
             self._resolve(None)

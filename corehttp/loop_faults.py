@@ -4,6 +4,8 @@ import asyncio
 import logging
 from typing import Any
 
+from corehttp.text import shown
+
 logger = logging.getLogger("corehttp.error")
 
 _TRACEBACKS = ("source_traceback", "handle_traceback")  # where it was made, in asyncio's debug mode: lists of frames
@@ -24,15 +26,8 @@ def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         return
     about = [str(context.get("message") or "unhandled exception in the event loop")]
     about += [
-        f"{key}: {_shown(value)}"
+        f"{key}: {shown(value)}"
         for key, value in sorted(context.items())
         if key not in ("message", "exception", *_TRACEBACKS)
     ]
     logger.error("%s", "\n".join(about), exc_info=context.get("exception"))
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception:
-        return object.__repr__(value)

@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 
 from corehttp import worker_process
@@ -24,6 +23,8 @@ from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.supervisor import messages
 from corehttp.supervisor.channel import Channel
+from corehttp.text import shown
+from corehttp.tracebacks import formatted
 from corehttp.worker import loop_factory, parser_factory
 
 logger = logging.getLogger("corehttp.error")
@@ -74,7 +75,8 @@ def _load(channel: Channel, config: Config) -> ASGIApp | None:
         channel.send(messages.FAILED, str(error), error.detail)
         return None
     except Exception as error:
-        channel.send(messages.FAILED, f"preload: the template has failed: {error!r}", traceback.format_exc())
+        text = f"preload: the template has failed: {shown(error)}"
+        channel.send(messages.FAILED, text, formatted(error, error.__traceback__))
         return None
     return app
 

@@ -33,6 +33,7 @@ from corehttp.retirement import Retirement, rss
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
 from corehttp.sweep import Sweep
+from corehttp.text import shown
 
 logger = logging.getLogger("corehttp.error")
 
@@ -107,7 +108,7 @@ class Worker:
     def failed_start(self, error: BaseException) -> StartupError:
         """The failed start to raise where SystemExit has ended the event loop; raises it again afterwards."""
         if self._prepared:
-            logger.error("the application has ended its worker: %r", error, exc_info=error)
+            logger.error("the application has ended its worker: %s", shown(error), exc_info=error)
             raise error
         return failed_start("the application ended its start-up", error)
 

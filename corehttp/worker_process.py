@@ -26,6 +26,7 @@ from corehttp.supervisor import deployment, messages
 from corehttp.supervisor.channel import Channel
 from corehttp.supervisor.fleet import Why
 from corehttp.supervisor.scoreboard import Scoreboard
+from corehttp.text import shown
 from corehttp.watchdog import Watchdog, install_dump
 from corehttp.worker import Worker, loop_factory, parser_factory
 
@@ -142,7 +143,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         limit_exit(config.timeout_exit, ExitCode.STARTUP)
         return ExitCode.STARTUP
     except Exception as error:  # a fault of the server; the interpreter would tell it to whatever sys.stderr is by now
-        logger.critical("the worker has failed: %r", error, exc_info=error)
+        logger.critical("the worker has failed: %s", shown(error), exc_info=error)
         limit_exit(config.timeout_exit, 1)
         return 1
     except BaseException:

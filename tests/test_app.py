@@ -183,6 +183,10 @@ def test_an_unknown_module_whose_name_begins_like_ours_is_not_ours(directory: Pa
         ("def app(:\n", "SyntaxError"),
         ("raise ValueError('by design')\n", "ValueError('by design')"),
         ("raise SystemExit(3)\n", "SystemExit(3)"),
+        (
+            "class Mute(Exception):\n  def __repr__(self): return self.lost\n  __str__ = __repr__\nraise Mute\n",
+            "Mute object",
+        ),
     ],
 )
 def test_a_module_that_fails_is_shown_with_its_traceback(directory: Path, text: str, words: str) -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from corehttp.text import printable
+from corehttp.text import printable, shown
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("/a path/\u00e4", "/a path/\u00e4"),
         ("/a\n2026 INFO forged", "/a\\n2026 INFO forged"),
@@ -15,5 +15,15 @@ from corehttp.text import printable
         ("/\udcff", "/\\udcff"),
     ],
 )
-def test_nothing_in_it_can_end_the_line_or_steer_a_terminal(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_nothing_in_it_can_end_the_line_or_steer_a_terminal(text: str, expected: str) -> None:
+    assert printable(text) == expected
+
+
+class Mute:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def test_whatever_an_object_is_it_can_be_shown() -> None:
+    assert shown([1, "a"]) == "[1, 'a']"
+    assert "Mute object" in shown(Mute())

@@ -465,6 +465,7 @@ class Supervisor:
             case LoadTemplate(generation):
                 return self._load(generation)
             case RetireTemplate(generation):
+                self._report.retire_template(generation)
                 self._templates.retire(generation)
                 return TemplateRetired(generation)
             case Exit():

@@ -8,7 +8,8 @@ import time
 from corehttp import farewell, unused_signals
 from corehttp.errors import ExitCode
 from corehttp.supervisor.crew import Member
-from corehttp.supervisor.fleet import Fleet, Phase, Stop, Why
+from corehttp.supervisor.deadlines import template_due
+from corehttp.supervisor.fleet import Fleet, Phase, Stop, TemplatePhase, Why
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -128,9 +129,31 @@ class Report:
         clients = f"; connections that wait for it: {waiting}, {who}" if waiting else ""
         logger.info("worker %d starts again %s%s", index + 1, when, clients)
 
+    def retire_template(self, generation: int) -> None:
+        """Say so where a template is ended because it takes too long to load the application."""
+        now = time.monotonic()
+        template = self._fleet.templates[generation]
+        if (
+            self._fleet.stop is Stop.NO
+            and template_due(self._fleet, template) <= now
+            and generation not in self._blamed
+        ):
+            late = f"the application was not loaded after {now - template.since:.0f} s (--timeout-worker-startup)"
+            self._failures.setdefault(generation, late)
+            self._blamed.add(generation)
+            logger.error("%s: its template is killed", late)
+
     def template_exit(self, generation: int, how: str) -> None:
+        """Say that a template has ended, unless it was told to, or has said why it cannot load the application."""
         self._failures.setdefault(generation, f"the application's template {how}")
-        logger.debug("the template of generation %d %s", generation, how)
+        template = self._fleet.templates.get(generation)
+        if template is None or template.phase is TemplatePhase.ENDING:
+            logger.debug("the template of generation %d %s", generation, how)
+        elif template.phase is TemplatePhase.READY:
+            logger.error("the application's template %s", how)
+        elif generation not in self._blamed:
+            self._blamed.add(generation)
+            logger.error("the application's template %s before the application was loaded", how)
 
     def leave(self, member: Member, why: Why) -> None:
         worker = self._fleet.workers[member.worker]

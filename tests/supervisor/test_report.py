@@ -1,11 +1,25 @@
 """What the operator is told of workers that died and of a stop: one line each."""
 
 import logging
+import time
 
 import pytest
 
 from corehttp.errors import ExitCode
-from corehttp.supervisor.fleet import BecameReady, Event, Exited, Fleet, HandedOn, Limits, Spawned, StopRequested
+from corehttp.supervisor.fleet import (
+    BecameReady,
+    Event,
+    Exited,
+    Fleet,
+    HandedOn,
+    Limits,
+    Spawned,
+    StopRequested,
+    TemplateGone,
+    TemplateReady,
+    TemplateRetired,
+    TemplateStarted,
+)
 from corehttp.supervisor.record import observe
 from corehttp.supervisor.report import Report
 
@@ -104,3 +118,47 @@ def test_of_a_failed_start_only_the_cause_is_told(caplog: pytest.LogCaptureFixtu
     _, report = serving()
     report.stopped(ExitCode.STARTUP)
     assert caplog.records == []
+
+
+LATE = "the application was not loaded after 70 s (--timeout-worker-startup): its template is killed"
+
+
+@pytest.mark.parametrize(
+    ("events", "blamed", "lines"),
+    [
+        ([], False, ["the application's template was killed by SIGSEGV before the application was loaded"]),
+        ([], True, ["why"]),
+        ([TemplateReady(1)], False, ["the application's template was killed by SIGSEGV"]),
+        ([TemplateRetired(1)], False, []),
+        ([TemplateGone(1, 0.0)], False, []),
+    ],
+    ids=["it has said nothing", "it has said why", "it was ready", "it was told to end", "it is known already"],
+)
+def test_a_template_that_ends_by_itself_is_told_once(
+    caplog: pytest.LogCaptureFixture, events: list[Event], blamed: bool, lines: list[str]
+) -> None:
+    _, report = serving(TemplateStarted(1), *events)
+    if blamed:
+        report.blame_template(1, "why", "")
+    report.template_exit(1, "was killed by SIGSEGV")
+    assert [record.getMessage() for record in caplog.records] == lines
+
+
+@pytest.mark.parametrize(
+    ("events", "passed", "lines"),
+    [([], 70.0, [LATE]), ([], 1.0, []), ([TemplateReady(1)], 70.0, []), ([StopRequested()], 70.0, [])],
+    ids=["it is late", "it is needed no more", "it was ready", "everything ends"],
+)
+def test_a_template_that_is_ended_because_it_is_late_is_told_with_the_option(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[Event],
+    passed: float,
+    lines: list[str],
+) -> None:
+    fleet, report = serving(TemplateStarted(1), *events)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0 + passed)
+    report.retire_template(1)
+    observe(fleet, TemplateRetired(1), 100.0 + passed)
+    report.template_exit(1, "was killed by SIGKILL")
+    assert [record.getMessage() for record in caplog.records] == lines
