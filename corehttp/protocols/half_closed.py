@@ -25,10 +25,10 @@ class Watch:
         self._transport = transport
         self._probed = False
 
-    def probe(self, harmless: bytes) -> None:
-        """Make a client that is gone show it: once, and then leave it to the kernel."""
+    def probe(self, harmless: bytes) -> bool:
+        """Make a client that is gone show it: once, and then leave it to the kernel; answers whether it did."""
         if self._probed:
-            return
+            return False
         self._probed = True
         if harmless:
             self._transport.write(harmless)
@@ -38,6 +38,7 @@ class Watch:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE)
+        return True
 
     def is_gone(self) -> bool:
         """Whether the client has closed or reset all of it. An event loop does not tell: it has stopped reading."""

@@ -175,7 +175,7 @@ class HTTP1Connection(ResponseWriting):
         elif self._half_closed is not None and self._half_closed.is_gone():
             self._transport.abort()
         elif self._half_closed is not None and current is not None:
-            self._half_closed.probe(self._harmless_bytes(current))
+            self._probe(self._half_closed, current)
         elif self.idle and self._keep_until <= now and not self.congested:
             self.close()
         self._set_deadline()
@@ -217,7 +217,7 @@ class HTTP1Connection(ResponseWriting):
         if self._half_closed is not None and self._half_closed.is_gone():
             self._transport.abort()
         elif self._half_closed is not None:
-            self._half_closed.probe(self._harmless_bytes(current))
+            self._probe(self._half_closed, current)
 
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
@@ -320,7 +320,8 @@ class HTTP1Connection(ResponseWriting):
     def _answer_refusal(self) -> None:
         if self._refusal is not None and self._current is None and not self._queue and self._stage is _OPEN:
             status, reason, bodiless = self._refusal
-            self._transport.write(wire.refusal(status, reason, self._context.clock.lines, bodiless=bodiless))
+            response = wire.refusal(status, reason, self._context.clock.lines, bodiless=bodiless)
+            self._transport.write(response[len(wire.BEGINNING) :] if self._begun else response)
             self._close(linger=True)
 
     def _complete(self, exchange: Exchange) -> None:
@@ -454,10 +455,16 @@ class HTTP1Connection(ResponseWriting):
             due = min(due, self._context.clock.ticked + LOOK_AGAIN)
         self.deadline = due
 
+    def _probe(self, watch: half_closed.Watch, exchange: Exchange) -> None:
+        harmless = self._harmless_bytes(exchange)
+        if watch.probe(harmless) and harmless is wire.BEGINNING:
+            self._begun = True
+
     def _harmless_bytes(self, exchange: Exchange) -> bytes:
         """What a client that still reads can ignore, and one that is gone answers with a reset."""
         if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
-            return wire.CONTINUE if exchange.version == "1.1" else b""
+            # HTTP/1.0 knows no 1xx; but whatever the response will be, it begins with the same bytes.
+            return wire.CONTINUE if exchange.version == "1.1" else wire.BEGINNING
         if exchange.phase is _RESPONSE_BODY and self._outgoing.framing is Framing.CHUNKED and self._file is None:
             return b"0"  # the next chunk's size has a leading zero (RFC 9112, 7.1)
         return b""

@@ -31,6 +31,7 @@ class ResponseWriting(RequestReading):
     """The writing half of a connection, for one response at a time."""
 
     __slots__ = (
+        "_begun",
         "_drained",
         "_file",
         "_file_sent",
@@ -44,6 +45,7 @@ class ResponseWriting(RequestReading):
 
     def __init__(self, context: WorkerContext) -> None:
         super().__init__(context)
+        self._begun = False  # the current response: its first bytes have found out whether anybody reads it
         self._drained: asyncio.Future[None] | None = None
         self._file: Transfer | None = None  # that is going out
         self._file_sent = 0  # bytes of it when the client was looked at last
@@ -86,6 +88,8 @@ class ResponseWriting(RequestReading):
         context = self._context
         # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
         last = context.draining and not self._queue and not self._held
+        if self._begun:
+            pieces[0], self._begun = pieces[0][len(wire.BEGINNING) :], False
         if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
             exchange.persistent = False
         framing = before = after = b""

@@ -8,6 +8,7 @@ from corehttp.errors import AppError
 from corehttp.protocols.semantics import is_token
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BEGINNING = b"HTTP/1.1 "  # of each response
 LAST_CHUNK = b"0\r\n\r\n"
 CONNECTION_CLOSE = b"connection: close\r\n"
 CONNECTION_KEEP_ALIVE = b"connection: keep-alive\r\n"

@@ -1,6 +1,8 @@
 """Processes that the application has started and not ended: none outlives the service, unless it is detached.
 
 A process is detached if it is in a session of its own (setsid(2); `start_new_session=True` of subprocess.Popen).
+One that ends by itself once it has nobody to work for is left to do so: what Python's multiprocessing runs beside its
+processes does, and removes what those have left in shared memory.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from corehttp.text import printable
 
 logger = logging.getLogger("corehttp.error")
 
+SELF = 0.5  # seconds for those that end by themselves
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 NAMED = 5  # processes that are named in the log
 
@@ -41,6 +44,7 @@ def end_started(parent: int) -> None:
     when this process was started. An exit handler is inherited by what the process forks: there it does nothing.
     """
     if os.getpid() == parent:
+        _let_go_of_helpers()
         found = set(_in_our_session())
         _end(_marked(found) | _descendants(found, parent))
 
@@ -76,6 +80,23 @@ def _descendants(pids: Iterable[int], parent: int) -> set[int]:
     return found
 
 
+def _let_go_of_helpers() -> None:
+    """Tell the processes that multiprocessing runs beside its own that this one needs them no more.
+
+    Each reads from a pipe until nobody has its other end. They ignore SIGTERM, or end without their last work.
+    """
+    for module, place, attribute in (
+        ("multiprocessing.forkserver", "_forkserver", "_forkserver_alive_fd"),
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_fd"),
+    ):
+        owner = getattr(sys.modules.get(module), place, None)
+        fd = getattr(owner, attribute, None)
+        if isinstance(fd, int):
+            setattr(owner, attribute, None)
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
 def _read(pid: int, file: str) -> bytes:
     try:
         with open(f"/proc/{pid}/{file}", "rb") as content:
@@ -87,11 +108,13 @@ def _read(pid: int, file: str) -> bytes:
 def _end(pids: Collection[int]) -> None:
     if sys.platform != "linux":
         return
-    names = [f"{printable(_read(pid, 'comm').decode(errors='replace').strip())} (pid {pid})" for pid in sorted(pids)]
     left: dict[int, int] = {}  # by a descriptor of each, which no other process can come to have
     for pid in pids:
         with contextlib.suppress(OSError):
             left[os.pidfd_open(pid)] = pid
+    _wait(left, SELF)
+    still = sorted(left.values())
+    names = [f"{printable(_read(pid, 'comm').decode(errors='replace').strip())} (pid {pid})" for pid in still]
     for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
         for fd in left:
             with contextlib.suppress(OSError):

@@ -247,6 +247,39 @@ def test_nothing_that_is_left_running_outlives_the_service_but_what_is_detached(
     assert re.search(r"(sleep|sh|python\d*) \(pid \d+\).* a session of its own would detach it", server.stderr)
 
 
+HELPED = """
+import concurrent.futures, multiprocessing, os, subprocess
+from multiprocessing.shared_memory import SharedMemory
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    global kept, pool
+    kept = SharedMemory(create=True, size=1)
+    method = "forkserver" if scope["path"] == "/forkserver" else "spawn"
+    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(method))
+    body = f"{pool.submit(os.getpid).result()} {kept.name}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.mark.parametrize("mode", [(), ("--preload",), ("--no-supervise",)], ids=names)
+@pytest.mark.parametrize("path", ["/spawn", "/forkserver"])
+def test_the_helpers_of_multiprocessing_end_by_themselves_and_finish_their_work(
+    start: Start, tmp_path: Path, mode: tuple[str, ...], path: str
+) -> None:
+    (tmp_path / "web.py").write_text(HELPED)
+    server = start("web:app", "--port", "0", *mode)
+    with RawConnection(server.port) as client:
+        name = client.get(path)[1].decode().split()[1]
+    memory = Path("/dev/shm") / name
+    assert memory.exists()
+    assert server.stop() == 0
+    server.check_nothing_is_left()
+    assert not memory.exists()
+    assert "the application had left running" not in server.stderr
+
+
 def test_the_children_of_a_program_outlive_what_it_runs(tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(LEAVING)
     (tmp_path / "go.py").write_text(

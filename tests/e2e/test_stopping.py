@@ -4,9 +4,11 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -301,3 +303,38 @@ def events(directory: Path, kind: str) -> int:
     """How many events of the kind the application has noted."""
     path = directory / "events"
     return path.read_text().count(kind) if path.exists() else 0
+
+
+LEAVING = """
+import asyncio
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    with open("events", "a") as file:
+        file.write(scope["path"] + "\\n")
+    await asyncio.sleep(1000 if scope["path"] == "/never" else 2)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+    await send({"type": "http.response.body", "body": b"served"})
+"""
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("options", [(), ("--loop", "asyncio", "--http", "h11")], ids=["uvloop", "asyncio"])
+def test_a_stop_waits_for_no_client_that_has_left_and_for_each_that_reads_on(
+    start: Start, tmp_path: Path, options: tuple[str, ...], version: str
+) -> None:
+    """nginx speaks HTTP/1.0 by default, to which no 100 (Continue) can be sent to find out."""
+    (tmp_path / "web.py").write_text(LEAVING)
+    server = start("web:app", "--port", "0", "--timeout-graceful-shutdown", "1000", *options)
+    with RawConnection(server.port) as reader:
+        with RawConnection(server.port) as leaver:
+            for client, path in ((leaver, "/never"), (reader, "/soon")):
+                client.send(f"GET {path} HTTP/{version}", "host: a", "")
+                until(partial(events, tmp_path, path), "the request")
+        reader.socket.shutdown(socket.SHUT_WR)
+        server.signal(signal.SIGTERM)
+        received = reader.rest().removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(b"\r\n\r\nserved")
+    assert server.wait() == 0
+    assert "1 request answered meanwhile, 0 cut" in server.stderr

@@ -16,6 +16,7 @@ from tests.protocols.connections import Client as Peer
 from tests.protocols.connections import pair_of_sockets
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BEGINNING = b"HTTP/1.1 "
 CLOSE = b"connection: close\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
 SLOW_WITH_TRAILERS = b"GET /slow HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n"
@@ -113,11 +114,11 @@ async def test_receive_waits_on_after_the_client_has_ended_its_side(parser: Make
         (b"HEAD /slow HTTP/1.1\r\nHost: a\r\n\r\n", CONTINUE),
         (b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", CONTINUE),
         (b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", CONTINUE),
-        (b"GET /slow HTTP/1.0\r\n\r\n", b""),
-        (b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b""),
+        (b"GET /slow HTTP/1.0\r\n\r\n", BEGINNING),
+        (b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", BEGINNING),
     ],
 )
-async def test_before_a_response_began_a_client_is_probed_with_100_once(
+async def test_before_a_response_began_a_client_is_probed_with_100_or_with_how_it_will_begin_once(
     parser: MakeParser, raw: bytes, probe: bytes
 ) -> None:
     app = Steps(START, body(b"", more=False))
@@ -132,9 +133,61 @@ async def test_before_a_response_began_a_client_is_probed_with_100_once(
     assert client.take() == probe
     assert await app.step(client) == b""
     await pass_time(context, 60)
-    received = await app.step(client)
+    received = (probe if probe == BEGINNING else b"") + await app.step(client)
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert CLOSE in received
+
+
+SLOW_1_0 = b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "messages"),
+    [
+        (SLOW_1_0, [START, body(b"a" * 9, more=False)]),
+        (SLOW_1_0, [START, body(b"a"), body(b"b", more=False)]),
+        (SLOW_1_0 * 2, [{**START, "headers": [(b"content-length", b"1")]}, body(b"c", more=False)]),
+        (b"HEAD /slow HTTP/1.0\r\n\r\n", [START, body(b"", more=False)]),
+        (SLOW_1_0, [{"type": "wrong"}]),
+    ],
+    ids=["whole", "streamed", "two", "head", "broken"],
+)
+async def test_a_response_that_a_probe_has_begun_is_the_same_as_any(
+    parser: MakeParser, raw: bytes, messages: list[Message]
+) -> None:
+    async def exchange(seconds: int) -> bytes:
+        release = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await release.wait()
+            for message in messages:
+                await send(message)
+
+        context = make_context(app, parser)
+        client = Client(context)
+        await client.send(raw)
+        await client.hang_up()
+        await pass_time(context, seconds)
+        assert client.received == (BEGINNING if seconds else b"")
+        release.set()
+        await client.wait()
+        await client.wait()
+        return client.received
+
+    expected = await exchange(0)
+    assert expected.count(BEGINNING) == raw.count(b"/slow")
+    assert await exchange(1) == expected
+    assert await exchange(30) == expected
+
+
+async def test_a_refusal_behind_a_probe_is_whole(parser: MakeParser) -> None:
+    context = make_context(Held(), parser, limits=Limits(request=5))
+    client = Client(context)
+    await client.send(b"GET /slow HTTP/1.0\r\n\r\n")
+    await client.hang_up()
+    await pass_time(context, 5)
+    assert client.received.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert client.received.count(BEGINNING) == 1
 
 
 async def test_a_response_that_is_started_and_not_sent_has_not_begun(parser: MakeParser) -> None:
