@@ -179,8 +179,10 @@ class Acceptor:
             except OSError as error:
                 if error.errno in PEER_FAILED:
                     continue
-                # At the end anything else means that the socket has been shut, as the supervisor does after a while.
-                emptied = self._stage is Stage.FINISHING and error.errno not in _SHORTAGES
+                # accept(2) looks for a descriptor before it looks whether anybody waits. Anything else means at the end
+                # that the socket has been shut, as the supervisor does after a while.
+                short = error.errno in _SHORTAGES
+                emptied = not queue.waits() if short else self._stage is Stage.FINISHING
                 if not emptied:
                     self._wait_out(error)
                 break

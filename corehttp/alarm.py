@@ -81,6 +81,12 @@ if sys.platform == "linux" and sys.version_info >= (3, 13):
                 return
             self._callback()
 
-    make_alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], object]], Alarm] = KernelAlarm
+    def make_alarm(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Alarm:
+        """The cheapest alarm there is: one of the loop's own where no descriptor is left for one of the kernel."""
+        try:
+            return KernelAlarm(loop, callback)
+        except OSError:
+            return LoopAlarm(loop, callback)
+
 else:
     make_alarm = LoopAlarm

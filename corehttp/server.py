@@ -145,10 +145,11 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
             supervisor.take_over(count)
 
     try:
-        supervisor = Supervisor(fleet, slots, generations, upgrade.Upgrade(address, deployment), on_ready)
+        upgrading = upgrade.Upgrade(address, deployment)
+        supervisor = Supervisor(fleet, slots, generations, upgrading, on_ready, owns_process=owns_process)
     except OSError as error:
         raise StartupError(f"the supervisor cannot start: {shortage(error)}") from error
-    return supervisor.run(owns_process=owns_process)
+    return supervisor.run()
 
 
 def _serve_here(config: Config, owns_process: bool) -> ExitCode:

@@ -30,6 +30,7 @@ from corehttp.protocols.websocket import WebSocketConnection
 from corehttp.protocols.ws_handshake import examine
 from corehttp.protocols.ws_writing import Settings
 from corehttp.retirement import Retirement, rss
+from corehttp.shortage import shortage
 from corehttp.siblings import Siblings
 from corehttp.supervisor.fleet import Why
 from corehttp.sweep import Sweep
@@ -354,13 +355,21 @@ def parser_factory(name: str) -> Callable[[RequestSink, Limits], RequestParser]:
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """The event loop that the option `loop` names; raises StartupError if it is not installed."""
+    """What makes the event loop that the option `loop` names; raises StartupError if it is not installed, or later."""
+    make = asyncio.new_event_loop
     if name != "asyncio":
         try:
             import uvloop
 
-            return uvloop.new_event_loop
+            make = uvloop.new_event_loop
         except ImportError as error:
             if name == "uvloop":
                 raise StartupError("loop uvloop: the package uvloop is not installed") from error
-    return asyncio.new_event_loop
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        try:
+            return make()
+        except OSError as error:
+            raise StartupError(f"there can be no event loop: {shortage(error)}") from error
+
+    return new_loop

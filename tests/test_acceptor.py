@@ -504,6 +504,21 @@ def test_at_the_end_a_shortage_is_waited_out_too(run: Run) -> None:
     run(main())
 
 
+def test_a_shortage_is_none_while_nobody_waits(run: Run, error_log: list[logging.LogRecord]) -> None:
+    ends: list[str] = []
+
+    async def main() -> None:
+        async with accepting() as site:
+            [client] = site.connect()
+            assert await is_served(client)
+            with no_free_descriptor():
+                site.acceptor.finish(lambda: ends.append("closed"))
+                assert ends == ["closed"]
+
+    run(main())
+    assert not error_log
+
+
 def test_at_the_end_a_socket_that_was_shut_is_not_waited_for(run: Run, error_log: list[logging.LogRecord]) -> None:
     async def main() -> None:
         async with accepting() as site:

@@ -1,6 +1,9 @@
 """Alarms, in real time, since that is their matter: those of the loop's timers, and of the kernel's where there are."""
 
 import asyncio
+import os
+import resource
+import sys
 import time
 
 import pytest
@@ -8,7 +11,12 @@ import pytest
 from corehttp.alarm import LoopAlarm, make_alarm
 from tests.protocols.connections import descriptors, on_both_loops
 
-MAKERS = [LoopAlarm] if make_alarm is LoopAlarm else [LoopAlarm, make_alarm]
+if sys.platform == "linux" and sys.version_info >= (3, 13):
+    from corehttp.alarm import KernelAlarm
+
+    MAKERS = [LoopAlarm, KernelAlarm]
+else:
+    MAKERS = [LoopAlarm]
 SHORT, LONG, PATIENCE = 0.02, 0.2, 30  # seconds
 
 either = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
@@ -94,3 +102,19 @@ async def test_a_closed_alarm_does_not_ring_and_leaves_no_descriptor(make: Make)
     await asyncio.sleep(2 * SHORT)
     assert rung.at == []
     assert descriptors() == before
+
+
+@on_both_loops
+async def test_without_a_descriptor_an_alarm_is_one_of_the_loop() -> None:
+    rang = asyncio.Event()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        alarm = make_alarm(asyncio.get_running_loop(), rang.set)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    alarm.set(SHORT)
+    await asyncio.wait_for(rang.wait(), PATIENCE)
+    alarm.close()

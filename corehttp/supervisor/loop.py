@@ -100,6 +100,8 @@ class Supervisor:
         generations: Generations,
         upgrade: Upgrade,
         on_ready: Callable[[], None] = lambda: None,
+        *,
+        owns_process: bool,
     ) -> None:
         self._fleet = fleet
         self._slots = slots
@@ -115,13 +117,14 @@ class Supervisor:
         self._reap_again = False
         self._look_at = time.monotonic() + LOOK
         self._poller = Poller()
+        self._signals = SignalPipe(owns_process=owns_process)
         self._orphans = Orphans(slots, self._poller, self._loads, self._keep_alive)
 
-    def run(self, *, owns_process: bool) -> ExitCode:
+    def run(self) -> ExitCode:
         """Supervise until the end, which may be that of the process too; must be called in the main thread."""
         # A program whose main thread we run in may fork in another one.
         unprotect = protect(lambda: [*self._slots.descriptors(), *self._poller.descriptors()], signals=True)
-        with SignalPipe(owns_process=owns_process) as pipe:
+        with self._signals as pipe:
             self._poller.watch(pipe.fileno(), lambda: None)
             try:
                 while (code := self._act()) is None:

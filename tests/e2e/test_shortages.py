@@ -1,8 +1,11 @@
 """A supervisor that has run out of descriptors: what it was to do fails and is told, and the old workers serve on."""
 
 import os
+import re
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from tests.e2e.changing import ChangingApp
 from tests.e2e.conftest import Start
 from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ServerProcess, until
+from tests.e2e.server_process import APP, ServerProcess, until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -78,3 +81,27 @@ def test_scaling_reloading_and_upgrading_fail_and_succeed_later(
     for pid in server.processes():
         os.kill(pid, signal.SIGTERM)
     until(lambda: not server.processes(), "the end of all")
+
+
+def test_a_supervisor_without_descriptors_does_not_start_and_says_why() -> None:
+    """Whatever it is that it cannot have any more: with each limit until it starts one process."""
+    failed = 0
+    for limit in range(7, 40):
+        command = (sys.executable, "-m", "corehttp", *APP)
+        descriptors = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit},) * 2)"
+        limited = (sys.executable, "-c", f"{descriptors}; os.execv(sys.argv[1], sys.argv[1:])", *command)
+        with subprocess.Popen(limited, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            assert process.stderr is not None
+            said = ""
+            for line in process.stderr:
+                said += line
+                if "worker 1" in line:  # it runs, and can or cannot start a process, which is another matter
+                    process.kill()
+                    break
+            if "worker 1" in said:
+                break
+            assert process.wait(60) == 3
+        assert re.search(HELP, said) or "Too many open files" in said
+        assert "Traceback" not in said
+        failed += 1
+    assert failed
