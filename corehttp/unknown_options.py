@@ -1,4 +1,4 @@
-"""What to say of an option that does not exist: its name here if it is one of uvicorn's or gunicorn's, or a close one.
+"""What to say of an option that does not exist: its name here if it is one of uvicorn's, gunicorn's or PM2's, or close.
 
 Pure. Each line of the table is an option of theirs, without dashes in front, and what to use instead.
 """
@@ -20,6 +20,7 @@ _PATHS = "there is no PROXY protocol or uwsgi; X-Forwarded fields are taken over
 _STATSD = "there are no statsd metrics"
 _DIRTY = "there are no dirty workers; run such work in a process of its own"
 _PASTE = "there is no PasteDeploy; name the application as MODULE:ATTRIBUTE"
+_TABLE = "in corehttp.toml options stand at the top, in no table; only pyproject.toml has [tool.corehttp]"
 _NONE = "there is none, and none is needed"
 
 _SHORT = {
@@ -28,9 +29,11 @@ _SHORT = {
     "D": "daemon",
     "e": "env",
     "g": "group",
+    "i": "instances",
     "k": "worker-class",
     "m": "umask",
     "n": "name",
+    "o": "output",
     "p": "pid",
     "R": "enable-stdio-inheritance",
     "t": "timeout",
@@ -66,6 +69,35 @@ _INSTEAD = {
     "use-colors": "a terminal gets colours, nothing else does",
     "no-use-colors": "a terminal gets colours, nothing else does",
     "ws-per-message-deflate": "use --ws-compression",
+    # PM2
+    "combine-logs": _LOGS,
+    "cron": "use --worker-max-age, for an age instead of a time of day",
+    "cron-restart": "use --worker-max-age, for an age instead of a time of day",
+    "error": _LOGS,
+    "exp-backoff-restart-delay": "a worker that keeps dying is replaced after 0.5, 1, 2 ... 30 s",
+    "restart-delay": "a worker that keeps dying is replaced after 0.5, 1, 2 ... 30 s",
+    "ignore-watch": _RELOAD,
+    "watch": _RELOAD,
+    "watch-delay": _RELOAD,
+    "instances": "use --workers",
+    "interpreter": "install corehttp in the environment of the interpreter that is to run it",
+    "kill-timeout": "use --timeout-graceful-shutdown",
+    "listen-timeout": "use --timeout-worker-startup",
+    "log": _LOGS,
+    "log-date-format": _FORMAT,
+    "log-type": _FORMAT,
+    "max-memory-restart": "use --worker-max-rss",
+    "max-restarts": "use --crash-loop-timeout",
+    "merge-logs": _LOGS,
+    "min-uptime": "use --crash-loop-timeout",
+    "no-autorestart": "a worker that ends is always replaced",
+    "no-daemon": "corehttp stays in the foreground anyway",
+    "output": _LOGS,
+    "time": "each log line has its time anyway",
+    "wait-ready": "the lifespan start-up says when a worker is ready",
+    # headings of corehttp.toml
+    "corehttp": _TABLE,
+    "tool": _TABLE,
     # gunicorn
     "access-logfile": _LOGS,
     "accesslog": _LOGS,
@@ -197,7 +229,7 @@ _INSTEAD = {
 
 
 def instead(name: str) -> str:
-    """What to use instead of an option of uvicorn's or gunicorn's, a flag or a keyword; empty for any other name."""
+    """What to use instead of a flag or keyword of uvicorn's, gunicorn's or PM2's; empty for any other name."""
     if name[:1] == "-" and name[1:] in _SHORT:
         long = _SHORT[name[1:]]
         return _INSTEAD.get(long, f"use --{long}")

@@ -1,9 +1,10 @@
-"""Options that do not exist here: whatever uvicorn and gunicorn have gets an answer that is true."""
+"""Options that do not exist here: whatever uvicorn and gunicorn have, and most of PM2's, has a true answer."""
 
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gunicorn.config  # type: ignore[import-untyped]
 import pytest
@@ -39,6 +40,15 @@ def test_every_keyword_of_uvicorn_and_every_setting_of_gunicorn_has_one_too() ->
     assert {name for name in (keywords | settings) - names() if not instead(name)} == set()
 
 
+def test_every_flag_of_pm2_that_the_readme_names_has_an_answer() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    rows = text[text.index("| **PM2** ") : text.index("What is not there:")].splitlines()
+    rows = [row for row in rows if row.startswith("|")]
+    flags = {flag for row in rows for flag in re.findall(r"(?<![\w-])--?[a-z][\w-]*", row.split("|")[1])}
+    assert {"-i", "--max-memory-restart", "--wait-ready"} <= flags
+    assert {flag for flag in flags if not instead(flag)} == set()
+
+
 def test_answers_name_only_options_that_there_are() -> None:
     named = {flag for text in _INSTEAD.values() for flag in re.findall(r"--[a-z-]*[a-z]", text)}
     assert named <= OURS
@@ -60,6 +70,9 @@ def test_what_nobody_has_gets_no_answer() -> None:
         ("max_requests", "; use LIMIT_MAX_REQUESTS"),
         ("WORKES", "; did you mean 'WORKERS'?"),
         ("limit-max-request", "; did you mean 'LIMIT_MAX_REQUESTS'?"),
+        ("tool", "; in corehttp.toml options stand at the top, in no table; only pyproject.toml has [tool.corehttp]"),
+        ("instances", "; use WORKERS"),
+        ("max-memory-restart", "; use WORKER_MAX_RSS"),
         ("zzz", ""),
     ],
 )
