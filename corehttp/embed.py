@@ -57,6 +57,8 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
         finally:
             await server.stop()
     finally:
+        for sock in sockets:  # those that the worker has not taken over
+            sock.close()
         if config.uds is not None:
             listeners.forget(config.uds)
 

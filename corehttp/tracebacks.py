@@ -1,4 +1,4 @@
-"""Tracebacks as text: of bounded size, and those of the application's errors begin where its own code does."""
+"""Tracebacks as text: of a bounded number of exceptions, and those of the application begin where its own code does."""
 
 import importlib
 import traceback

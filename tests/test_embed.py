@@ -164,6 +164,16 @@ async def test_a_busy_port_is_a_startup_error() -> None:
         assert await get(server.url) == "hello"
 
 
+async def test_a_worker_that_cannot_be_made_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "corehttp.protocols.parser_httptools", None)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        address = sock.getsockname()
+    with pytest.raises(StartupError, match="httptools is not installed"):
+        async with corehttp.serve(app, port=address[1], http="httptools"):
+            pass
+    socket.create_server(address).close()
+
+
 async def test_a_startup_that_fails_is_a_startup_error_and_leaves_no_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     application = WithLifespan(fails=True)
