@@ -1,8 +1,12 @@
-"""Text from others in log lines."""
+"""Text from others: in paths and in log lines."""
+
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from corehttp.text import printable, shown
+from corehttp.text import printable, shown, unquoted
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,15 @@ class Mute:
 def test_whatever_an_object_is_it_can_be_shown() -> None:
     assert shown([1, "a"]) == "[1, 'a']"
     assert "Mute object" in shown(Mute())
+
+
+@given(
+    some.lists(
+        some.sampled_from(
+            ["%", "a", "4", "/", "%41", "%c3%A9", "%E2", "%82%AC", "%zz", "%ff", "%2", "%25", "%ED%A0%80"]
+        )
+    )
+)
+def test_a_path_is_decoded_as_the_standard_library_does(pieces: list[str]) -> None:
+    path = "".join(pieces)
+    assert unquoted(path) == unquote(path)

@@ -4,7 +4,6 @@ import asyncio
 import os
 from enum import Enum
 from typing import Protocol
-from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
@@ -16,7 +15,7 @@ from corehttp.protocols.peer import Peer
 from corehttp.protocols.semantics import Intent
 from corehttp.protocols.stream import ResponseStream
 from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
-from corehttp.text import printable
+from corehttp.text import printable, unquoted
 
 
 class Phase(Enum):
@@ -153,7 +152,7 @@ class Exchange:
     @property
     def name(self) -> str:
         """Method and path, as log lines show them."""
-        return f"{self.method} {printable(unquote(self.target.partition('?')[0]))}"
+        return f"{self.method} {printable(unquoted(self.target.partition('?')[0]))}"
 
     @property
     def unawaited(self) -> bool:

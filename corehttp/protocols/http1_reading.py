@@ -5,7 +5,6 @@ Heads go whole to the parser, whose callbacks only record; bodies are framed her
 
 import asyncio
 from time import monotonic
-from urllib.parse import unquote
 
 from corehttp.asgi import HTTP_VERSIONS, Scope
 from corehttp.errors import PeerError
@@ -28,11 +27,14 @@ from corehttp.protocols.peer import (
 from corehttp.protocols.semantics import judge, origin_form, takes_trailers, use_authority
 from corehttp.protocols.stream import RequestParser, ResponseStream
 from corehttp.protocols.ws_handshake import Handshake
+from corehttp.text import unquoted
 
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
 DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
 PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
-COSTLY = 32768  # bytes of a chunked body, more of them framing than content, after which others have a turn of the loop
+READ_AT_ONCE = (
+    65536  # bytes that come in at once, after which others have a turn of the loop: uvloop reads on up to 32 times
+)
 EMPTY_LINES_LIMIT = 8  # before a request (RFC 9112, 2.2)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
@@ -129,6 +131,8 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         ):
             self._read_head(data)
         else:
+            if len(data) > READ_AT_ONCE:
+                self._rest()
             self._read(data)
         if self._current is None:
             self._advance()
@@ -181,10 +185,10 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         # A copy of what all scopes share, then the rest: a fifth less than to build the dictionary anew.
         scope = context.scope.copy()
         if peer.root_path and text != "*":
-            scope["path"] = peer.root_path + (unquote(path) if "%" in path else path)
+            scope["path"] = peer.root_path + (unquoted(path) if "%" in path else path)
             scope["raw_path"] = peer.raw_root_path + raw_path
         else:
-            scope["path"] = unquote(path) if "%" in path else path
+            scope["path"] = unquoted(path) if "%" in path else path
             scope["raw_path"] = raw_path
         if version != "1.1":
             scope["http_version"] = version
@@ -398,8 +402,6 @@ class RequestReading(asyncio.Protocol, ResponseStream):
             except PeerError as error:
                 self._refuse(error.status, str(error))
                 return len(source)
-            if end - at > max(COSTLY, 2 * len(piece)):
-                self._rest()
         if piece:
             if not exchange.feed(piece):
                 self._discard(exchange, len(piece))

@@ -3,7 +3,6 @@
 import asyncio
 from enum import Enum
 from typing import Protocol
-from urllib.parse import unquote
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
@@ -14,7 +13,7 @@ from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
 from corehttp.protocols.ws_frames import BINARY, TEXT
-from corehttp.text import printable
+from corehttp.text import printable, unquoted
 
 
 class Stage(Enum):
@@ -104,7 +103,7 @@ class WebSocketSession:
     @property
     def name(self) -> str:
         """`WS` and the path, as log lines show them."""
-        return f"WS {printable(unquote(self.target.partition('?')[0]))}"
+        return f"WS {printable(unquoted(self.target.partition('?')[0]))}"
 
     @property
     def unawaited(self) -> bool:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from corehttp.protocols.http1 import BEGUN_AT_ONCE
-from corehttp.protocols.http1_reading import COSTLY
+from corehttp.protocols.http1_reading import READ_AT_ONCE
 from tests.fakes import Client, MakeParser, make_context
 from tests.protocols.apps import answer, echo, hello
 
@@ -43,10 +43,10 @@ async def test_a_connection_lost_between_two_turns_begins_no_more(parser: MakePa
     assert len(client.transport.writes) <= max(written, 1)
 
 
-@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"3\r\nxyz\r\n"])
-async def test_a_body_that_is_mostly_framing_is_read_some_in_a_turn(parser: MakeParser, chunk: bytes) -> None:
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"40\r\n" + bytes(64) + b"\r\n"])
+async def test_a_body_is_read_some_in_a_turn(parser: MakeParser, chunk: bytes) -> None:
     client = Client(make_context(echo, parser))
-    piece = chunk * (COSTLY // len(chunk) + 1)
+    piece = chunk * (READ_AT_ONCE // len(chunk) + 1)
     await client.send(CHUNKED)
     for _ in range(5):
         client.transport.deliver(piece)
@@ -60,9 +60,29 @@ async def test_a_body_that_is_mostly_framing_is_read_some_in_a_turn(parser: Make
     assert client.take().endswith(answer(b"/="))
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nx: %b\r\n\r\n" % (b"y" * 9000),
+        CHUNKED + (b"1" + b";a" * 500 + b"\r\nx\r\n") * 15 + b"0\r\n\r\n",
+        CHUNKED + b"0\r\n" + b"a: b\r\n" * 100 + b"\r\n",
+    ],
+    ids=["heads", "extensions", "trailers"],
+)
+async def test_whole_requests_are_read_some_in_a_turn(parser: MakeParser, request_: bytes) -> None:
+    """However many are answered at once: on uvloop the next piece would come in within the same turn."""
+    count = READ_AT_ONCE // len(request_) + 1
+    client = Client(make_context(hello, parser))
+    client.transport.deliver(request_ * count)
+    assert not client.transport.reading, "until the next turn of the loop"
+    await client.wait()
+    assert client.transport.reading
+    assert client.received == answer(b"hello") * count
+
+
 async def test_a_connection_lost_while_it_rests_is_left_alone(parser: MakeParser) -> None:
     client = Client(make_context(echo, parser))
-    client.transport.deliver(CHUNKED + b"1\r\nx\r\n" * COSTLY)
+    client.transport.deliver(CHUNKED + b"1\r\nx\r\n" * READ_AT_ONCE)
     calls = len(client.transport.calls)
     await client.lose()
     assert "resume_reading" not in client.transport.calls[calls:]
