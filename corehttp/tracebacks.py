@@ -5,6 +5,7 @@ import traceback
 from types import TracebackType
 
 MOST = 100  # exceptions that are shown together: those that led to one another, and those in groups
+LONGEST = 65536  # characters of a traceback, about; what an error says may be all that a client has sent
 
 _PACKAGE = __file__.rpartition("/")[0] + "/"
 _IMPORTLIB = importlib.__file__.rpartition("/")[0] + "/"
@@ -28,12 +29,21 @@ def formatted(error: BaseException, trace: TracebackType | None) -> str:
     over, are 2**30 exceptions to it, and an application's groups may be made of what clients send.
     """
     if _are_few(error):
-        return "".join(traceback.format_exception(type(error), error, trace))
+        return _cut("".join(traceback.format_exception(type(error), error, trace)))
     kind = type(error)
     lines = ["Traceback (most recent call last):\n", *traceback.format_tb(trace)]
     lines.append(f"{kind.__module__}.{kind.__qualname__}: {_text(error)}\n")
     lines.append(f"It is one of more than {MOST} exceptions that led to one another; the others are not shown.\n")
-    return "".join(lines)
+    return _cut("".join(lines))
+
+
+def _cut(text: str) -> str:
+    """The text without its middle, if it is too long: the frames stand at its beginning, the last error at its end."""
+    left_out = len(text) - LONGEST
+    if left_out <= 0:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]}\n[... {left_out} characters are not shown ...]\n{text[-half:]}"
 
 
 def _are_few(error: BaseException) -> bool:

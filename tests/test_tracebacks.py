@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from corehttp.logs import JsonFormatter, TextFormatter
-from corehttp.tracebacks import MOST, formatted
+from corehttp.tracebacks import LONGEST, MOST, formatted
 
 
 def raised(error: BaseException) -> BaseException:
@@ -107,6 +107,17 @@ def test_one_without_a_text_is_shown_alone_too() -> None:
     error = MuteError()
     error.__cause__ = chain(MOST)
     assert ".MuteError: <tests.test_tracebacks.MuteError object at " in formatted(error, None)
+
+
+@pytest.mark.parametrize("size", [LONGEST, 10 * LONGEST])
+def test_of_a_text_that_is_too_long_both_ends_are_shown(size: int) -> None:
+    error = raised(ValueError("begin" + "x" * size + "end"))
+    text = formatted(error, error.__traceback__)
+    assert len(text) < LONGEST + 100
+    assert "ValueError: begin" in text
+    assert text.endswith("xend\n")
+    whole = "".join(traceback.format_exception(error))
+    assert f"[... {len(whole) - LONGEST} characters are not shown ...]" in text
 
 
 def test_both_forms_of_the_log_are_bounded() -> None:

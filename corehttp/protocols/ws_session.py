@@ -283,7 +283,8 @@ class WebSocketSession:
             self.concluded = True
             self.deny(403, [PLAIN], b"", False)
         elif kind == "websocket.close" and stage is _OPEN:
-            code, reason = message.get("code", 1000), message.get("reason") or ""
+            code, reason = message.get("code"), message.get("reason") or ""
+            code = 1000 if code is None else code
             if not isinstance(code, int) or not isinstance(reason, str):
                 raise AppError("'websocket.close' needs an int as 'code' and a str as 'reason'")
             self.send_close(code, reason)

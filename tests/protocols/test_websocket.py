@@ -351,10 +351,13 @@ async def test_the_application_closes_and_the_client_answers(parser: MakeParser)
     await client.lose()
 
 
-async def test_a_close_of_the_application_has_a_code_and_no_reason_by_itself(parser: MakeParser) -> None:
+@pytest.mark.parametrize("nothing", [{}, {"code": None}, {"reason": None}, {"code": None, "reason": ""}])
+async def test_a_close_of_the_application_has_a_code_and_no_reason_by_itself(
+    parser: MakeParser, nothing: dict[str, object]
+) -> None:
     app = Puppet()
     client = await accepted(app, websocket_context(app, parser))
-    await app.send({"type": "websocket.close"})
+    await app.send({"type": "websocket.close", **nothing})
     assert client.received == unmasked(CLOSE, close_payload(1000))
     app.end()
     await client.lose()
