@@ -42,6 +42,8 @@ def test_a_process_is_a_child_until_it_is_reaped_and_then_never_waited_for() -> 
     assert reap([pid], orphans=False) == [(pid, UNKNOWN)], "somebody else in this process has reaped it"
 
 
-@pytest.mark.parametrize("pid", [os.getppid(), os.getpid(), 1, 2**22 - 1])
+@pytest.mark.parametrize(
+    "pid", [os.getppid(), os.getpid(), 1, 2**22 - 1], ids=["our parent", "we", "process 1", "nobody"]
+)
 def test_what_is_no_child_is_told_from_one(pid: int) -> None:
     assert not is_child(pid)
