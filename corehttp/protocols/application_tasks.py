@@ -1,4 +1,4 @@
-"""The tasks that run applications: how they are started, and how one is cancelled that may not have begun."""
+"""The tasks that run applications: how they are started, how one is cancelled, and whether one was."""
 
 import asyncio
 import inspect
@@ -31,3 +31,9 @@ def cancel_begun(task: asyncio.Task[None]) -> None:
         task.get_loop().call_soon(cancel_begun, task)
     else:
         task.cancel()
+
+
+def nobody_cancels() -> bool:
+    """Whether nobody has cancelled the task that runs: a CancelledError in it is then the application's own."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
-from corehttp.protocols.application_tasks import cancel_begun
+from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
 from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.framing import never_ends
@@ -289,8 +289,9 @@ class Exchange:
                 self._keeper.app_failed(self, f"the application must return None, not {returned!r}")
             if self.phase is not _DONE and not self._gone and not self._told:
                 self._keeper.app_failed(self, "the application returned without completing its response")
-        except asyncio.CancelledError:
-            pass
+        except asyncio.CancelledError as error:
+            if not (self._gone or self._told) and nobody_cancels():
+                self._keeper.app_failed(self, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
-from corehttp.protocols.application_tasks import cancel_begun
+from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.bell import Bell
 from corehttp.protocols.causes import stems_from_disconnect
 from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN
@@ -235,7 +235,9 @@ class WebSocketSession:
             if self.stage is _CONNECTING or self.stage is _DENYING:
                 self._keeper.app_failed(self, "the application returned without answering the handshake")
             self._end(1000, "")
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if self.stage is not Stage.CLOSED and nobody_cancels():
+                self._keeper.app_failed(self, error)
             self._end(1011, "the application was cancelled")
         except KeyboardInterrupt:
             raise

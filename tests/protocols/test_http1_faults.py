@@ -1,5 +1,6 @@
 """What an application may do wrong: what it is told, what its client gets, and what is logged."""
 
+import asyncio
 import logging
 import socket
 import struct
@@ -87,6 +88,31 @@ async def test_an_exception_in_the_middle_of_a_response_cuts_the_connection(
     assert client.received == received
     assert client.transport.calls == ["close"]
     assert len(error_log) == 1
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["its own", "ours"])
+async def test_a_cancellation_is_logged_if_it_is_the_application_s_own(
+    parser: MakeParser, error_log: list[logging.LogRecord], cancelled: bool
+) -> None:
+    """As where it awaits a task that was cancelled: its client gets a 500, which somebody has to explain."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if cancelled:
+            await asyncio.get_running_loop().create_future()
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    context = make_context(app, parser)
+    client = Client(context)
+    await client.send(GET)
+    if cancelled:
+        [exchange] = context.running
+        exchange.cancel()
+    await client.wait()
+    assert client.received == FAILED
+    names = [] if cancelled else ["exception in the application: GET /a b"]
+    assert [record.getMessage() for record in error_log] == names
 
 
 async def test_a_response_that_ends_with_the_connection_is_cut_by_a_reset(parser: MakeParser) -> None:

@@ -495,6 +495,19 @@ async def test_an_application_that_raises_is_reported_and_answered_for(
     assert not context.websockets
 
 
+async def test_a_cancellation_is_reported_if_it_is_the_application_s_own(
+    parser: MakeParser, error_log: list[logging.LogRecord]
+) -> None:
+    app = Puppet()
+    client = WebSocketClient(websocket_context(app, parser))
+    await client.send(handshake())
+    await app.send(ACCEPT)
+    app.end(asyncio.CancelledError())
+    await client.wait()
+    assert client.received == switching() + unmasked(CLOSE, close_payload(1011, "the application was cancelled"))
+    assert [record.getMessage() for record in error_log] == ["exception in the application: WS /ws"]
+
+
 async def test_an_application_that_raises_in_a_denial_cuts_it(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
