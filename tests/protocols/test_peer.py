@@ -1,5 +1,7 @@
 """Who sends a request and what it calls us: every rule as a table of what proxies say and what follows from it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -483,7 +485,7 @@ def test_of_a_proxy_that_writes_only_some_fields_the_others_are_its_clients_word
     invented = fields(host="evil.example", port="666", prefix="/evil")
     peer, headers = judge(trust, PROXY, [(b"host", b"a"), *written, *invented])
     assert headers == [(b"host", b"a"), *written]
-    assert peer == PROXY._replace(client=("203.0.113.7", 0), scheme="https", name="203.0.113.7")
+    assert peer == replace(PROXY, client=("203.0.113.7", 0), scheme="https", name="203.0.113.7")
     assert judge(Trust("10.0.0.0/8", "proto"), PROXY, written)[0].client == PROXY.client
 
 
