@@ -198,9 +198,10 @@ class Exchange:
     def tell(self) -> None:
         """The worker leaves: a response without an end is to come to one.
 
-        `receive()` then says `http.disconnect`: of a response that is being streamed, and to an application that does
-        nothing but wait there (a long poll). Not to a task beside it that only watches the client, for that would
-        cancel ordinary requests too. A stream that never ends by its type is told by `send()` as well, and ended whole.
+        `receive()` then says `http.disconnect`: of a response that is being streamed, and to an application that has
+        had the whole request and does nothing but wait there (a long poll). Not to a task beside it that only watches
+        the client, for that would cancel ordinary requests too. A stream that never ends by its type is told by
+        `send()` as well, and ended whole.
         """
         if not self._told:
             self._told = True
@@ -380,7 +381,8 @@ class Exchange:
         """Whether the response may go on for ever, for all that can be seen from here."""
         if self.phase is _BODY:
             return self._stream.endless
-        return asyncio.current_task() is self._task
+        # Who waits for the rest of an upload waits for something that comes.
+        return self.intake is not _COMING and asyncio.current_task() is self._task
 
     async def _wait(self) -> None:
         waiter: asyncio.Future[None] = self._keeper.loop.create_future()

@@ -42,15 +42,13 @@ class Watch:
 
     def is_gone(self) -> bool:
         """Whether the client has closed or reset all of it. An event loop does not tell: it has stopped reading."""
+        if sys.platform == "linux":
+            return _is_true_of(self._transport, 0)
         sock = self._transport.get_extra_info("socket")
         if sock is None:
             return False
-        with contextlib.suppress(OSError, ValueError):
-            if sys.platform != "linux":  # elsewhere poll(2) may say the same of one half
-                return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-            ends = select.poll()
-            ends.register(sock.fileno(), 0)  # to be told of errors and of the end of both halves
-            return bool(ends.poll(0))
+        with contextlib.suppress(OSError):  # elsewhere poll(2) may say the same of one half
+            return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         return False
 
 
@@ -92,8 +90,18 @@ def end_our_side(transport: asyncio.Transport) -> None:
 
 def has_unread(transport: asyncio.Transport) -> bool:
     """Whether the kernel has something of the client that nobody has read: bytes, or the end of its side (poll(2))."""
+    return _is_true_of(transport, select.POLLIN)
+
+
+def has_ended(transport: asyncio.Transport) -> bool:
+    """Whether the client has ended its side, even if what it sent before that is not read (poll(2): Linux only)."""
+    return _is_true_of(transport, getattr(select, "POLLRDHUP", 0))
+
+
+def _is_true_of(transport: asyncio.Transport, events: int) -> bool:
+    """Whether poll(2) tells one of these of its socket, or an error, or the end of both sides."""
     with contextlib.suppress(OSError, ValueError):  # it has no descriptor any more
-        arrived = select.poll()
-        arrived.register(descriptor(transport), select.POLLIN)
-        return bool(arrived.poll(0))
+        asked = select.poll()
+        asked.register(descriptor(transport), events)
+        return bool(asked.poll(0))
     return False

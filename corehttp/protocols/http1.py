@@ -204,14 +204,16 @@ class HTTP1Connection(ResponseWriting):
         return True
 
     def suspect(self) -> None:
-        """Find out soon whether the client has left, if it has ended its side or reading is paused.
+        """Find out soon whether the client has left, if it has ended its side.
 
-        It is probed as one that has closed its side, and at once; to one that is there that means nothing.
+        While reading is paused nobody is told of that end, so the kernel is asked. It knows of it once all that came
+        before has room. Until then the client is sent nothing, though it may have left: a proxy such as nginx 1.22
+        takes a 100 (Continue) that it did not ask for to be the response.
         """
         current = self._current
         if current is None:
             return
-        if self._half_closed is None and self._paused:
+        if self._half_closed is None and self._paused and half_closed.has_ended(self._transport):
             self._half_closed = half_closed.Watch(self._transport)
             self._set_deadline()
         if self._half_closed is not None and self._half_closed.is_gone():

@@ -185,6 +185,21 @@ def test_exactly_those_requests_fail_that_were_in_flight_in_a_worker_that_is_kil
     assert sorted(answers) == [b"200"] * (len(clients) - lost) + [b"502"] * lost
 
 
+@pytest.mark.parametrize("name", BALANCERS)
+def test_an_upload_that_its_application_does_not_read_yet_is_answered_though_its_host_stops(
+    name: str, start: Start, proxies: Proxies, tmp_path: Path
+) -> None:
+    host = start("tests.e2e.application:app", "--app-dir", str(ROOT), "--port", "0")
+    with RawConnection(behind(name, proxies, [host]).balancer.port) as client:
+        body = bytes(200_000)
+        head = f"POST /slow?seconds=3 HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.socket.sendall(head.encode() + body)
+        until(lambda: "sleeping" in (tmp_path / "events").read_text(), "the request")
+        host.signal(signal.SIGTERM)
+        assert client.answer()[0].startswith(b"HTTP/1.1 200 ")
+    assert host.wait() == 0
+
+
 def test_a_websocket_passes(balancer: Proxy) -> None:
     with connect(f"ws://127.0.0.1:{balancer.port}/chat", open_timeout=PATIENCE, proxy=None) as client:
         for message in ("grüße", b"\x00\xff", "long " * 20_000):

@@ -9,7 +9,7 @@ import pytest
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
 from tests.fakes import KEEP_ALIVE, NOW, Client, FakeTransport, MakeParser, make_context
-from tests.protocols.apps import Held, answer, hello, respond
+from tests.protocols.apps import Held, answer, echo, hello, respond
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -185,6 +185,18 @@ async def test_a_poll_is_answered_with_503_when_its_application_gives_up(
     assert client.received.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nretry-after: 1\r\n" in client.received
     assert not caplog.records
+
+
+async def test_an_application_that_waits_for_the_rest_of_an_upload_gets_it(
+    parser: MakeParser, sock: socket.socket
+) -> None:
+    client = client_of(echo, parser, sock)
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+    tell_all(client)
+    await client.wait()
+    assert client.received == b""
+    await client.send(b"b")
+    assert client.received == answer(b"/=ab")
 
 
 async def test_an_ordinary_request_whose_client_is_watched_by_another_task_is_left_alone(
