@@ -89,6 +89,10 @@ def _import(module_name: str, directory: str) -> Unchecked:
             parent, _, last = error.name.rpartition(".")
             if last in vars(sys.modules.get(parent, object)):
                 raise StartupError(f"there is no module {error.name!r}; did you mean {parent}:{last}?") from None
+            if not os.path.isdir(directory):
+                raise StartupError(
+                    f"there is no directory {directory}; --app-dir must name the application's"
+                ) from None
             raise StartupError(
                 f"there is no module {error.name!r} in {directory} or among the installed packages; "
                 "start in its directory or name it with --app-dir"

@@ -358,3 +358,9 @@ def test_the_applications_directory_comes_first_wherever_it_was(good: str) -> No
     assert sys.path[0] == good
     assert sys.path.count(good) == 1
     assert sys.path[-2:] == strangers
+
+
+def test_a_directory_that_does_not_exist_is_named(directory: Path) -> None:
+    missing = directory / "misspelt"
+    error = fault_of("surely_missing", app_dir=str(missing))
+    assert str(error) == f"there is no directory {missing}; --app-dir must name the application's"
