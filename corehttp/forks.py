@@ -85,12 +85,11 @@ def _unblock() -> None:
 def _in_child() -> None:
     try:
         if _protected and not _off:
-            descriptors = {fd for each, _ in _protected for fd in each() if fd >= 0}
-            signals = any(signals for _, signals in _protected)
+            entries = _protected.copy()
             _protected.clear()  # from now on their numbers may be those of files of this process
-            _replace(descriptors)
-            if signals:
+            if any(signals for _, signals in entries):
                 _reset_signals()
+            _replace({fd for each, _ in entries for fd in each() if fd >= 0})
     finally:
         _unblock()
 

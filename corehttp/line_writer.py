@@ -18,9 +18,10 @@ class LineWriter:
     """Writes lines to `fd`, which stays open; nowhere if that is None.
 
     A file is written at once. Anything else takes at once what it has room for; the rest waits in a queue of `limit`
-    bytes, from which a thread writes it; what finds no place there is dropped and counted. `on_dropped` is called with
-    that number when there is room again, and `on_fault` with the error when the stream cannot be written at all (its
-    reader is gone, the disk is full), once until it can. Both may be called in any thread, and may log.
+    bytes, or of one line that is longer, from which a thread writes it; what finds no place there is dropped and
+    counted. `on_dropped` is called with that number when there is room again, and `on_fault` with the error when the
+    stream cannot be written at all (its reader is gone, the disk is full), once until it can. Both may be called in any
+    thread, and may log.
 
     So in the ordinary case no line waits, and none is lost with a process that crashes.
     """
@@ -130,7 +131,8 @@ class LineWriter:
 
     def _keep(self, rest: deque[bytes]) -> None:
         """Have the thread write these; drop what is too much."""
-        while rest and self._size + len(rest[0]) <= self._limit:
+        # One that is longer than the limit may have been written in part; cut off, it would run into the next line.
+        while rest and (not self._pending or self._size + len(rest[0]) <= self._limit):
             self._size += len(rest[0])
             self._pending.append(rest.popleft())
         self._dropped += sum(piece.count(b"\n") for piece in rest)

@@ -189,6 +189,19 @@ def test_a_line_that_is_longer_than_everything_else_arrives_whole(stream: Stream
     writer.close(PATIENCE)
 
 
+def test_a_line_that_is_longer_than_what_may_wait_is_not_cut(stream: Stream, way: str) -> None:
+    told = Told()
+    writer = make(stream.writer, told)
+    writer.write(b"x" * (10 * LIMIT) + b"\n")  # nobody reads, so that only its beginning is taken
+    writer.write(b"too much\n")
+    reading = Reading(stream.reader)
+    until(lambda: told.dropped == 1)
+    writer.write(b"end\n")
+    lines = reading.until(lambda data: data.endswith(b"end\n"))
+    assert [len(line) for line in lines] == [10 * LIMIT, 3]
+    writer.close(PATIENCE)
+
+
 def test_flushing_waits_for_a_reader_within_its_limit(stream: Stream, way: str) -> None:
     writer = make(stream.writer, Told())
     for _ in range(2000):
