@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from corehttp.unknown_options import suggest
 
 PREFIX = "COREHTTP_"
-_OURS = {"WORKER_ID", "WORKER_PID", "SUPERVISOR", "ESTATE"}  # from a supervisor, for workers and for its successor
+# From a supervisor, for workers and for its successor.
+_OURS = {"WORKER_ID", "WORKER_PID", "SUPERVISOR", "ESTATE", "HERITAGE"}
 # What Kubernetes puts into every pod for a service named corehttp or corehttp-SOMETHING (its documentation of services,
 # "Environment variables"); COREHTTP_PORT only with an address in it.
 _LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")

@@ -32,6 +32,8 @@ from corehttp.worker import Worker, loop_factory, parser_factory
 
 logger = logging.getLogger("corehttp.error")
 
+_orphans: set[int] = set()  # this process, once its supervisor is gone
+
 
 def main(channel_fd: int) -> int:
     """A worker process that was started by itself; returns the exit code."""
@@ -61,6 +63,7 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
         return None
     # Closed after all that the application registers later: while its exit handlers run, this process still heeds the
     # end of its supervisor.
+    atexit.register(_end_leftovers)
     atexit.register(channel.close)
     protect(lambda: [channel.fileno()], signals=True)
     channel.die_with_other_end()
@@ -184,6 +187,7 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
         if gone:
             logger.warning("the supervisor is gone: finishing what is in flight")
             loop.remove_reader(channel.fileno())
+            _orphans.add(os.getpid())
             leave(Why.ORPHANED)
 
     await worker.prepare()
@@ -207,5 +211,13 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     )
     watchdog.stop()
     hold_signals(loop, [signal.SIGTERM])
-    limit_exit(config.timeout_exit, code)
+    limit_exit(config.timeout_exit, code, _end_leftovers)
     return code
+
+
+def _end_leftovers() -> None:
+    """End what the application has started and not ended, if no supervisor will."""
+    for pid in _orphans:
+        from corehttp.supervisor.leftovers import end_started
+
+        end_started(pid)

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -24,12 +25,31 @@ GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 NAMED = 5  # processes that are named in the log
 
 _VARIABLE = "COREHTTP_SUPERVISOR"
+_HERITAGE = "COREHTTP_HERITAGE"  # the marks of the supervisors in whose place this one is
+
+_inherited: list[str] = []
 
 
 @functools.cache
 def mark() -> dict[str, str]:
     """A variable for the environment of a process: all that descend from it can be told by it (proc(5), environ)."""
     return {_VARIABLE: f"{os.getpid()}-{os.urandom(8).hex()}"}
+
+
+def bequeath() -> dict[str, str]:
+    """A variable for the environment of the supervisor that takes the place of this one."""
+    return {_HERITAGE: " ".join([mark()[_VARIABLE], *_inherited])}
+
+
+def inherit() -> None:
+    """From now on what descends from the supervisors before this one is ended by it, once they have ended."""
+    text = os.environ.pop(_HERITAGE, "")
+    _inherited[:] = [mark for mark in text.split() if re.fullmatch(r"[1-9]\d*-[0-9a-f]{16}", mark)]
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    return _read(pid, "stat").rpartition(b") ")[2][:1] not in (b"", b"Z")
 
 
 def end_marked(ours: Collection[int]) -> None:
@@ -60,8 +80,9 @@ def _in_our_session() -> Iterator[int]:
 
 
 def _marked(pids: Iterable[int]) -> set[int]:
-    entry = f"{_VARIABLE}={mark()[_VARIABLE]}".encode()
-    return {pid for pid in pids if entry in _read(pid, "environ").split(b"\0")}
+    before = [each for each in _inherited if not runs(int(each.partition("-")[0]))]
+    entries = {f"{_VARIABLE}={each}".encode() for each in (mark()[_VARIABLE], *before)}
+    return {pid for pid in pids if not entries.isdisjoint(_read(pid, "environ").split(b"\0"))}
 
 
 def _descendants(pids: Iterable[int], parent: int) -> set[int]:

@@ -541,5 +541,7 @@ class Supervisor:
         for act in (*processes_first, self._orphans.close, self._slots.close_all):
             survived("the end", act)
         self._board.close()
+        if self._upgrade.outlived:
+            self._fleet.handed_on = False
         if not self._fleet.handed_on:
             end_marked({*self._crew.by_pid(), *self._templates.pids()})

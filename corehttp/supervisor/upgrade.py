@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import Enum
 
 from corehttp.shortage import shortage
-from corehttp.supervisor import inheritance, processes
+from corehttp.supervisor import inheritance, leftovers, processes
 from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.slots import Slots
@@ -33,6 +33,7 @@ def inherited(address: tuple[object, ...]) -> Estate | None:
     It holds no slots if that one serves on another `address` than we are to. It does not matter whether that one lives
     any more: the sockets are ours as well.
     """
+    leftovers.inherit()
     text = os.environ.pop(inheritance.VARIABLE, None)
     if text is None:
         return None
@@ -66,6 +67,7 @@ class Upgrade:
         self._pid = 0
         self._reader = -1
         self._called_off = False
+        self._successor = 0
 
     def start(self, slots: Slots) -> int | None:
         """Start it; answers the descriptor over which it will answer, None if it cannot be started."""
@@ -81,7 +83,7 @@ class Upgrade:
             logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             return None
         estate = slots.bequeath(writer, self._address)
-        environment = {**os.environ, inheritance.VARIABLE: inheritance.write(estate)}
+        environment = {**os.environ, **leftovers.bequeath(), inheritance.VARIABLE: inheritance.write(estate)}
         argv = [sys.executable, *sys.orig_argv[1:]]
         try:
             with self._deployment.entered():
@@ -105,7 +107,7 @@ class Upgrade:
         answer = Answer(said) if said in _ANSWERS else Answer.FAILED
         if answer is not Answer.FAILED:
             logger.info("the new supervisor (pid %d) is ready: leaving the service to it", self._pid)
-            self._pid = 0  # it is nobody's child any more
+            self._successor, self._pid = self._pid, 0  # it is nobody's child any more
         elif not self._called_off:
             logger.error("the new supervisor (pid %d) has failed: this one serves on", self._pid)
             if self._pid:
@@ -113,6 +115,11 @@ class Upgrade:
         os.close(self._reader)
         self._reader = -1
         return answer
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the new supervisor that took our place has ended before us."""
+        return bool(self._successor) and not leftovers.runs(self._successor)
 
     def pids(self) -> list[int]:
         return [self._pid] if self._pid else []

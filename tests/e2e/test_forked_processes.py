@@ -190,7 +190,7 @@ def test_what_one_closes_is_not_what_the_worker_watches(start: Start, tmp_path: 
 
 
 LEAVING = """
-import os, signal, subprocess, sys, time
+import asyncio, os, signal, subprocess, sys, time
 
 async def app(scope, receive, send):
     assert scope["type"] == "http"
@@ -206,6 +206,11 @@ async def app(scope, receive, send):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(600)
             os._exit(0)
+    elif kind == "/slow":
+        pid = 0
+        open("slow", "w").close()
+        while os.path.exists("slow"):
+            await asyncio.sleep(0.01)
     elif kind in ("/grandchild", "/orphan"):
         script = "sleep 600 >/dev/null & echo $!" + "; wait" * (kind == "/grandchild")
         shell = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
@@ -247,8 +252,54 @@ def test_nothing_that_is_left_running_outlives_the_service_but_what_is_detached(
     assert re.search(r"(sleep|sh|python\d*) \(pid \d+\).* a session of its own would detach it", server.stderr)
 
 
+def one_left_running(server: ServerProcess) -> tuple[int, int]:
+    """A worker and what its application has started, which nobody has ended."""
+    with RawConnection(server.port) as client:
+        worker, child = map(int, told(client, "/program"))
+    assert psutil.pid_exists(child)
+    return worker, child
+
+
+@pytest.mark.parametrize("new_ends_first", [False, True])
+def test_nothing_outlives_a_service_that_has_had_a_new_supervisor(
+    start: Start, tmp_path: Path, new_ends_first: bool
+) -> None:
+    (tmp_path / "web.py").write_text(LEAVING)
+    server = start("web:app", "--port", "0")
+    _, child = one_left_running(server)
+    with RawConnection(server.port) as client:
+        if new_ends_first:  # an old worker has something in flight
+            client.ask("/slow")
+            until(lambda: (tmp_path / "slow").exists(), "the request")
+        server.signal(signal.SIGUSR2)
+        successor = int(server.wait_for_log(r"the new supervisor \(pid (\d+)\) is ready")[1])
+        if not new_ends_first:
+            assert server.wait() == 0
+            assert psutil.pid_exists(child)
+        os.kill(successor, signal.SIGTERM)
+        if new_ends_first:
+            until_gone(successor)
+            (tmp_path / "slow").unlink()
+            assert client.answer()[1]
+            assert server.wait() == 0
+            assert "the new supervisor serves on" not in server.stderr
+    until_gone(child)
+
+
+@pytest.mark.parametrize("mode", [(), ("--preload",)], ids=names)
+def test_nothing_outlives_a_service_whose_supervisor_was_killed(
+    start: Start, tmp_path: Path, mode: tuple[str, ...]
+) -> None:
+    (tmp_path / "web.py").write_text(LEAVING)
+    server = start("web:app", "--port", "0", *mode)
+    worker, child = one_left_running(server)
+    os.kill(server.pid, signal.SIGKILL)
+    until_gone(worker)
+    until_gone(child)
+
+
 HELPED = """
-import concurrent.futures, multiprocessing, os, subprocess
+import concurrent.futures, multiprocessing, os
 from multiprocessing.shared_memory import SharedMemory
 
 async def app(scope, receive, send):
