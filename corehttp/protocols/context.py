@@ -113,7 +113,7 @@ class Connection(Protocol):
         ...
 
     def suspect(self) -> None:
-        """Find out soon whether the client has left, if it has ended its side."""
+        """Find out soon whether the client has left, if it has ended its side or reading is paused."""
         ...
 
     def cut(self) -> None:

@@ -93,11 +93,6 @@ def has_unread(transport: asyncio.Transport) -> bool:
     return _is_true_of(transport, select.POLLIN)
 
 
-def has_ended(transport: asyncio.Transport) -> bool:
-    """Whether the client has ended its side, even if what it sent before that is not read (poll(2): Linux only)."""
-    return _is_true_of(transport, getattr(select, "POLLRDHUP", 0))
-
-
 def _is_true_of(transport: asyncio.Transport, events: int) -> bool:
     """Whether poll(2) tells one of these of its socket, or an error, or the end of both sides."""
     with contextlib.suppress(OSError, ValueError):  # it has no descriptor any more

@@ -204,16 +204,14 @@ class HTTP1Connection(ResponseWriting):
         return True
 
     def suspect(self) -> None:
-        """Find out soon whether the client has left, if it has ended its side.
+        """Find out soon whether the client has left, if it has ended its side or reading is paused.
 
-        While reading is paused nobody is told of that end, so the kernel is asked. It knows of it once all that came
-        before has room. Until then the client is sent nothing, though it may have left: a proxy such as nginx 1.22
-        takes a 100 (Continue) that it did not ask for to be the response.
+        It is probed as one that has closed its side, and at once; to one that is there that means nothing.
         """
         current = self._current
         if current is None:
             return
-        if self._half_closed is None and self._paused and half_closed.has_ended(self._transport):
+        if self._half_closed is None and self._paused:
             self._half_closed = half_closed.Watch(self._transport)
             self._set_deadline()
         if self._half_closed is not None and self._half_closed.is_gone():
@@ -323,7 +321,7 @@ class HTTP1Connection(ResponseWriting):
         if self._refusal is not None and self._current is None and not self._queue and self._stage is _OPEN:
             status, reason, bodiless = self._refusal
             response = wire.refusal(status, reason, self._context.clock.lines, bodiless=bodiless)
-            self._transport.write(response[len(wire.BEGINNING) :] if self._begun else response)
+            self._transport.write(self._rest_of(response))
             self._close(linger=True)
 
     def _complete(self, exchange: Exchange) -> None:
@@ -458,15 +456,17 @@ class HTTP1Connection(ResponseWriting):
         self.deadline = due
 
     def _probe(self, watch: half_closed.Watch, exchange: Exchange) -> None:
-        harmless = self._harmless_bytes(exchange)
+        harmless = b"" if self._begun else self._harmless_bytes(exchange)
         if watch.probe(harmless) and harmless is wire.BEGINNING:
             self._begun = True
+            exchange.plain = False
 
     def _harmless_bytes(self, exchange: Exchange) -> bytes:
         """What a client that still reads can ignore, and one that is gone answers with a reset."""
         if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
-            # HTTP/1.0 knows no 1xx; but whatever the response will be, it begins with the same bytes.
-            return wire.CONTINUE if exchange.version == "1.1" else wire.BEGINNING
+            # Whatever the response will be, it begins with the same bytes. A 100 (Continue) would not do: HTTP/1.0
+            # knows none, and nginx 1.22 takes one that it did not ask for to be the response.
+            return wire.BEGINNING
         if exchange.phase is _RESPONSE_BODY and self._outgoing.framing is Framing.CHUNKED and self._file is None:
             return b"0"  # the next chunk's size has a leading zero (RFC 9112, 7.1)
         return b""

@@ -88,8 +88,7 @@ class ResponseWriting(RequestReading):
         context = self._context
         # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
         last = context.draining and not self._queue and not self._held
-        if self._begun:
-            pieces[0], self._begun = pieces[0][len(wire.BEGINNING) :], False
+        pieces[0] = self._rest_of(pieces[0])
         if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
             exchange.persistent = False
         framing = before = after = b""
@@ -115,6 +114,13 @@ class ResponseWriting(RequestReading):
             body = b""
         pieces += (lines, framing, connection, b"\r\n", before, body, after)
         return len(body)
+
+    def _rest_of(self, response: bytes) -> bytes:
+        """What is still to be sent of the beginning of a response: the current one's first bytes may be out."""
+        if not self._begun:
+            return response
+        self._begun = False
+        return response[len(wire.BEGINNING) :]
 
     @property
     def endless(self) -> bool:
@@ -195,7 +201,7 @@ class ResponseWriting(RequestReading):
         self._complete(exchange)
 
     def send_continue(self) -> None:
-        self._transport.write(wire.CONTINUE)
+        self._transport.write(self._rest_of(wire.CONTINUE))
         self._set_deadline()  # from now on the body is awaited
 
     def send_early_hints(self, links: Iterable[bytes]) -> None:
@@ -205,7 +211,7 @@ class ResponseWriting(RequestReading):
         # Once the final response has begun there is no place for them (RFC 9110, 15.2); HTTP/1.0 knows none.
         waiting = exchange.phase is _RESPONSE_HEAD or exchange.phase is _RESPONSE_STARTED
         if waiting and self._context.early_hints and exchange.version == "1.1":
-            self._transport.write(hints)
+            self._transport.write(self._rest_of(hints))
 
     async def writable(self) -> None:
         if self.congested:

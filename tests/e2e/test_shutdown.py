@@ -80,7 +80,9 @@ def test_nobody_who_has_left_is_waited_for(start: Start, tmp_path: Path, supervi
         for poll in polls:
             poll.ask("/slow?seconds=600")
         upload.socket.sendall(b"POST /slow?seconds=600 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
-        upload.socket.sendall(bytes(500_000))  # the application reads nothing, so the server soon does not either
+        upload.socket.settimeout(1)
+        with pytest.raises(TimeoutError):  # the application reads nothing, so the server soon does not either
+            upload.socket.sendall(bytes(100_000_000))
         until(lambda: (tmp_path / "events").read_text().count("sleeping") == 6, "the requests")
     began = time.monotonic()
     assert server.stop(40) == 0

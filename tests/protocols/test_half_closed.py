@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corehttp.protocols.half_closed import KEEPALIVE, Watch, end_our_side, has_ended, has_unread, reset_on_close
+from corehttp.protocols.half_closed import KEEPALIVE, Watch, end_our_side, has_unread, reset_on_close
 from tests.fakes import FakeTransport
 from tests.protocols.connections import connected, on_both_loops, until
 
@@ -86,19 +86,6 @@ def test_a_client_that_resets_the_connection_is_gone_without_a_probe() -> None:
         client.close()
         wait_for_reset(ours)
         assert watch.is_gone()
-
-
-@HOSTS
-def test_the_end_of_a_clients_side_is_seen_behind_what_nobody_has_read(host: str) -> None:
-    with tcp_pair(host) as (ours, client):
-        client.send(b"unread")
-        assert not has_ended(Probed(ours))
-        client.shutdown(socket.SHUT_WR)
-        arrived = select.poll()
-        arrived.register(ours, select.POLLRDHUP)
-        assert arrived.poll(WAIT)
-        assert has_ended(Probed(ours))
-    assert not has_ended(Probed(None))
 
 
 def test_a_client_is_probed_once() -> None:

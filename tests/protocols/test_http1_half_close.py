@@ -15,7 +15,6 @@ from tests.protocols.apps import Held, Recorder, answer, respond
 from tests.protocols.connections import Client as Peer
 from tests.protocols.connections import pair_of_sockets
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BEGINNING = b"HTTP/1.1 "
 CLOSE = b"connection: close\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -86,9 +85,8 @@ async def test_a_client_that_ended_its_side_gets_every_answer_and_the_applicatio
     await pass_time(context, seconds)
     held.release.set()
     await client.wait()
-    probe = CONTINUE if seconds else b""
     answers = answer(b"/slow") + answer(b"/next") + answer(b"/next", connection=CLOSE)
-    assert client.received == probe + answers
+    assert client.received == answers
     assert client.transport.calls == ["close"]
     assert all("http.disconnect" not in messages for messages in recorder.messages)
 
@@ -108,18 +106,18 @@ async def test_receive_waits_on_after_the_client_has_ended_its_side(parser: Make
 
 
 @pytest.mark.parametrize(
-    ("raw", "probe"),
+    "raw",
     [
-        (SLOW, CONTINUE),
-        (b"HEAD /slow HTTP/1.1\r\nHost: a\r\n\r\n", CONTINUE),
-        (b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", CONTINUE),
-        (b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", CONTINUE),
-        (b"GET /slow HTTP/1.0\r\n\r\n", BEGINNING),
-        (b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", BEGINNING),
+        SLOW,
+        b"HEAD /slow HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET /slow HTTP/1.0\r\n\r\n",
+        b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     ],
 )
-async def test_before_a_response_began_a_client_is_probed_with_100_or_with_how_it_will_begin_once(
-    parser: MakeParser, raw: bytes, probe: bytes
+async def test_before_a_response_began_a_client_is_probed_with_how_it_will_begin_once(
+    parser: MakeParser, raw: bytes
 ) -> None:
     app = Steps(START, body(b"", more=False))
     context = make_context(app, parser)
@@ -128,16 +126,17 @@ async def test_before_a_response_began_a_client_is_probed_with_100_or_with_how_i
     await client.hang_up()
     assert client.received == b""
     await pass_time(context, 1)
-    assert client.received == probe
+    assert client.received == BEGINNING
     await pass_time(context, 60)
-    assert client.take() == probe
+    assert client.take() == BEGINNING
     assert await app.step(client) == b""
     await pass_time(context, 60)
-    received = (probe if probe == BEGINNING else b"") + await app.step(client)
+    received = BEGINNING + await app.step(client)
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert CLOSE in received
 
 
+HINT: Message = {"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]}
 SLOW_1_0 = b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 
 
@@ -149,8 +148,11 @@ SLOW_1_0 = b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
         (SLOW_1_0 * 2, [{**START, "headers": [(b"content-length", b"1")]}, body(b"c", more=False)]),
         (b"HEAD /slow HTTP/1.0\r\n\r\n", [START, body(b"", more=False)]),
         (SLOW_1_0, [{"type": "wrong"}]),
+        (SLOW, [START, body(b"a" * 9, more=False)]),
+        (SLOW * 2, [{**START, "headers": [(b"content-length", b"1")]}, body(b"c", more=False)]),
+        (SLOW, [HINT, HINT, START, body(b"a", more=False)]),
     ],
-    ids=["whole", "streamed", "two", "head", "broken"],
+    ids=["whole", "streamed", "two", "head", "broken", "1.1", "two of 1.1", "hints"],
 )
 async def test_a_response_that_a_probe_has_begun_is_the_same_as_any(
     parser: MakeParser, raw: bytes, messages: list[Message]
@@ -164,6 +166,7 @@ async def test_a_response_that_a_probe_has_begun_is_the_same_as_any(
                 await send(message)
 
         context = make_context(app, parser)
+        context.early_hints = True
         client = Client(context)
         await client.send(raw)
         await client.hang_up()
@@ -175,7 +178,7 @@ async def test_a_response_that_a_probe_has_begun_is_the_same_as_any(
         return client.received
 
     expected = await exchange(0)
-    assert expected.count(BEGINNING) == raw.count(b"/slow")
+    assert expected.count(BEGINNING) == raw.count(b"/slow") + messages.count(HINT)
     assert await exchange(1) == expected
     assert await exchange(30) == expected
 
@@ -198,7 +201,7 @@ async def test_a_response_that_is_started_and_not_sent_has_not_begun(parser: Mak
     await app.step(client)
     await client.hang_up()
     await pass_time(context, 1)
-    assert client.received == CONTINUE
+    assert client.received == BEGINNING
 
 
 @pytest.mark.parametrize(
@@ -305,7 +308,7 @@ async def test_a_request_that_begins_after_the_client_ended_its_side_is_watched_
     await client.wait()
     assert client.take() == answer(b"/1")
     await pass_time(context, 1)
-    assert client.received == CONTINUE
+    assert client.received == BEGINNING
     peer.reset()
     await pass_time(context, 1)
     assert client.transport.calls == ["abort"]
@@ -338,7 +341,7 @@ async def test_a_refusal_that_waits_is_sent_to_a_client_that_ended_its_side(pars
     await pass_time(context, 3)
     held.release.set()
     await client.wait()
-    assert client.received.startswith(CONTINUE + answer(b"/slow") + b"HTTP/1.1 400 ")
+    assert client.received.startswith(answer(b"/slow") + b"HTTP/1.1 400 ")
     assert client.closed
 
 
@@ -438,7 +441,7 @@ async def test_the_time_of_a_request_is_over_for_a_client_that_ended_its_side_to
     await client.send(SLOW)
     await client.hang_up()
     await pass_time(context, 10)
-    assert client.received.startswith(CONTINUE + b"HTTP/1.1 504 ")
+    assert client.received.startswith(b"HTTP/1.1 504 ")
     assert client.transport.calls == ["close"]
     assert not context.running
 
