@@ -167,7 +167,13 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     [sockets] = listeners.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
     used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-    end_leftovers = functools.partial(end_started, os.getpid())
+    last_words: list[Callable[[], None]] = []  # said once all has ended, whatever runs at the end of the process
+
+    def end_leftovers(process: int = os.getpid()) -> None:
+        end_started(process)
+        while last_words and os.getpid() == process:
+            last_words.pop()()
+
     if owns_process:
         os.environ.update(mark())
         atexit.register(unused_signals.ignore_all)
@@ -187,6 +193,11 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         app = load(config.app, factory=config.factory, app_dir=config.app_dir)
         worker = Worker(app, config, sockets)
         began: list[float] = []  # when it was told to stop
+
+        def say_stopped(code: ExitCode) -> None:
+            took = time.monotonic() - began[0]
+            level = logging.WARNING if worker.cut else logging.INFO
+            logger.log(level, "%s", farewell.stopped(took, worker.answered, worker.cut, code))
 
         async def serve() -> ExitCode:
             loop = asyncio.get_running_loop()
@@ -224,6 +235,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                 raise
             finally:
                 watchdog.stop()
+            last_words.append(functools.partial(say_stopped, code))
             if owns_process:
                 hold_signals(loop, used, forced=(signal.SIGINT, signal.SIGQUIT))
                 limit_exit(config.timeout_exit, code, end_leftovers)
@@ -235,9 +247,8 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
                 code = runner.run(serve())
             except SystemExit as error:
                 raise worker.failed_start(error) from error
-        took = time.monotonic() - began[0]
-        level = logging.WARNING if worker.cut else logging.INFO
-        logger.log(level, "%s", farewell.stopped(took, worker.answered, worker.cut, code))
+        if not owns_process:
+            last_words.pop()()
         return code
     except StartupError:
         if owns_process:

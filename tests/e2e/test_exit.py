@@ -104,6 +104,17 @@ def test_no_thread_keeps_the_template_of_a_dead_supervisor(start: Start, tmp_pat
     until(lambda: not server.processes(), "the end of all processes")
 
 
+@pytest.mark.parametrize("mode", [(), ("--no-supervise",)], ids=names)
+def test_the_last_line_comes_after_all_that_runs_at_the_end(
+    start: Start, tmp_path: Path, mode: tuple[str, ...]
+) -> None:
+    (tmp_path / "web.py").write_text(APP)
+    server = start("web:app", "--port", "0", *mode)
+    assert server.stop() == 0
+    last = server.stderr.splitlines()[-1]
+    assert float(last.partition("stopped after ")[2].partition(" s:")[0]) >= 1, last  # the handler sleeps so long
+
+
 def test_a_second_sigterm_does_not_cut_exit_handlers(start: Start, tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(APP.replace("def handler():", "def handler():\n    note('begun')"))
     server = start("web:app", "--port", "0", "--no-supervise")
