@@ -34,7 +34,7 @@ class Channel:
         self._takes_fds = takes_fds
         self._fds: list[int] = []  # that have come in and are not taken
         self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()  # with copies of descriptors
-        self.lost = False  # the other end is gone, or does not read: nothing can be sent any more
+        self.lost: OSError | None = None  # the other end is gone, or does not read: why nothing can be sent any more
 
     @classmethod
     def pair(cls) -> tuple[Self, Self]:
@@ -71,7 +71,7 @@ class Channel:
             data, unsent = self._send(data, unsent)
         if data and not self.lost:
             self._keep(data, unsent)
-        return not self.lost
+        return self.lost is None
 
     def flush(self) -> None:
         """Send what waits, as far as the other end takes it."""
@@ -107,7 +107,7 @@ class Channel:
             except OSError:
                 data = b""
             if not data:
-                self._lose()
+                self._lose(_gone())
                 return messages, True
             self._parser.feed(data)
 
@@ -173,7 +173,7 @@ class Channel:
         on_sigio(signal.SIGIO, None)
 
     def close(self) -> None:
-        self._lose()
+        self._lose(_gone())
         self._sock.close()
         _close(self._fds)
         self._fds = []
@@ -186,8 +186,8 @@ class Channel:
                 data, fds = data[sent:], []
         except BlockingIOError:
             pass
-        except OSError:
-            self._lose()
+        except OSError as error:
+            self._lose(error)
         return data, fds
 
     def _keep(self, data: bytes, fds: list[int]) -> None:
@@ -195,11 +195,11 @@ class Channel:
             if len(self._queue) >= QUEUE:
                 raise BlockingIOError
             self._queue.append((data, [os.dup(fd) for fd in fds]))
-        except OSError:
-            self._lose()
+        except OSError as error:
+            self._lose(error)
 
-    def _lose(self) -> None:
-        self.lost = True
+    def _lose(self, error: OSError) -> None:
+        self.lost = self.lost or error
         while self._queue:
             _close(self._queue.popleft()[1])
 
@@ -214,6 +214,10 @@ class Channel:
                 fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
         self._fds += fds
         return data
+
+
+def _gone() -> OSError:
+    return BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def _close(fds: Sequence[int]) -> None:

@@ -55,11 +55,21 @@ class Crew:
         """Those that their template has not forked yet, of one generation or of all; the first one first."""
         return [m for m in self._members.values() if not m.pid and generation in (None, m.generation)]
 
-    def join(self, member: Member, boot: dict[str, object], fds: list[int]) -> None:
-        """A process was started: tell it what to serve. With the message go descriptors (see `worker_process.run`)."""
+    def join(self, member: Member, boot: dict[str, object], fds: list[int]) -> OSError | None:
+        """A process was started: tell it what to serve. With the message go descriptors (see `worker_process.run`).
+
+        Answers why it cannot be told, unless it has ended already: then it says so itself. It is to end then.
+        """
         self._members[member.worker] = member
         boot = {**boot, "version": messages.VERSION, "slot": member.slot, "row": member.row}
         member.channel.send(messages.BOOT, boot, fds=fds)
+        error = member.channel.lost
+        if error is None or isinstance(error, ConnectionError):
+            return None
+        if member.pid:
+            processes.kill(member.pid)
+        member.unwanted = True
+        return error
 
     def serve(self, member: Member, inboxes: dict[int, int]) -> None:
         """Its sockets listen: let it accept, and pass connections to others."""

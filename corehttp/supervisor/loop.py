@@ -496,7 +496,9 @@ class Supervisor:
         member = Member(self._spawned, slot, generation, pid, channel, row)
         fds = self._slots.fds(slot)
         boot = {**self._generations.boot(generation), "sockets": len(fds), "shared": self._slots.shared}
-        self._crew.join(member, boot, [*fds, self._slots.inbox(slot), self._board.fd])
+        mishap = self._crew.join(member, boot, [*fds, self._slots.inbox(slot), self._board.fd])
+        if mishap is not None:
+            self._report.blame(member, f"a new worker cannot be told what to serve: {shortage(mishap)}", "")
         self._poller.watch_channel(channel, lambda: self._listen(member))
         if pid:
             logger.debug("%s started", member)

@@ -34,13 +34,20 @@ class Templates:
         return template
 
     def fork(self, generation: int) -> Channel:
-        """Ask for a new worker; answers our end of its channel. FORKED or NOT_FORKED follows. Raises OSError."""
+        """Ask for a new worker; answers our end of its channel. FORKED or NOT_FORKED follows.
+
+        Raises OSError; if the template cannot be told anything any more, it ends.
+        """
         template = self._templates[generation]
         ours, theirs = Channel.pair()
         template.channel.expect(messages.FORKED)
         template.channel.expect(messages.NOT_FORKED)
         template.channel.send(messages.FORK, fds=[theirs.fileno()])
         theirs.close()
+        if template.channel.lost:
+            ours.close()
+            self.retire(generation)
+            raise template.channel.lost
         return ours
 
     def __getitem__(self, generation: int) -> Template:
