@@ -65,13 +65,17 @@ class Slots:
         return cls(slots, parting=estate.parting, inherited=estate.inherited, order=estate.order)
 
     def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
-        """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers."""
+        """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers.
+
+        That one has no closed slots, so it numbers the others anew.
+        """
+        numbers = [number for number, slot in enumerate(self._slots) if slot.sockets]
         places = [
             (tuple(sock.fileno() for sock in slot.sockets), slot.reader.fileno(), slot.writer.fileno())
-            for slot in self._slots
-            if slot.sockets
+            for slot in map(self._slots.__getitem__, numbers)
         ]
-        return Estate(tuple(places), self._parting, self._inherited, tuple(self._order), ready, address)
+        order = tuple(map(numbers.index, self._order))
+        return Estate(tuple(places), self._parting, self._inherited, order, ready, address)
 
     def __len__(self) -> int:
         return len(self._slots)

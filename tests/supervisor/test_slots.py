@@ -1,6 +1,8 @@
 """Places for workers on real sockets: who gets new connections, and that nobody who waits is lost."""
 
 import contextlib
+import dataclasses
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 from corehttp import inbox, listeners
 from corehttp.config import Config
 from corehttp.inbox import InboxQueue
+from corehttp.supervisor import inheritance
 from corehttp.supervisor.slots import Slots
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose among sockets")
@@ -118,3 +121,25 @@ def test_sockets_that_another_supervisor_has_too_go_on(three: Site) -> None:
     socket.create_connection(three.address).close()
     for sock in adopted:
         sock.close()
+
+
+@ON_LINUX
+def test_another_supervisor_adopts_the_slots_that_are_open_and_steers_right(three: Site) -> None:
+    three.listen(2, 1, 0)
+    three.slots.close(1)
+    estate = three.slots.bequeath(0, ())
+    assert inheritance.read(inheritance.write(estate)) == estate
+    heir = Slots.adopt(dataclasses.replace(estate, slots=tuple(map(copied, estate.slots))))
+    try:
+        for slot, reached in ((0, 2), (1, 0)):
+            assert heir.steer(frozenset({slot}))
+            assert set(three.arrivals()) == {reached}
+    finally:
+        heir.share(True)
+        heir.close_all()
+
+
+def copied(place: inheritance.Place) -> inheritance.Place:
+    """As another process has it."""
+    own, reader, writer = place
+    return tuple(map(os.dup, own)), os.dup(reader), os.dup(writer)
