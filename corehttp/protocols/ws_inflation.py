@@ -43,10 +43,6 @@ class Inflation:
         """A further piece of the message has come."""
         self._pieces.append(piece)
 
-    def reset(self) -> None:
-        """The next message does not refer to what came before it (RFC 7692, 7.1.1.2)."""
-        self._inflater = None
-
     def take(self, most: int) -> bytes:
         """The next bytes, at most so many (at least one); call it until nothing is `pending`. Raises zlib.error."""
         out: list[bytes] = []
