@@ -74,11 +74,11 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.startup.complete"})
         await receive()
         return await send({"type": "lifespan.shutdown.complete"})
-    if scope["query_string"]:
-        threading.Thread(target=DEEDS[scope["query_string"].decode()], daemon=True).start()
     body = str(os.getpid()).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+    if scope["query_string"]:  # it may be killed at once for that: its answer is on its way
+        threading.Thread(target=DEEDS[scope["query_string"].decode()], daemon=True).start()
 """
 
 
