@@ -23,6 +23,7 @@ from corehttp.protocols.peer import (
     lenient_fields,
     lower_name,
     ordinary,
+    proxied,
 )
 from corehttp.protocols.semantics import judge, origin_form, takes_trailers, use_authority
 from corehttp.protocols.stream import RequestParser, ResponseStream
@@ -151,7 +152,7 @@ class RequestReading(asyncio.Protocol, ResponseStream):
         try:
             name = ordinary[name]
         except KeyError:
-            name = lower_name(name)
+            name = proxied.get(name) or lower_name(name)
             self._uncommon = True
         self._headers.append((name, value))
 

@@ -165,21 +165,23 @@ def name_of(client: Client | None) -> str:
 # Names of fields that were seen and are not a proxy's, as clients write them and in lower case, which the values are:
 # `lower_name` fills it. To look a name up takes half the time of lower(), and its hash is known from then on.
 ordinary: dict[bytes, bytes] = {}
+proxied: dict[bytes, bytes] = {}  # The same for names of a proxy's fields.
 
 
 def lower_name(name: bytes) -> bytes:
-    """A field's name in lower case; it is remembered unless it is long or a proxy's."""
+    """A field's name in lower case; it is remembered in `ordinary` or `proxied` unless it is long."""
     lower = name.lower()
-    if len(name) <= _REMEMBERED_SIZE and not is_forwarding(lower):
-        if len(ordinary) >= _REMEMBERED:
-            ordinary.clear()
-        ordinary[name] = ordinary[lower] = lower
+    if len(name) <= _REMEMBERED_SIZE:
+        known = proxied if is_forwarding(lower) else ordinary
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[name] = known[lower] = lower
     return lower
 
 
 def forwarding(fields: dict[bytes, bytes]) -> list[bytes]:
     """The names of those fields of a request in which a proxy says what it has seen; none if all are `ordinary`."""
-    return [name for name in fields if name not in ordinary and is_forwarding(name)]
+    return [name for name in fields if name in proxied or (name not in ordinary and is_forwarding(name))]
 
 
 def is_forwarding(name: bytes) -> bool:
