@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 APP = ("tests.e2e.websocket_application:app", "--app-dir", str(ROOT), "--port", "0", "--no-access-log")
 COUNT = 200
-GRACE = 1.5  # seconds over which they are closed
+GRACE = 5.0  # seconds over which they are closed: long beside what a busy machine holds up a process
 RESTARTING = (1012, "the server is restarting")
 CUT = "it does not take what is sent to it"
 
@@ -49,7 +49,7 @@ async def end_of(client: ClientConnection) -> tuple[int | None, str | None, floa
 def are_spread(times: Sequence[float], begun: float) -> bool:
     """Whether they are neither at once nor late, and a good part comes in each half of the time."""
     halves = Counter(when - begun < GRACE / 2 for when in times)
-    return min(halves.values()) >= COUNT / 8 and max(times) - min(times) > GRACE / 2
+    return min(halves.values()) >= COUNT / 8 and max(times) - min(times) > GRACE / 3
 
 
 async def test_the_line_about_a_worker_that_is_killed_counts_those_it_had(start: Start) -> None:
