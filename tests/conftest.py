@@ -1,6 +1,7 @@
 """Fixtures that more than one part of the tests uses."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -8,6 +9,12 @@ import pytest
 
 from corehttp import drain
 from tests.draining import Time
+
+# A job in the background, or one under nohup(1), is started with these signals ignored, and so would be whatever the
+# tests start (signal(7), execve(2)).
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 
 class Records(logging.Handler):
