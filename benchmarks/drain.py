@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import descriptors
-from benchmarks.accounting import Account, Fate, Streams, ask, connect
-from benchmarks.applications import SLEEPING
-from benchmarks.placement import place
-from benchmarks.running_server import RunningServer, StartError, free_port, stop_all
-from benchmarks.servers import Launch, peer_names, peer_of
-from benchmarks.sleeping_app import STARTED_FILE
-from benchmarks.table import aligned
-from benchmarks.versions import describe
+from benchmarks.lib import descriptors
+from benchmarks.lib.accounting import Account, Fate, Streams, ask, connect
+from benchmarks.lib.applications import SLEEPING
+from benchmarks.lib.placement import place
+from benchmarks.lib.running_server import RunningServer, StartError, free_port, stop_all
+from benchmarks.lib.servers import Launch, peer_names, peer_of
+from benchmarks.lib.sleeping_app import STARTED_FILE
+from benchmarks.lib.table import aligned
+from benchmarks.lib.versions import describe
 
 _OWN = "corehttp"
 _PATIENCE = 20.0  # seconds beyond the sleep, for an answer and for the exit

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks import descriptors
-from benchmarks.applications import APPLICATIONS
-from benchmarks.placement import place
-from benchmarks.process_tree import Memory, memory, tree
-from benchmarks.running_server import RunningServer, StartError, running
-from benchmarks.servers import peer_names, peer_of
-from benchmarks.table import aligned, megabytes
-from benchmarks.versions import describe
+from benchmarks.lib import descriptors
+from benchmarks.lib.applications import APPLICATIONS
+from benchmarks.lib.placement import place
+from benchmarks.lib.process_tree import Memory, memory, tree
+from benchmarks.lib.running_server import RunningServer, StartError, running
+from benchmarks.lib.servers import peer_names, peer_of
+from benchmarks.lib.table import aligned, megabytes
+from benchmarks.lib.versions import describe
 
 # Longer than the measurement: otherwise the first connections are closed while the last are opened.
 _KEEP_ALIVE_SECONDS = 120

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from benchmarks.table import aligned
+from benchmarks.lib.table import aligned
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
-from corehttp.protocols.bell import Bell
-from corehttp.protocols.http1 import HTTP1Connection
-from corehttp.protocols.parser_h11 import H11Parser
-from corehttp.protocols.parser_httptools import HttptoolsParser
-from corehttp.protocols.wire import response_head
+from corehttp.protocols.http1.connection import HTTP1Connection
+from corehttp.protocols.http1.parser_h11 import H11Parser
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
+from corehttp.protocols.http1.wire import response_head
+from corehttp.protocols.websocket.wakeup import Bell
 from examples.hello import app
-from tests.fakes import FakeTransport, MakeParser, make_context
+from tests.kit.fakes import FakeTransport, MakeParser, make_context
 
 REPEATS = 7
 ROUND = 5000  # requests a repeat

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.applications import APPLICATIONS
-from benchmarks.load import LoadError
-from benchmarks.report import Conditions, document, method, section_text
-from benchmarks.servers import LOG_SUFFIX, PEERS, peer_names, peer_of
-from benchmarks.suite import SHORT_SUITE, SUITE, TOOLS, Pace, Report, Section, run_suite
-from benchmarks.versions import describe, load_average
+from benchmarks.lib.applications import APPLICATIONS
+from benchmarks.lib.load import LoadError
+from benchmarks.lib.report import Conditions, document, method, section_text
+from benchmarks.lib.servers import LOG_SUFFIX, PEERS, peer_names, peer_of
+from benchmarks.lib.suite import SHORT_SUITE, SUITE, TOOLS, Pace, Report, Section, run_suite
+from benchmarks.lib.versions import describe, load_average
 
 _SHORT_SECONDS = 60.0
 _OWN = "corehttp"

@@ -14,9 +14,9 @@ import sys
 import time
 import zlib
 
-from benchmarks.applications import PIECES
-from benchmarks.running_server import RunningServer, running
-from benchmarks.servers import peer_names
+from benchmarks.lib.applications import PIECES
+from benchmarks.lib.running_server import RunningServer, running
+from benchmarks.lib.servers import peer_names
 
 _SECONDS = 60.0  # for one kind of input
 _HOST = b"Host: 127.0.0.1\r\n"

@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import descriptors
-from benchmarks.abandoned import abandon
-from benchmarks.applications import CENSUS
-from benchmarks.healthy import HealthyClient, Latencies
-from benchmarks.placement import Placement, pinned, place
-from benchmarks.process_tree import tree
-from benchmarks.running_server import RunningServer, StartError, free_port, stop_all
-from benchmarks.servers import Launch
-from benchmarks.slow_crowd import Slow, SlowCrowd
-from benchmarks.table import aligned, megabytes, ratio
-from benchmarks.versions import describe, load_average
+from benchmarks.lib import descriptors
+from benchmarks.lib.abandoned import abandon
+from benchmarks.lib.applications import CENSUS
+from benchmarks.lib.healthy import HealthyClient, Latencies
+from benchmarks.lib.placement import Placement, pinned, place
+from benchmarks.lib.process_tree import tree
+from benchmarks.lib.running_server import RunningServer, StartError, free_port, stop_all
+from benchmarks.lib.servers import Launch
+from benchmarks.lib.slow_crowd import Slow, SlowCrowd
+from benchmarks.lib.table import aligned, megabytes, ratio
+from benchmarks.lib.versions import describe, load_average
 
 _GRACE = 4.0  # seconds beyond the limit in which each slow client must be cut: the server looks once a second
 _SETTLED = 90.0  # seconds for the server to see that an abandoned connection is lost

@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import descriptors
-from benchmarks.applications import WEBSOCKET
-from benchmarks.load import LoadError
-from benchmarks.placement import place
-from benchmarks.process_tree import tree_pss
-from benchmarks.rounds import Round, Sample, Slice, visit, visit_in_rounds
-from benchmarks.running_server import RunningServer, StartError, free_port, running, stop_all
-from benchmarks.servers import FLOORS, Launch, peer_names, peer_of
-from benchmarks.table import aligned, megabytes, ratio
-from benchmarks.versions import describe, load_average
-from benchmarks.websocket_crowd import Aftermath, Crowd, Feed
-from benchmarks.websocket_load import EchoLoad
+from benchmarks.lib import descriptors
+from benchmarks.lib.applications import WEBSOCKET
+from benchmarks.lib.load import LoadError
+from benchmarks.lib.placement import place
+from benchmarks.lib.process_tree import tree_pss
+from benchmarks.lib.rounds import Round, Sample, Slice, visit, visit_in_rounds
+from benchmarks.lib.running_server import RunningServer, StartError, free_port, running, stop_all
+from benchmarks.lib.servers import FLOORS, Launch, peer_names, peer_of
+from benchmarks.lib.table import aligned, megabytes, ratio
+from benchmarks.lib.versions import describe, load_average
+from benchmarks.lib.websocket_crowd import Aftermath, Crowd, Feed
+from benchmarks.lib.websocket_load import EchoLoad
 
 _OWN = "corehttp"
 _PEERS = [_OWN, "uvicorn-sansio", "uvicorn-wsproto", "granian"]

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 
 from anyio.from_thread import start_blocking_portal
 
-from corehttp import listeners
 from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode
-from corehttp.worker import Worker, loop_factory
+from corehttp.sockets import listening
+from corehttp.worker.worker import Worker, loop_factory
 
 
 class Server:
@@ -21,7 +21,7 @@ class Server:
 
     def __init__(self, worker: Worker, sockets: list[socket.socket]) -> None:
         name = sockets[0].getsockname()
-        self.url: str = listeners.url(sockets[0])  # where a client finds it
+        self.url: str = listening.url(sockets[0])  # where a client finds it
         self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
         self._worker = worker
         self._context = contextvars.copy_context()
@@ -47,7 +47,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
     """
     config = Config.of({"access_log": False, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False})
     loaded = load(app, factory=config.factory, app_dir=config.app_dir)
-    [sockets] = listeners.bind(config, 1, reuseport=False)
+    [sockets] = listening.bind(config, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)
     server = Server(worker, sockets)
     try:
@@ -60,7 +60,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
         for sock in sockets:  # those that the worker has not taken over
             sock.close()
         if config.uds is not None:
-            listeners.forget(config.uds)
+            listening.forget(config.uds)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
-from corehttp import farewell, listeners, unused_signals
+from corehttp import farewell, unused_signals
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
@@ -21,6 +21,7 @@ from corehttp.errors import ConfigError, ExitCode, InterruptedStart, StartupErro
 from corehttp.installation import check_installation
 from corehttp.logs import flush, set_up
 from corehttp.shortage import shortage
+from corehttp.sockets import listening
 from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
@@ -122,7 +123,7 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
         for number in range(len(slots), count):
             slots.open(number)
     else:
-        bound = listeners.bind(config, count, reuseport=uses_reuseport(config, count))
+        bound = listening.bind(config, count, reuseport=uses_reuseport(config, count))
         parting = uses_reuseport(config, max(count, 2))
         slots = Slots.of(bound, parting=parting, inherited=config.fd is not None)
     sharing = "one shared socket" if slots.shared or count == 1 else "a socket each (SO_REUSEPORT)"
@@ -137,7 +138,7 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
     def on_ready() -> None:
         if lent and config.uds is not None:
             try:
-                listeners.permit(config.uds, config.uds_permissions)
+                listening.permit(config.uds, config.uds_permissions)
             except StartupError as error:  # somebody has removed it: those who are connected are served all the same
                 logger.warning("%s", error)
         if inherited is not None:
@@ -156,15 +157,15 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     """One worker in this process, without a supervisor."""
     import asyncio
 
-    from corehttp import loop_faults
     from corehttp.app import load
-    from corehttp.exit_limit import hold_signals, limit_exit
     from corehttp.forks import protect
     from corehttp.supervisor.leftovers import end_started, mark
-    from corehttp.watchdog import Watchdog
-    from corehttp.worker import Worker, loop_factory, parser_factory
+    from corehttp.worker import loop_faults
+    from corehttp.worker.exit_limit import hold_signals, limit_exit
+    from corehttp.worker.watchdog import Watchdog
+    from corehttp.worker.worker import Worker, loop_factory, parser_factory
 
-    [sockets] = listeners.bind(config, 1, reuseport=False)
+    [sockets] = listening.bind(config, 1, reuseport=False)
     urls = _urls(sockets)
     used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
     last_words: list[Callable[[], None]] = []  # said once all has ended, whatever runs at the end of the process
@@ -263,7 +264,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         for sock in sockets:  # those that no worker has taken over
             sock.close()
         if config.uds is not None:
-            listeners.forget(config.uds)
+            listening.forget(config.uds)
 
 
 def _interrupt_start(signum: int, frame: FrameType | None) -> None:
@@ -285,4 +286,4 @@ def signals_put_back(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def _urls(sockets: list[socket.socket]) -> str:
-    return ", ".join(listeners.url(sock) for sock in sockets)
+    return ", ".join(listening.url(sock) for sock in sockets)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from corehttp import drain
-from tests.draining import Time
+from corehttp.worker import drain
+from tests.kit.draining import Time
 
 # A job in the background, or one under nohup(1), is started with these signals ignored, and so would be whatever the
 # tests start (signal(7), execve(2)).

@@ -18,13 +18,13 @@ import pytest
 
 import corehttp
 from corehttp.asgi import ASGIApp
-from corehttp.protocols.http1 import HTTP1Connection
-from corehttp.protocols.parser_httptools import HttptoolsParser
+from corehttp.protocols.http1.connection import HTTP1Connection
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from examples.hello import app as hello
-from tests.fakes import FakeTransport, make_context
-from tests.protocols.apps import echo
-from tests.protocols.ws_client import TEXT, WebSocketClient, handshake, masked, websocket_context
-from tests.protocols.ws_client import echo as websocket_echo
+from tests.kit.apps import echo
+from tests.kit.fakes import FakeTransport, make_context
+from tests.kit.websocket_client import TEXT, WebSocketClient, handshake, masked, websocket_context
+from tests.kit.websocket_client import echo as websocket_echo
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = str(Path(corehttp.__file__).parent)
@@ -128,8 +128,8 @@ async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: byt
     ("module", "unwanted"),
     [
         # asyncio brings subprocess along.
-        ("corehttp.worker_process", {"click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"}),
-        ("corehttp.protocols.parser_httptools", {"h11", "asyncio", "logging"}),
+        ("corehttp.worker.process", {"click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"}),
+        ("corehttp.protocols.http1.parser_httptools", {"h11", "asyncio", "logging"}),
         ("corehttp.server", {"asyncio", "uvloop", "click", "anyio", "email", "http.client", "multiprocessing", "ssl"}),
         ("corehttp.supervisor.loop", {"asyncio", "uvloop", "tempfile", "ctypes", "json", "multiprocessing", "ssl"}),
         ("corehttp", {"asyncio", "uvloop", "click", "anyio", "dataclasses", "logging", "socket"}),

@@ -17,7 +17,7 @@ import pytest
 import corehttp
 from corehttp import ConfigError, ExitCode, StartupError
 from corehttp.asgi import Receive, Scope, Send
-from tests.e2e.server_process import ServerProcess
+from tests.kit.server_process import ServerProcess
 
 WAIT = 15.0  # seconds, for what takes much less
 
@@ -165,7 +165,7 @@ async def test_a_busy_port_is_a_startup_error() -> None:
 
 
 async def test_a_worker_that_cannot_be_made_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "corehttp.protocols.parser_httptools", None)
+    monkeypatch.setitem(sys.modules, "corehttp.protocols.http1.parser_httptools", None)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
     with pytest.raises(StartupError, match="httptools is not installed"):

@@ -11,7 +11,8 @@ from types import FrameType
 
 import pytest
 
-from corehttp import exit_limit, forks
+from corehttp import forks
+from corehttp.worker import exit_limit
 
 
 @pytest.fixture

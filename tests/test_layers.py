@@ -9,123 +9,54 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "corehttp"
 
 LAYERS = (
-    # 0: the vocabulary
+    # 0: the vocabulary, and packages that hold nothing but modules
     {
-        "errors",
-        "farewell",
-        "shortage",
-        "asgi",
-        "text",
-        "tracebacks",
-        "version",
-        "protocols",
-        "protocols.stream",
-        "supervisor",
+        *("asgi", "errors", "farewell", "shortage", "text", "tracebacks", "version"),
+        *("ipc", "protocols", "protocols.http1", "protocols.websocket", "sockets", "supervisor", "worker"),
+        "protocols.contracts",
     },
     # 1: the pure core
     {
-        "config",
-        "environment",
-        "protocols.causes",
-        "protocols.chunked",
-        "protocols.framing",
-        "protocols.head",
-        "protocols.http1_state",
-        "protocols.limits",
-        "protocols.peer",
-        "protocols.semantics",
-        "protocols.wire",
-        "protocols.ws_frames",
-        "protocols.ws_handshake",
-        "protocols.ws_inflation",
-        "balance",
-        "unknown_options",
-        "supervisor.codec",
-        "supervisor.deadlines",
-        "supervisor.fleet",
-        "supervisor.messages",
-        "supervisor.plan",
-        "supervisor.record",
+        *("config", "environment", "unknown_options"),
+        *("ipc.balance", "ipc.codec", "ipc.messages"),
+        *("protocols.causes", "protocols.limits", "protocols.peer"),
+        *("protocols.http1.chunked", "protocols.http1.framing", "protocols.http1.head", "protocols.http1.semantics"),
+        *("protocols.http1.state", "protocols.http1.wire"),
+        *("protocols.websocket.frames", "protocols.websocket.handshake", "protocols.websocket.inflation"),
+        *("supervisor.actions", "supervisor.deadlines", "supervisor.events", "supervisor.fleet"),
+        *("supervisor.observe", "supervisor.plan"),
     },
     # 2: the ASGI side
     {
-        "protocols.application_tasks",
-        "protocols.exchange",
-        "protocols.extensions",
-        "protocols.admission",
-        "protocols.bell",
-        "protocols.turns",
-        "protocols.ws_session",
-        "lifespan",
-        "app",
+        *("app", "worker.lifespan"),
+        *("protocols.admission", "protocols.application_tasks", "protocols.exchange", "protocols.extensions"),
+        *("protocols.fairness", "protocols.websocket.session", "protocols.websocket.wakeup"),
     },
     # 3: I/O
     {
-        "acceptor",
-        "access_log",
-        "alarm",
-        "clock",
-        "cpus",
-        "drain",
-        "forks",
-        "exit_limit",
-        "inbox",
-        "line_writer",
-        "listeners",
-        "logs",
-        "loop_faults",
-        "periodic",
-        "protocols.context",
-        "protocols.disk",
-        "protocols.files",
-        "protocols.half_closed",
-        "protocols.http1",
-        "protocols.http1_reading",
-        "protocols.http1_writing",
-        "protocols.parser_h11",
-        "protocols.parser_httptools",
-        "protocols.websocket",
-        "protocols.ws_writing",
-        "retirement",
-        "siblings",
-        "standard_streams",
-        "supervisor.channel",
-        "supervisor.crew",
-        "supervisor.deployment",
-        "supervisor.generations",
-        "supervisor.inheritance",
-        "supervisor.leftovers",
-        "supervisor.loop",
-        "supervisor.mishaps",
-        "supervisor.poller",
-        "supervisor.processes",
-        "supervisor.report",
-        "supervisor.scoreboard",
-        "supervisor.signals",
-        "supervisor.orphans",
-        "supervisor.slots",
-        "supervisor.templates",
-        "supervisor.upgrade",
-        "sweep",
-        "unused_signals",
-        "watchdog",
+        *("cpus", "forks", "line_writer", "logs", "standard_streams", "unused_signals"),
+        *("ipc.channel", "ipc.handover", "ipc.scoreboard"),
+        "sockets.listening",
+        *("protocols.clock", "protocols.context", "protocols.disk", "protocols.files", "protocols.peer_socket"),
+        *("protocols.http1.connection", "protocols.http1.parser_h11", "protocols.http1.parser_httptools"),
+        *("protocols.http1.reader", "protocols.http1.writer"),
+        *("protocols.websocket.connection", "protocols.websocket.writer"),
+        *("supervisor.deployment", "supervisor.generations", "supervisor.inheritance", "supervisor.leftovers"),
+        *("supervisor.loop", "supervisor.mishaps", "supervisor.orphans", "supervisor.poller", "supervisor.processes"),
+        *("supervisor.report", "supervisor.signals", "supervisor.slots", "supervisor.templates", "supervisor.upgrade"),
+        "supervisor.workers",
+        *("worker.acceptor", "worker.access_log", "worker.deadline_sweep", "worker.drain", "worker.exit_limit"),
+        *("worker.loop_faults", "worker.periodic", "worker.retirement", "worker.siblings", "worker.ticker"),
+        *("worker.timers", "worker.watchdog"),
     },
     # 4: assembly; "" is the package itself
     {
-        *(
-            "worker",
-            "worker_process",
-            "template_process",
-            "launch",
-            "embed",
-            "server",
-            "installation",
-            "cli",
-            "command",
-        ),
-        *("", "__main__"),
+        *("", "__main__", "cli", "command", "embed", "installation", "server"),
+        *("worker.__main__", "worker.launch", "worker.process", "worker.template", "worker.worker"),
     },
 )
+# Packages, from below; `protocols`, `supervisor` never import each other. What is none of them is a module of the root.
+ORDER = {"": 0, "sockets": 1, "ipc": 2, "protocols": 3, "supervisor": 3, "worker": 4}
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 # What the modules of a layer, and of those below it, do not import.
 IMPURE = {"asyncio", "os", "socket", "signal", "time", "logging", "threading", "subprocess", "select", "selectors"}
@@ -184,3 +115,55 @@ def test_protocols_and_supervisor_do_not_know_each_other(here: str, there: str) 
     for module, path in modules().items():
         if module.partition(".")[0] == here:
             assert not [name for name in own(path) if name.partition(".")[0] == there], module
+
+
+def package(module: str) -> str:
+    """The package of a module; "" for one in the root, and for the root itself."""
+    root, _, rest = module.partition(".")
+    return root if rest or (PACKAGE / root / "__init__.py").exists() else ""
+
+
+def test_packages_import_only_those_below_them() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in modules().items()
+        if package(module)
+        for name in own(path)
+        if package(name) != package(module) and ORDER[package(name)] >= ORDER[package(module)]
+    ]
+    assert not wrong
+
+
+# To be mended: these pairs still know each other.
+OPEN_PAIRS = {
+    ("protocols.http1.connection", "protocols.websocket.handshake"),
+    ("protocols.http1.reader", "protocols.websocket.handshake"),
+    ("protocols.websocket.handshake", "protocols.http1.semantics"),
+    ("protocols.websocket.writer", "protocols.http1.framing"),
+    ("protocols.websocket.writer", "protocols.http1.wire"),
+}
+OPEN_CYCLES = {"protocols.context", "protocols.websocket.connection", "protocols.websocket.writer"}
+
+
+def test_protocols_meet_in_what_they_share_and_nowhere_else() -> None:
+    pairs = {
+        (module, name)
+        for module, path in modules().items()
+        for name in own(path)
+        if module.count(".") == name.count(".") == 2 and module.split(".")[1] != name.split(".")[1]
+    }
+    assert pairs == OPEN_PAIRS
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    imported = {module: set(own(path)) - {module, ""} for module, path in modules().items()}
+
+    def reached(start: str) -> set[str]:
+        found, left = set[str](), [start]
+        while left:
+            new = imported[left.pop()] - found
+            found |= new
+            left += new
+        return found
+
+    assert {module for module in imported if module in reached(module)} == OPEN_CYCLES

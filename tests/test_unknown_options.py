@@ -41,7 +41,7 @@ def test_every_keyword_of_uvicorn_and_every_setting_of_gunicorn_has_one_too() ->
 
 
 def test_every_flag_of_pm2_that_the_readme_names_has_an_answer() -> None:
-    text = (Path(__file__).parent.parent / "README.md").read_text()
+    text = (Path(__file__).parents[1] / "README.md").read_text()
     rows = text[text.index("| **PM2** ") : text.index("What is not there:")].splitlines()
     rows = [row for row in rows if row.startswith("|")]
     flags = {flag for row in rows for flag in re.findall(r"(?<![\w-])--?[a-z][\w-]*", row.split("|")[1])}

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from corehttp.asgi import ASGIApp, Scope, State, Unchecked
-from corehttp.clock import Clock
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.application_tasks import task_starter
+from corehttp.protocols.clock import Clock
+from corehttp.protocols.contracts import RequestParser, RequestSink
 from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.fairness import Turns
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.peer import Fields, Peer, Trust
-from corehttp.protocols.stream import RequestParser, RequestSink
-from corehttp.protocols.turns import Turns
-from corehttp.protocols.ws_handshake import Handshake
-from corehttp.protocols.ws_session import Request
+from corehttp.protocols.websocket.handshake import Handshake
+from corehttp.protocols.websocket.session import Request
 
 if TYPE_CHECKING:
-    from corehttp.protocols.websocket import WebSocketConnection
+    from corehttp.protocols.websocket.connection import WebSocketConnection
 
 logger = logging.getLogger("corehttp.error")
 

@@ -9,12 +9,12 @@ from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
+from corehttp.protocols.contracts import ResponseStream
 from corehttp.protocols.extensions import field, measured, opened, pairs
-from corehttp.protocols.framing import never_ends
+from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Turns
+from corehttp.protocols.http1.framing import never_ends
+from corehttp.protocols.http1.semantics import Intent
 from corehttp.protocols.peer import Peer
-from corehttp.protocols.semantics import Intent
-from corehttp.protocols.stream import ResponseStream
-from corehttp.protocols.turns import FIRST, MESSAGE, STRETCH, Turns
 from corehttp.text import printable, unquoted
 
 

@@ -1,6 +1,7 @@
 """When something is due though nothing happens. Pure; all times in seconds, monotonic."""
 
-from corehttp.supervisor.fleet import Fleet, Phase, Stop, Template, TemplatePhase, Why, Worker
+from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.fleet import Fleet, Stop, TemplatePhase, TemplateRecord, WorkerPhase, WorkerRecord
 
 NEVER = float("inf")
 
@@ -22,31 +23,31 @@ def next_deadline(fleet: Fleet, now: float) -> float:
     return min((time for time in times if time > now), default=NEVER)
 
 
-def kill_at(fleet: Fleet, worker: Worker) -> float:
+def kill_at(fleet: Fleet, worker: WorkerRecord) -> float:
     """One deadline for each worker; its phase says what it means."""
     limits = fleet.limits
     match worker.phase:
-        case Phase.STARTING:
+        case WorkerPhase.STARTING:
             return worker.since + limits.startup if limits.startup else NEVER
-        case Phase.READY | Phase.KILLED:
+        case WorkerPhase.READY | WorkerPhase.KILLED:
             return NEVER
-        case Phase.DRAINING if worker.hung_at is not None:
+        case WorkerPhase.DRAINING if worker.hung_at is not None:
             return worker.since + limits.margin
-        case Phase.DRAINING:
-            delay = limits.shutdown_delay if worker.why is Why.STOP else 0.0
+        case WorkerPhase.DRAINING:
+            delay = limits.shutdown_delay if worker.why is LeaveReason.STOP else 0.0
             return worker.since + delay + limits.graceful + limits.margin
-        case Phase.CLOSING:
+        case WorkerPhase.CLOSING:
             return worker.since + limits.lifespan + limits.exit + limits.margin
 
 
-def beat_due(fleet: Fleet, worker: Worker) -> float:
+def beat_due(fleet: Fleet, worker: WorkerRecord) -> float:
     """When a worker that serves must have shown that its event loop runs."""
     if not fleet.limits.healthcheck or worker.hung_at is not None:
         return NEVER
     return max(worker.beat, worker.since) + fleet.limits.healthcheck
 
 
-def template_due(fleet: Fleet, template: Template) -> float:
+def template_due(fleet: Fleet, template: TemplateRecord) -> float:
     """When a template must have loaded the application."""
     if template.phase is not TemplatePhase.LOADING or not fleet.limits.startup:
         return NEVER

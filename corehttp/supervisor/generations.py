@@ -11,7 +11,7 @@ from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError
 from corehttp.logs import set_up
 from corehttp.supervisor.deployment import Deployment, Release
-from corehttp.supervisor.fleet import Fleet, Limits, Strategy
+from corehttp.supervisor.fleet import Fleet, FleetLimits, Strategy
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -103,14 +103,14 @@ def _texts(values: Iterable[object]) -> list[str]:
     return [str.__str__(value) for value in values if issubclass(type(value), str)]
 
 
-def limits(config: Config, in_use: Iterable[Config]) -> Limits:
+def limits(config: Config, in_use: Iterable[Config]) -> FleetLimits:
     """The times that the supervisor keeps, in seconds.
 
     A worker that leaves keeps its own times, and those of the patient must not be cut short by the configuration of
     their successors.
     """
     everybody = [config, *in_use]
-    return Limits(
+    return FleetLimits(
         graceful=max(one.timeout_graceful_shutdown for one in everybody),
         lifespan=max(one.timeout_lifespan_shutdown for one in everybody),
         exit=max(one.timeout_exit for one in everybody),

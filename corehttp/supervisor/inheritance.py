@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from corehttp.asgi import Unchecked
-from corehttp.supervisor.codec import dump, load
+from corehttp.ipc.codec import dump, load
 
 VARIABLE = "COREHTTP_ESTATE"
 

@@ -9,53 +9,54 @@ from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
-from corehttp.balance import Load
 from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.forks import protect
+from corehttp.ipc import messages
+from corehttp.ipc.balance import Load
+from corehttp.ipc.channel import Channel
+from corehttp.ipc.messages import GarbledError, LeaveReason
+from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.shortage import shortage
-from corehttp.supervisor import messages, processes
-from corehttp.supervisor.channel import Channel
-from corehttp.supervisor.crew import Crew, Member
-from corehttp.supervisor.deadlines import next_deadline
-from corehttp.supervisor.fleet import (
+from corehttp.supervisor import processes
+from corehttp.supervisor.actions import (
     AbandonReload,
     Action,
-    Beat,
-    BecameReady,
     CloseSlot,
-    Drained,
     Dump,
-    Event,
     Exit,
-    Exited,
     FinishReload,
-    Fleet,
-    ForceRequested,
-    HandedOn,
     Kill,
     Leave,
     LoadTemplate,
     OpenSlot,
-    Phase,
     RefuseConnections,
+    Rescue,
+    RetireTemplate,
+    Spawn,
+    Steer,
+)
+from corehttp.supervisor.deadlines import next_deadline
+from corehttp.supervisor.events import (
+    Beat,
+    BecameReady,
+    Drained,
+    Event,
+    Exited,
+    ForceRequested,
+    HandedOn,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
-    Rescue,
     Rescued,
     Resized,
     RetireRequested,
-    RetireTemplate,
     SlotClosed,
     SlotFailed,
     SlotOpened,
-    Spawn,
     Spawned,
     SpawnFailed,
-    Steer,
     Steered,
-    Stop,
     StoppedAccepting,
     StopRequested,
     TemplateGone,
@@ -66,22 +67,21 @@ from corehttp.supervisor.fleet import (
     WasDumped,
     WasKilled,
     WasLate,
-    Why,
 )
+from corehttp.supervisor.fleet import Fleet, Stop, WorkerPhase
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.leftovers import end_marked
-from corehttp.supervisor.messages import GarbledError
 from corehttp.supervisor.mishaps import failed, survived
+from corehttp.supervisor.observe import observe
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.poller import Poller
-from corehttp.supervisor.record import observe
 from corehttp.supervisor.report import Report
-from corehttp.supervisor.scoreboard import Scoreboard
 from corehttp.supervisor.signals import SignalPipe
 from corehttp.supervisor.slots import Slots
 from corehttp.supervisor.templates import Template, Templates
 from corehttp.supervisor.upgrade import Answer, Upgrade
+from corehttp.supervisor.workers import Crew, Member
 from corehttp.unused_signals import name as signal_name
 
 logger = logging.getLogger("corehttp.supervisor")
@@ -290,13 +290,13 @@ class Supervisor:
 
     def _let_serve(self, member: Member) -> None:
         """A worker is ready: now its slot's sockets may listen."""
-        if self._fleet.workers[member.worker].phase is not Phase.STARTING:
+        if self._fleet.workers[member.worker].phase is not WorkerPhase.STARTING:
             return  # it has been told to leave
         try:
             self._slots.listen(member.slot, self._generations.config(member.generation).backlog)
         except StartupError as error:
             self._report.blame(member, str(error), "")
-            self._crew.leave(member, Why.REPLACED)
+            self._crew.leave(member, LeaveReason.REPLACED)
             return
         self._crew.serve(member, self._slots.inboxes())
         self._observe(BecameReady(member.worker))

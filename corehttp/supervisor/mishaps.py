@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import assert_never
 
 from corehttp.shortage import shortage
-from corehttp.supervisor.fleet import (
+from corehttp.supervisor.actions import (
     AbandonReload,
     Action,
     CloseSlot,
     Dump,
-    Event,
     Exit,
     FinishReload,
     Kill,
@@ -18,17 +17,20 @@ from corehttp.supervisor.fleet import (
     LoadTemplate,
     OpenSlot,
     RefuseConnections,
+    Rescue,
+    RetireTemplate,
+    Spawn,
+    Steer,
+)
+from corehttp.supervisor.events import (
+    Event,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
-    Rescue,
     Rescued,
-    RetireTemplate,
     SlotClosed,
     SlotFailed,
-    Spawn,
     SpawnFailed,
-    Steer,
     Steered,
     TemplateGone,
     TemplateRetired,

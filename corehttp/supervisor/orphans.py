@@ -5,11 +5,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from corehttp import inbox
-from corehttp.balance import Load, target
-from corehttp.inbox import InboxQueue
-from corehttp.listeners import PEER_FAILED, AcceptQueue, Connection
+from corehttp.ipc import handover
+from corehttp.ipc.balance import Load, target
+from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
+from corehttp.sockets.listening import PEER_FAILED, AcceptQueue, Connection
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
 
@@ -58,7 +58,7 @@ class Orphans:
         if queues is None:
             return
         for queue in queues:
-            self._give_away(slot, queue, inbox.MOST)
+            self._give_away(slot, queue, handover.MOST)
         self._ignore(queues)
         del self._queues[slot]
         given = self._given.pop(slot, 0)
@@ -132,13 +132,13 @@ class Orphans:
     def _with_room(self, loads: list[Load], slot: int) -> int | None:
         """The slot of the worker that gets the next connection."""
         writers = self._slots.writers()
-        return target([load for load in loads if load.slot in writers and inbox.has_room(writers[load.slot])], slot)
+        return target([load for load in loads if load.slot in writers and handover.has_room(writers[load.slot])], slot)
 
     def _give(self, loads: list[Load], slot: int, connection: Connection) -> bool:
         """Put it into the inbox of the worker that gets it, which is counted there from now on; False if none does."""
         assert connection.keep_until is not None
         while (chosen := self._with_room(loads, slot)) is not None:
-            given = inbox.put(self._slots.writers()[chosen], connection.fileno(), connection.keep_until)
+            given = handover.put(self._slots.writers()[chosen], connection.fileno(), connection.keep_until)
             index = next(index for index, load in enumerate(loads) if load.slot == chosen)
             if not given:  # suddenly it is full, or it was shut down
                 del loads[index]

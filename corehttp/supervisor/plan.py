@@ -5,30 +5,26 @@ acted on at once in every situation. `record.observe` tells it what happened, `d
 """
 
 from corehttp.errors import ExitCode
-from corehttp.supervisor.deadlines import beat_due, crash_loop_at, kill_at, refuse_at, template_due
-from corehttp.supervisor.fleet import (
+from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.actions import (
     AbandonReload,
     Action,
     CloseSlot,
     Dump,
     Exit,
     FinishReload,
-    Fleet,
     Kill,
     Leave,
     LoadTemplate,
     OpenSlot,
-    Phase,
     RefuseConnections,
     Rescue,
     RetireTemplate,
     Spawn,
     Steer,
-    Stop,
-    Strategy,
-    TemplatePhase,
-    Why,
 )
+from corehttp.supervisor.deadlines import beat_due, crash_loop_at, kill_at, refuse_at, template_due
+from corehttp.supervisor.fleet import Fleet, Stop, Strategy, TemplatePhase, WorkerPhase
 
 
 def plan(fleet: Fleet, now: float) -> list[Action]:
@@ -69,11 +65,11 @@ def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
     """End what this slot does not need; fill it if nobody is there."""
     actions: list[Action] = []
     occupants = fleet.occupants(slot)
-    fresh = any(worker.phase is Phase.READY and not fleet.is_due(worker) for worker in occupants)
+    fresh = any(worker.phase is WorkerPhase.READY and not fleet.is_due(worker) for worker in occupants)
     for worker in occupants:
-        outdated = worker.phase is Phase.STARTING and worker.generation != fleet.wanted
-        if outdated or (fresh and (worker.phase is Phase.STARTING or fleet.is_due(worker))):
-            actions.append(Leave(worker.id, Why.REPLACED))
+        outdated = worker.phase is WorkerPhase.STARTING and worker.generation != fleet.wanted
+        if outdated or (fresh and (worker.phase is WorkerPhase.STARTING or fleet.is_due(worker))):
+            actions.append(Leave(worker.id, LeaveReason.REPLACED))
     if len(actions) == len(occupants) and not _has_to_wait(fleet, slot):
         actions += _spawn(fleet, slot, now)
     return actions
@@ -82,7 +78,7 @@ def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
 def _has_to_wait(fleet: Fleet, slot: int) -> bool:
     """Whether the one before still takes the memory that its successor needs."""
     return fleet.strategy is Strategy.STOP_FIRST and any(
-        worker.slot == slot and worker.why is Why.REPLACED for worker in fleet.workers.values()
+        worker.slot == slot and worker.why is LeaveReason.REPLACED for worker in fleet.workers.values()
     )
 
 
@@ -98,7 +94,9 @@ def _spawn(fleet: Fleet, slot: int, now: float) -> list[Action]:
 def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
     """Begin to replace workers that are due, in no more slots at once than may be."""
     ready = {slot: fleet.ready(slot) for slot in slots}
-    starting = {w.slot for w in fleet.workers.values() if w.phase is Phase.STARTING and w.generation == fleet.wanted}
+    starting = {
+        w.slot for w in fleet.workers.values() if w.phase is WorkerPhase.STARTING and w.generation == fleet.wanted
+    }
     waiting = [slot for slot in slots if ready[slot] and slot not in starting and all(map(fleet.is_due, ready[slot]))]
     if fleet.rollout is not None:  # what else is to be replaced comes after the reload
         waiting = [slot for slot in waiting if any(worker.generation < fleet.wanted for worker in ready[slot])]
@@ -112,7 +110,7 @@ def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
             case Strategy.START_FIRST:
                 actions += _spawn(fleet, slot, now)
             case Strategy.STOP_FIRST:
-                actions += [Leave(worker.id, Why.REPLACED) for worker in ready[slot]]
+                actions += [Leave(worker.id, LeaveReason.REPLACED) for worker in ready[slot]]
     return actions
 
 
@@ -135,10 +133,10 @@ def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Act
     others = any(fleet.ready(other) for other in wanted)
     actions: list[Action] = []
     for worker in occupants:
-        starting = worker.phase is Phase.STARTING
+        starting = worker.phase is WorkerPhase.STARTING
         if (starting and (emptied or fleet.ready(slot))) or (not starting and steered and others):
-            actions.append(Leave(worker.id, Why.SLOT_CLOSES))
-    emptying = [w for w in fleet.workers.values() if w.slot == slot and w.why is Why.SLOT_CLOSES]
+            actions.append(Leave(worker.id, LeaveReason.SLOT_CLOSES))
+    emptying = [w for w in fleet.workers.values() if w.slot == slot and w.why is LeaveReason.SLOT_CLOSES]
     if not occupants and emptied:
         actions.append(CloseSlot(slot))
     elif not occupants and not emptying:
@@ -207,8 +205,10 @@ def _plan_stop(fleet: Fleet, now: float) -> list[Action]:
     actions: list[Action] = []
     if not refused and (refuse_at(fleet) <= now or not fleet.workers):
         return [RefuseConnections()]
-    why = Why.REPLACED if fleet.handed_on else Why.STOP
-    actions += [Leave(w.id, why) for w in fleet.workers.values() if w.phase in (Phase.STARTING, Phase.READY)]
+    why = LeaveReason.REPLACED if fleet.handed_on else LeaveReason.STOP
+    actions += [
+        Leave(w.id, why) for w in fleet.workers.values() if w.phase in (WorkerPhase.STARTING, WorkerPhase.READY)
+    ]
     actions += _retire_templates(fleet)
     occupied = {worker.slot for worker in fleet.workers.values()}
     for index, slot in enumerate(fleet.slots):
@@ -225,7 +225,7 @@ def _overdue(fleet: Fleet, now: float) -> list[Action]:
 
 def _end(fleet: Fleet, code: ExitCode) -> list[Action]:
     """Kill everything, then exit."""
-    actions: list[Action] = [Kill(w.id) for w in fleet.workers.values() if w.phase is not Phase.KILLED]
+    actions: list[Action] = [Kill(w.id) for w in fleet.workers.values() if w.phase is not WorkerPhase.KILLED]
     actions += _retire_templates(fleet)
     return actions if fleet.workers or fleet.templates else [Exit(code)]
 

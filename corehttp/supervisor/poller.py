@@ -3,7 +3,7 @@
 import select
 from collections.abc import Callable
 
-from corehttp.supervisor.channel import Channel
+from corehttp.ipc.channel import Channel
 
 
 class Poller:

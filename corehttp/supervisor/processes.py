@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable
 
 from corehttp import unused_signals
-from corehttp.supervisor.channel import Channel
+from corehttp.ipc.channel import Channel
 from corehttp.supervisor.leftovers import mark
 
-WORKER = "corehttp.worker_process"
-TEMPLATE = "corehttp.template_process"
+WORKER = "corehttp.worker.process"
+TEMPLATE = "corehttp.worker.template"
 
-_LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "launch.py")
+_LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker", "launch.py")
 
 
 UNKNOWN = 1 << 16  # in the place of an exit code that cannot be known
@@ -29,7 +29,7 @@ def spawn(module: str, title: str) -> tuple[int, Channel]:
     try:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         argv = [sys.executable, *flags, "-P", _LAUNCH, module, str(theirs.fileno()), title]
-        # Whatever the process will ignore stays blocked until it does (`worker_process.heed_signals`): Ctrl-C, say,
+        # Whatever the process will ignore stays blocked until it does (`worker.process.heed_signals`): Ctrl-C, say,
         # goes to the whole foreground group.
         blocked = [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, *unused_signals.unused([signal.SIGTERM])]
         pid = start(argv, {**os.environ, **mark()}, [theirs.fileno()], blocked=blocked)

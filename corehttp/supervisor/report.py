@@ -7,9 +7,10 @@ import time
 
 from corehttp import farewell, unused_signals
 from corehttp.errors import ExitCode
-from corehttp.supervisor.crew import Member
+from corehttp.ipc.messages import LeaveReason
 from corehttp.supervisor.deadlines import template_due
-from corehttp.supervisor.fleet import Fleet, Phase, Stop, TemplatePhase, Why
+from corehttp.supervisor.fleet import Fleet, Stop, TemplatePhase, WorkerPhase
+from corehttp.supervisor.workers import Member
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -102,12 +103,12 @@ class Report:
         self._blamed.add(generation)
         logger.error("%s%s", message, f"\n{detail.rstrip()}" if detail else "")
 
-    def exit(self, member: Member, phase: Phase, how: str, in_flight: str) -> None:
+    def exit(self, member: Member, phase: WorkerPhase, how: str, in_flight: str) -> None:
         fleet = self._fleet
-        if phase in (Phase.DRAINING, Phase.CLOSING, Phase.KILLED) or fleet.stop is not Stop.NO:
+        if phase in (WorkerPhase.DRAINING, WorkerPhase.CLOSING, WorkerPhase.KILLED) or fleet.stop is not Stop.NO:
             logger.debug("%s %s", member, how)
             return
-        before = " before it was ready" if phase is Phase.STARTING else ""
+        before = " before it was ready" if phase is WorkerPhase.STARTING else ""
         self._failures.setdefault(member.generation, f"worker {member.slot + 1} {how}{before}")
         if fleet.booted and not member.last_words:
             logger.error("%s %s%s%s", member, how, before, in_flight)
@@ -155,9 +156,9 @@ class Report:
             self._blamed.add(generation)
             logger.error("the application's template %s before the application was loaded", how)
 
-    def leave(self, member: Member, why: Why) -> None:
+    def leave(self, member: Member, why: LeaveReason) -> None:
         worker = self._fleet.workers[member.worker]
-        if why is Why.REPLACED and worker.retire:
+        if why is LeaveReason.REPLACED and worker.retire:
             logger.info("%s is replaced: %s", member, worker.retire)
         else:
             logger.debug("%s leaves: %s", member, why.value)
@@ -165,7 +166,7 @@ class Report:
     def kill(self, member: Member) -> None:
         worker = self._fleet.workers[member.worker]
         took = time.monotonic() - worker.since
-        if worker.phase is Phase.STARTING:
+        if worker.phase is WorkerPhase.STARTING:
             late = f"was not ready after {took:.0f} s (--timeout-worker-startup)"
             self._failures.setdefault(member.generation, f"worker {member.slot + 1} {late}")
             logger.error("%s %s: it is killed", member, late)

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from corehttp import inbox, listeners
 from corehttp.errors import StartupError
-from corehttp.inbox import InboxQueue
-from corehttp.listeners import AcceptQueue
+from corehttp.ipc import handover
+from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
+from corehttp.sockets import listening
+from corehttp.sockets.listening import AcceptQueue
 from corehttp.supervisor.inheritance import Estate
 
 
@@ -42,7 +43,7 @@ class Slots:
     def of(cls, sockets: list[list[socket.socket]], *, parting: bool, inherited: bool) -> Self:
         """New ones; raises StartupError."""
         try:
-            slots = [Slot(list(own), *inbox.pair()) for own in sockets]
+            slots = [Slot(list(own), *handover.pair()) for own in sockets]
         except OSError as error:
             raise StartupError(f"{len(sockets)} workers cannot be had: {shortage(error)}") from error
         return cls(slots, parting=parting, inherited=inherited)
@@ -61,7 +62,7 @@ class Slots:
 
         slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate.slots]
         for own in slots[0].sockets:
-            listeners.own_path(own)
+            listening.own_path(own)
         return cls(slots, parting=estate.parting, inherited=estate.inherited, order=estate.order)
 
     def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
@@ -83,7 +84,7 @@ class Slots:
     @property
     def urls(self) -> str:
         """Where clients find the service."""
-        return ", ".join(listeners.url(sock) for sock in self._slots[0].sockets)
+        return ", ".join(listening.url(sock) for sock in self._slots[0].sockets)
 
     @property
     def shared(self) -> bool:
@@ -102,7 +103,7 @@ class Slots:
         """Take away what a former owner of the sockets may have left on them to keep clients out."""
         for slot in self._slots:
             for sock in slot.sockets:
-                listeners.let_in(sock)
+                listening.let_in(sock)
 
     def fds(self, slot: int) -> list[int]:
         """The descriptors of the listening sockets of a slot."""
@@ -118,13 +119,13 @@ class Slots:
 
     def is_cut_off(self, slot: int) -> bool:
         """Whether the inbox of a slot was shut down, so that its occupant is passed nothing any more."""
-        return inbox.is_shut(self._slots[slot].reader)
+        return handover.is_shut(self._slots[slot].reader)
 
     def renew_inbox(self, slot: int) -> None:
         """Give a slot a new inbox; what is in the old one is lost. Raises OSError."""
         own = self._slots[slot]
         before = own.reader, own.writer
-        own.reader, own.writer = inbox.pair()
+        own.reader, own.writer = handover.pair()
         for end in before:
             end.close()
 
@@ -143,22 +144,22 @@ class Slots:
 
     def waiting(self, slot: int) -> int:
         """How many connections wait to be accepted in a slot, as far as the kernel tells."""
-        return sum(map(listeners.count_waiting, self._slots[slot].sockets))
+        return sum(map(listening.count_waiting, self._slots[slot].sockets))
 
     def listen(self, slot: int, backlog: int) -> None:
         """Let clients in; raises StartupError."""
         for sock in self._slots[slot].sockets:
-            listeners.listen(sock, backlog)
+            listening.listen(sock, backlog)
         if slot not in self._order:
             self._order.append(slot)
 
     def open(self, slot: int) -> None:
         """Open one that is new or was closed; raises StartupError."""
         first = next(other.sockets for other in self._slots if other.sockets)
-        own = listeners.bind_beside(first) if self._parting else first
+        own = listening.bind_beside(first) if self._parting else first
         if slot == len(self._slots):
             try:
-                self._slots.append(Slot(own, *inbox.pair()))
+                self._slots.append(Slot(own, *handover.pair()))
             except OSError as error:
                 if self._parting:
                     for sock in own:
@@ -174,14 +175,14 @@ class Slots:
         chosen = [position for position, slot in enumerate(self._order) if slot not in away]
         everywhere = len(chosen) in (0, len(self._order))
         addresses = next((slot.sockets for slot in self._slots if slot.sockets), [])
-        done = [listeners.steer(sock, None if everywhere else chosen) for sock in addresses]
+        done = [listening.steer(sock, None if everywhere else chosen) for sock in addresses]
         return all(done)
 
     def refuse_new(self) -> None:
         """Let no new connection into the accept queues."""
         for slot in self._slots:
             for sock in slot.sockets if not self._is_anothers else ():
-                listeners.refuse_new(sock)
+                listening.refuse_new(sock)
 
     def close(self, slot: int) -> None:
         """Let go of a slot's sockets; they end with the last slot that has them. What is in its inbox others get."""
@@ -189,13 +190,13 @@ class Slots:
         sockets, closing.sockets = closing.sockets, []
         others = [other for other in self._slots if other.sockets]
         if others:
-            inbox.forward(closing.reader, others[0].writer)
+            handover.forward(closing.reader, others[0].writer)
         if not any(other.sockets == sockets for other in others):
             for sock in sockets:
                 if self._is_anothers:
                     sock.close()
                 else:
-                    listeners.shut(sock)
+                    listening.shut(sock)
         if slot in self._order:
             place = self._order.index(slot)
             last = self._order.pop()

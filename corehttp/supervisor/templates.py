@@ -3,8 +3,9 @@
 import contextlib
 from dataclasses import dataclass
 
-from corehttp.supervisor import messages, processes
-from corehttp.supervisor.channel import Channel
+from corehttp.ipc import messages
+from corehttp.ipc.channel import Channel
+from corehttp.supervisor import processes
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.e2e.proxies import Proxies
-from tests.e2e.server_process import APP, ServerProcess
+from tests.kit.proxies import Proxies
+from tests.kit.server_process import APP, ServerProcess
 
 
 class Start(Protocol):

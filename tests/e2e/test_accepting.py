@@ -11,8 +11,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection, connections
-from tests.e2e.server_process import APP
+from tests.kit.raw_client import RawConnection, connections
+from tests.kit.server_process import APP
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,8 @@ import pytest
 from kosoku import FailureError, run_fuzzingclient
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import PACKAGE, ROOT, ServerProcess
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import PACKAGE, ROOT, ServerProcess
 
 # In sections 12 and 13 the suite leaves its files open.
 LEFT_OPEN = "ignore:Exception ignored in. <_io.FileIO name=.*kosoku:pytest.PytestUnraisableExceptionWarning"

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.e2e.accounting import Load
 from tests.e2e.conftest import Start
-from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, caddy_config, haproxy_config, nginx_config
-from tests.e2e.raw_client import RawConnection, connections
-from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
+from tests.kit.accounting import Load
+from tests.kit.proxies import SPOOFED, STRANGER, Proxies, Proxy, caddy_config, haproxy_config, nginx_config
+from tests.kit.raw_client import RawConnection, connections
+from tests.kit.server_process import PATIENCE, ROOT, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

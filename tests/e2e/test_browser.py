@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import browser, find_chromium
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import PATIENCE, ROOT, until
+from tests.kit.browser import browser, find_chromium
+from tests.kit.server_process import PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
 

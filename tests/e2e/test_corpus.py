@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.raw_client import RawConnection, connections
-from tests.e2e.server_process import HERE, PATIENCE, ServerProcess
-from tests.protocols.corpus import CONTINUE, Case, read_cases
+from tests.kit.corpus import CONTINUE, Case, read_cases
+from tests.kit.raw_client import RawConnection, connections
+from tests.kit.server_process import HERE, PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 

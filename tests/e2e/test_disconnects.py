@@ -15,9 +15,9 @@ import h11
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, ServerProcess, until
 from tests.e2e.test_slow_clients import SLOW_APP
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

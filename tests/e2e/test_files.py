@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, ServerProcess, until
 from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_about, lines_about
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

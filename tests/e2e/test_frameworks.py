@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.e2e.server_process import PATIENCE, ServerProcess
+from tests.kit.server_process import PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 

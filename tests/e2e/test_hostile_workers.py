@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ServerProcess, until
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

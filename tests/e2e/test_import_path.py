@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ServerProcess
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import ServerProcess
 
 pytestmark = pytest.mark.e2e
 

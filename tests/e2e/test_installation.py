@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.e2e.server_process import PACKAGE, PATIENCE
+from tests.kit.server_process import PACKAGE, PATIENCE
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import APP, PACKAGE, PATIENCE, ServerProcess, until
+from tests.kit.server_process import APP, PACKAGE, PATIENCE, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ def servers() -> Iterator[list[ServerProcess]]:
         server.end()
 
 
-@pytest.mark.parametrize("module", ["corehttp.cli", "click.core", "corehttp.config", "corehttp.listeners"])
+@pytest.mark.parametrize("module", ["corehttp.cli", "click.core", "corehttp.config", "corehttp.sockets.listening"])
 @pytest.mark.parametrize("arguments", [(), ("--no-supervise",)], ids=" ".join)
 def test_ctrl_c_while_the_command_is_being_imported(
     tmp_path: Path, servers: list[ServerProcess], module: str, arguments: tuple[str, ...]

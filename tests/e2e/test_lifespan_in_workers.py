@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import APP
+from tests.kit.server_process import APP
 
 pytestmark = pytest.mark.e2e
 

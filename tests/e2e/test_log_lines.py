@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import APP, until
+from tests.kit.server_process import APP, until
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import APP, HERE, ServerProcess
+from tests.kit.server_process import APP, HERE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.relay import Relay
-from tests.e2e.server_process import APP, PATIENCE, ServerProcess
+from tests.kit.relay import Relay
+from tests.kit.server_process import APP, PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 

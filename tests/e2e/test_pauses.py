@@ -8,9 +8,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, until
-from tests.e2e.websocket_clients import HANDSHAKE, WELCOME, framed
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, until
+from tests.kit.websocket_clients import HANDSHAKE, WELCOME, framed
 
 pytestmark = pytest.mark.e2e
 

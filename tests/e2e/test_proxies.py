@@ -17,8 +17,8 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.e2e.conftest import Start
-from tests.e2e.proxies import SPOOFED, STRANGER, Proxies, Proxy, haproxy_config, nginx_config
-from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
+from tests.kit.proxies import SPOOFED, STRANGER, Proxies, Proxy, haproxy_config, nginx_config
+from tests.kit.server_process import PATIENCE, ROOT, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, HERE, ServerProcess, until
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, HERE, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

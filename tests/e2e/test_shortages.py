@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.changing import ChangingApp
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, ServerProcess, until
+from tests.kit.changing import ChangingApp
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, ServerProcess, until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection, connections
-from tests.e2e.server_process import APP, ROOT, ServerProcess, refused, until
+from tests.kit.raw_client import RawConnection, connections
+from tests.kit.server_process import APP, ROOT, ServerProcess, refused, until
 
 pytestmark = pytest.mark.e2e
 

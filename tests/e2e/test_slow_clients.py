@@ -13,8 +13,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import APP, ServerProcess, until
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import APP, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import HERE, PACKAGE, PATIENCE, ROOT, until
+from tests.kit.server_process import HERE, PACKAGE, PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corehttp import listeners
-from tests.e2e.changing import ChangingApp
+from corehttp.sockets import listening
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ServerProcess, until
+from tests.kit.changing import ChangingApp
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 
@@ -76,7 +76,7 @@ def test_a_filter_that_somebody_has_left_on_an_inherited_socket_keeps_nobody_out
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        listeners.refuse_new(sock)
+        listening.refuse_new(sock)
         sock.set_inheritable(True)
         server = start(*app.arguments[:3], "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
         assert answer(port) == "1"

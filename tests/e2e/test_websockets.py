@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import ROOT, ServerProcess, until
-from tests.e2e.websocket_clients import (
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import ROOT, ServerProcess, until
+from tests.kit.websocket_clients import (
     CLIENTS,
     HANDSHAKE,
     WELCOME,

@@ -13,9 +13,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection
-from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess, until
-from tests.e2e.websocket_clients import HANDSHAKE, WELCOME
+from tests.kit.raw_client import RawConnection
+from tests.kit.server_process import PATIENCE, ROOT, ServerProcess, until
+from tests.kit.websocket_clients import HANDSHAKE, WELCOME
 
 pytestmark = pytest.mark.e2e
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.e2e.accounting import Load
-from tests.e2e.changing import ChangingApp
 from tests.e2e.conftest import Start
-from tests.e2e.raw_client import RawConnection, connections
-from tests.e2e.server_process import ROOT, until
+from tests.kit.accounting import Load
+from tests.kit.changing import ChangingApp
+from tests.kit.raw_client import RawConnection, connections
+from tests.kit.server_process import ROOT, until
 
 pytestmark = pytest.mark.e2e
 

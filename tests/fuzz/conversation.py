@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corehttp.protocols.limits import Limits
-from tests.fakes import LIMITS
-from tests.protocols.agreement import TIGHT, TURN, Style, agree, tight_bounds
-from tests.protocols.corpus import read_cases
+from tests.kit.agreement import TIGHT, TURN, Style, agree, tight_bounds
+from tests.kit.corpus import read_cases
+from tests.kit.fakes import LIMITS
 
 CUTS = 3
 LONGEST = 1024  # bytes of a request that is worth a fuzzer's while

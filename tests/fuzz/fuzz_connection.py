@@ -3,7 +3,7 @@
 python -m tests.fuzz.fuzz_connection DIRECTORY... [-max_total_time=60 and other options of libFuzzer]
 python -m tests.fuzz.fuzz_connection FILE...     replay what was found
 
-It looks for input over which the parsers or the cuts disagree; see `tests.protocols.agreement`.
+It looks for input over which the parsers or the cuts disagree; see `tests.kit.agreement`.
 """
 
 import asyncio

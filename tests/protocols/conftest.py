@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from corehttp.protocols.parser_h11 import H11Parser
-from corehttp.protocols.parser_httptools import HttptoolsParser
-from tests.fakes import MakeParser
-from tests.protocols.connections import Opened, SlowDisk, Source
+from corehttp.protocols.http1.parser_h11 import H11Parser
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
+from tests.kit.connections import Opened, SlowDisk, Source
+from tests.kit.fakes import MakeParser
 
 
 @pytest.fixture(params=[HttptoolsParser, H11Parser], ids=["httptools", "h11"])

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from corehttp.protocols.admission import Admission, Verdict
-from tests.fakes import FakeTimers
+from tests.kit.fakes import FakeTimers
 
 RUN, WAIT, TURN_AWAY = Verdict
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.fakes import every_cut
-from tests.protocols.agreement import agree
+from tests.kit.agreement import agree
+from tests.kit.fakes import every_cut
 
 EQUAL_LENGTHS = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"
 LIST_OF_EQUAL_LENGTHS = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corehttp.errors import AppError
-from corehttp.protocols.parser_httptools import HttptoolsParser
-from tests.fakes import Client, make_context
-from tests.protocols.replies import read_replies
-from tests.protocols.speaking import FILE_CONTENT, OURS, H11Client, Speaking, Understood, messages
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
+from tests.kit.fakes import Client, make_context
+from tests.kit.replies import read_replies
+from tests.kit.speaking import FILE_CONTENT, OURS, H11Client, Speaking, Understood, messages
 from tests.protocols.test_properties import profile
 
 SECOND = b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"

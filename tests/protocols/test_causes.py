@@ -7,8 +7,8 @@ import pytest
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols.causes import stems_from_disconnect
-from tests.fakes import Client, MakeParser, make_context
-from tests.protocols.apps import FAILED
+from tests.kit.apps import FAILED
+from tests.kit.fakes import Client, MakeParser, make_context
 
 GONE = ClientDisconnectedError("the client has disconnected")
 

@@ -13,7 +13,7 @@ import pytest
 
 from corehttp.protocols import disk
 from corehttp.protocols.disk import CALL, PIECE, THREADS, TURN, Job, Sending, read_now
-from tests.protocols.connections import LARGE, WAIT, Opened, refuse, skip_unless_it_tells
+from tests.kit.connections import LARGE, WAIT, Opened, refuse, skip_unless_it_tells
 
 # What is in memory, and what is not.
 

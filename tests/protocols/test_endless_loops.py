@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from tests.fakes import Client, MakeParser, make_context
-from tests.protocols.apps import hello
-from tests.protocols.ws_client import ACCEPT, WebSocketClient, handshake, websocket_context
+from tests.kit.apps import hello
+from tests.kit.fakes import Client, MakeParser, make_context
+from tests.kit.websocket_client import ACCEPT, WebSocketClient, handshake, websocket_context
 
 TIMES = 3000
 ENOUGH = TIMES // 300  # turns of the loop

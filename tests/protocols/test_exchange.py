@@ -9,11 +9,11 @@ import pytest
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import task_starter
+from corehttp.protocols.contracts import Fields
 from corehttp.protocols.exchange import Exchange, Phase
-from corehttp.protocols.semantics import Intent
-from corehttp.protocols.stream import Fields
-from corehttp.protocols.turns import Turns
-from tests.fakes import TURNS
+from corehttp.protocols.fairness import Turns
+from corehttp.protocols.http1.semantics import Intent
+from tests.kit.fakes import TURNS
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
 END: Message = {"type": "http.response.body", "body": b"end", "more_body": False}

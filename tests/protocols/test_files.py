@@ -14,7 +14,7 @@ from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols import disk
 from corehttp.protocols.disk import CALL, PIECE
 from corehttp.protocols.files import FEW
-from tests.protocols.connections import (
+from tests.kit.connections import (
     LARGE,
     Connection,
     Opened,

@@ -14,8 +14,7 @@ import pytest
 from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols.disk import PIECE, THREADS
 from corehttp.protocols.files import FEW, Transfer, untaken
-from tests.fakes import TURNS, FakeTransport
-from tests.protocols.connections import (
+from tests.kit.connections import (
     LARGE,
     Client,
     Connection,
@@ -29,6 +28,7 @@ from tests.protocols.connections import (
     waiting_for_client,
     workers,
 )
+from tests.kit.fakes import TURNS, FakeTransport
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 

@@ -13,9 +13,8 @@ from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols import disk, files
 from corehttp.protocols.disk import CALL, PIECE, THREADS
 from corehttp.protocols.files import FEW
-from corehttp.worker import loop_factory
-from tests.fakes import TURNS
-from tests.protocols.connections import (
+from corehttp.worker.worker import loop_factory
+from tests.kit.connections import (
     LARGE,
     Connection,
     Opened,
@@ -27,6 +26,7 @@ from tests.protocols.connections import (
     refuse,
     until,
 )
+from tests.kit.fakes import TURNS
 
 End = Callable[[Connection, "asyncio.Task[int]"], None]
 

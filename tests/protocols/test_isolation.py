@@ -16,13 +16,13 @@ import corehttp
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.http1 import HTTP1Connection
+from corehttp.protocols.http1.connection import HTTP1Connection
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.protocols.limits import NEVER
-from corehttp.protocols.parser_httptools import HttptoolsParser
-from corehttp.protocols.ws_writing import Settings
-from tests.fakes import FakeTransport
+from corehttp.protocols.websocket.writer import Settings
+from tests.kit.fakes import FakeTransport
+from tests.kit.websocket_client import ACCEPT, TEXT, handshake, masked, websocket_context
 from tests.protocols.test_properties import profile
-from tests.protocols.ws_client import ACCEPT, TEXT, handshake, masked, websocket_context
 
 marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="nobody")
 BODY = b"x" * 100_000  # more than is kept before reading pauses

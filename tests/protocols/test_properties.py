@@ -8,10 +8,10 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corehttp.protocols.chunked import ChunkedBody
-from tests.fakes import LIMITS
-from tests.protocols.agreement import TIGHT, Style, agree, tight_bounds
-from tests.protocols.generated import Encoded, Written, cuts, encoded_bodies, streams, valid_requests
+from corehttp.protocols.http1.chunked import ChunkedBody
+from tests.kit.agreement import TIGHT, Style, agree, tight_bounds
+from tests.kit.fakes import LIMITS
+from tests.kit.generated import Encoded, Written, cuts, encoded_bodies, streams, valid_requests
 
 REST = b"GET / HTTP/1.1\r\n"  # of what follows a body
 

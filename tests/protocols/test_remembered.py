@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from corehttp.protocols.semantics import judge
-from corehttp.protocols.wire import response_head
+from corehttp.protocols.http1.semantics import judge
+from corehttp.protocols.http1.wire import response_head
 
 MOST = 2 * 2**20  # bytes that one kind of values may keep
 

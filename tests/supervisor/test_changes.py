@@ -3,46 +3,46 @@
 import pytest
 
 from corehttp.errors import ExitCode
-from corehttp.supervisor.deadlines import next_deadline
-from corehttp.supervisor.fleet import (
+from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.actions import (
     AbandonReload,
-    Beat,
-    BecameReady,
     CloseSlot,
-    Drained,
     Dump,
-    Event,
     Exit,
-    Exited,
     FinishReload,
-    Fleet,
-    HandedOn,
     Kill,
     Leave,
-    Limits,
     LoadTemplate,
     OpenSlot,
     RefuseConnections,
+    Rescue,
+    RetireTemplate,
+    Spawn,
+    Steer,
+)
+from corehttp.supervisor.deadlines import next_deadline
+from corehttp.supervisor.events import (
+    Beat,
+    BecameReady,
+    Drained,
+    Event,
+    Exited,
+    HandedOn,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
-    Rescue,
     Rescued,
     Resized,
     RetireRequested,
-    RetireTemplate,
     SlotClosed,
     SlotFailed,
     SlotOpened,
-    Spawn,
     Spawned,
     SpawnFailed,
-    Steer,
     Steered,
     StoppedAccepting,
     StopRequested,
-    Strategy,
     TemplateGone,
     TemplateReady,
     TemplateRetired,
@@ -51,14 +51,14 @@ from corehttp.supervisor.fleet import (
     WasDumped,
     WasKilled,
     WasLate,
-    Why,
 )
+from corehttp.supervisor.fleet import Fleet, FleetLimits, Strategy
+from corehttp.supervisor.observe import observe
 from corehttp.supervisor.plan import plan
-from corehttp.supervisor.record import observe
 
-LIMITS = Limits(graceful=30.0, lifespan=10.0, startup=60.0, healthcheck=30.0, settle=1.0, margin=1.0)
+LIMITS = FleetLimits(graceful=30.0, lifespan=10.0, startup=60.0, healthcheck=30.0, settle=1.0, margin=1.0)
 NOBODY = frozenset[int]()
-STOP, REPLACED, CLOSES = Why.STOP, Why.REPLACED, Why.SLOT_CLOSES
+STOP, REPLACED, CLOSES = LeaveReason.STOP, LeaveReason.REPLACED, LeaveReason.SLOT_CLOSES
 
 
 def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
@@ -436,7 +436,7 @@ def test_a_new_worker_that_wants_to_go_waits_for_the_end_of_the_reload() -> None
 
 def test_with_a_delay_workers_are_told_first_and_connections_are_refused_later() -> None:
     fleet = serving(1)
-    fleet.limits = Limits(shutdown_delay=10.0, graceful=30.0, margin=1.0)
+    fleet.limits = FleetLimits(shutdown_delay=10.0, graceful=30.0, margin=1.0)
     tell(fleet, StopRequested(), now=5.0)
     assert plan(fleet, 5.0) == [Leave(1, STOP)]
     tell(fleet, Told(1, STOP), now=5.0)

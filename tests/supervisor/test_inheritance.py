@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corehttp.ipc.codec import dump
 from corehttp.supervisor import inheritance, upgrade
-from corehttp.supervisor.codec import dump
 from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.upgrade import Answer, Upgrade

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from corehttp import inbox, listeners
-from corehttp.balance import Load
 from corehttp.config import Config
-from corehttp.inbox import InboxQueue
-from corehttp.listeners import Connection
+from corehttp.ipc import handover
+from corehttp.ipc.balance import Load
+from corehttp.ipc.handover import InboxQueue
+from corehttp.sockets import listening
+from corehttp.sockets.listening import Connection
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
@@ -25,7 +26,7 @@ class Site:
     """Two slots, of which only the first one has a worker; the test is the worker."""
 
     def __init__(self) -> None:
-        bound = listeners.bind(Config(port=0), 2, reuseport=True)
+        bound = listening.bind(Config(port=0), 2, reuseport=True)
         self.slots = Slots.of(bound, parting=True, inherited=False)
         self.slots.listen(0, 128)
         self.slots.listen(1, 128)
@@ -120,7 +121,7 @@ def test_what_was_passed_on_to_a_worker_that_died_goes_to_another_and_keeps_its_
     ours, theirs = socket.socketpair()
     with ours, theirs:
         until = time.monotonic() + 7
-        assert inbox.put(site.slots.writers()[1], theirs.fileno(), until)
+        assert handover.put(site.slots.writers()[1], theirs.fileno(), until)
         site.orphans.rescue(SLOT)
         site.turn()
         [connection] = site.arrived()
@@ -160,8 +161,8 @@ def test_the_one_with_the_fewest_connections_gets_them(site: Site) -> None:
 def test_where_nobody_has_room_they_wait_on_in_the_kernel_and_cost_nothing(site: Site) -> None:
     writer = site.slots.writers()[0]
     with socket.socket() as filler:
-        while inbox.has_room(writer):
-            assert inbox.put(writer, filler.fileno(), 0.0)
+        while handover.has_room(writer):
+            assert handover.put(writer, filler.fileno(), 0.0)
     site.come(5)
     site.orphans.rescue(SLOT)
     site.turn()
@@ -191,7 +192,7 @@ def test_they_wait_on_until_somebody_can_take_them(site: Site, loads: list[Load]
 def test_one_that_suddenly_finds_no_room_is_kept_and_given_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.come(2)
     site.orphans.rescue(SLOT)
-    monkeypatch.setattr(inbox, "put", lambda writer, fd, keep_until: False)
+    monkeypatch.setattr(handover, "put", lambda writer, fd, keep_until: False)
     site.turn()
     assert site.orphans.paused
     monkeypatch.undo()
@@ -213,7 +214,7 @@ def test_an_inbox_that_was_shut_down_ends_what_is_done_for_its_slot_and_no_more(
     site.slots.renew_inbox(1)
     assert not site.slots.is_cut_off(1)
     site.orphans.rescue(SLOT)
-    inbox.put(site.slots.writers()[1], site.clients[0].fileno(), 1.0)
+    handover.put(site.slots.writers()[1], site.clients[0].fileno(), 1.0)
     assert site.turn()
     [passed_on] = site.arrived()
     passed_on.close()

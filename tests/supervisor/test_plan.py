@@ -3,43 +3,33 @@
 import pytest
 
 from corehttp.errors import ExitCode
+from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.actions import CloseSlot, Exit, Kill, Leave, RefuseConnections, Rescue, Spawn, Steer
 from corehttp.supervisor.deadlines import NEVER, next_deadline
-from corehttp.supervisor.fleet import (
+from corehttp.supervisor.events import (
     BecameReady,
-    CloseSlot,
     Drained,
     Event,
-    Exit,
     Exited,
-    Fleet,
     ForceRequested,
-    Kill,
-    Leave,
-    Limits,
-    Phase,
-    RefuseConnections,
     Refusing,
     ReloadRequested,
-    Rescue,
     SlotClosed,
-    Spawn,
     Spawned,
     SpawnFailed,
-    Steer,
-    Stop,
     StoppedAccepting,
     StopRequested,
     Told,
     WasKilled,
-    Why,
 )
+from corehttp.supervisor.fleet import Fleet, FleetLimits, Stop, WorkerPhase
+from corehttp.supervisor.observe import backoff, observe
 from corehttp.supervisor.plan import plan
-from corehttp.supervisor.record import backoff, observe
 
-LIMITS = Limits(graceful=30.0, lifespan=10.0, exit=6.0, startup=0.0, healthcheck=0.0, margin=1.0)
+LIMITS = FleetLimits(graceful=30.0, lifespan=10.0, exit=6.0, startup=0.0, healthcheck=0.0, margin=1.0)
 AWAY = Steer(frozenset({0}))  # new clients do without the first worker for the moment
 RESCUE = Rescue(frozenset({0}))  # and those that wait for it are given to others
-STOP, REPLACED = Why.STOP, Why.REPLACED
+STOP, REPLACED = LeaveReason.STOP, LeaveReason.REPLACED
 
 
 def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
@@ -47,7 +37,7 @@ def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
         observe(fleet, event, now)
 
 
-def serving(size: int = 2, limits: Limits = LIMITS) -> Fleet:
+def serving(size: int = 2, limits: FleetLimits = LIMITS) -> Fleet:
     """A fleet whose workers 1 … size are ready since time 0."""
     fleet = Fleet(size, limits)
     for index in range(size):
@@ -216,7 +206,7 @@ def test_an_old_generation_stays_until_its_successor_is_ready() -> None:
 def test_a_ready_message_that_crosses_the_terminate_does_not_bring_a_worker_back() -> None:
     fleet = Fleet(1, LIMITS)
     tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), Told(1, STOP), BecameReady(1))
-    assert fleet.workers[1].phase is Phase.DRAINING
+    assert fleet.workers[1].phase is WorkerPhase.DRAINING
 
 
 def test_when_all_slots_keep_failing_everything_ends_with_exit_code_4() -> None:
@@ -239,7 +229,7 @@ def test_one_worker_that_lives_well_keeps_the_service_up() -> None:
 
 
 def test_a_crash_loop_limit_of_0_never_gives_up() -> None:
-    fleet = serving(1, Limits(startup=0.0, healthcheck=0.0, crash_loop=0.0))
+    fleet = serving(1, FleetLimits(startup=0.0, healthcheck=0.0, crash_loop=0.0))
     tell(fleet, Exited(1, 1, 0.0), now=1.0)
     assert plan(fleet, 1e9) == [Spawn(0, 1)]
 

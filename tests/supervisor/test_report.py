@@ -6,13 +6,11 @@ import time
 import pytest
 
 from corehttp.errors import ExitCode
-from corehttp.supervisor.fleet import (
+from corehttp.supervisor.events import (
     BecameReady,
     Event,
     Exited,
-    Fleet,
     HandedOn,
-    Limits,
     Spawned,
     StopRequested,
     TemplateGone,
@@ -20,7 +18,8 @@ from corehttp.supervisor.fleet import (
     TemplateRetired,
     TemplateStarted,
 )
-from corehttp.supervisor.record import observe
+from corehttp.supervisor.fleet import Fleet, FleetLimits
+from corehttp.supervisor.observe import observe
 from corehttp.supervisor.report import Report
 
 
@@ -31,7 +30,7 @@ def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def serving(*events: Event) -> tuple[Fleet, Report]:
     """Two workers that serve, and what has happened to them since at second 100."""
-    fleet = Fleet(2, Limits(crash_loop=90.0))
+    fleet = Fleet(2, FleetLimits(crash_loop=90.0))
     for index in range(2):
         observe(fleet, Spawned(index + 1, index, 1), 0.0)
         observe(fleet, BecameReady(index + 1), 0.0)

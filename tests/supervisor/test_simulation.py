@@ -13,52 +13,49 @@ from dataclasses import dataclass, field
 import pytest
 
 from corehttp.errors import ExitCode
-from corehttp.supervisor.deadlines import crash_loop_at, next_deadline
-from corehttp.supervisor.fleet import (
+from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.actions import (
     AbandonReload,
     Action,
-    Beat,
-    BecameReady,
     CloseSlot,
-    Drained,
     Dump,
-    Event,
     Exit,
-    Exited,
     FinishReload,
-    Fleet,
-    ForceRequested,
-    HandedOn,
     Kill,
     Leave,
-    Limits,
     LoadTemplate,
     OpenSlot,
-    Phase,
     RefuseConnections,
+    Rescue,
+    RetireTemplate,
+    Spawn,
+    Steer,
+)
+from corehttp.supervisor.deadlines import crash_loop_at, next_deadline
+from corehttp.supervisor.events import (
+    Beat,
+    BecameReady,
+    Drained,
+    Event,
+    Exited,
+    ForceRequested,
+    HandedOn,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
-    Rescue,
     Rescued,
     Resized,
     RetireRequested,
-    RetireTemplate,
     SlotClosed,
     SlotFailed,
     SlotOpened,
-    Spawn,
     Spawned,
     SpawnFailed,
-    Steer,
     Steered,
-    Stop,
     StoppedAccepting,
     StopRequested,
-    Strategy,
     TemplateGone,
-    TemplatePhase,
     TemplateReady,
     TemplateRetired,
     TemplateStarted,
@@ -66,16 +63,18 @@ from corehttp.supervisor.fleet import (
     WasDumped,
     WasKilled,
     WasLate,
-    Why,
 )
+from corehttp.supervisor.fleet import Fleet, FleetLimits, Stop, Strategy, TemplatePhase, WorkerPhase
 from corehttp.supervisor.mishaps import failed
+from corehttp.supervisor.observe import observe
 from corehttp.supervisor.plan import plan
-from corehttp.supervisor.record import observe
 
 LIVES = 20_000 if os.environ.get("FULL") else 5_000
 BLOCKS = 8
 CALM = 90.0  # seconds after the operator's last act, in which everything settles
-LIMITS = Limits(graceful=5.0, lifespan=2.0, exit=1.0, startup=8.0, healthcheck=6.0, shutdown_delay=1.5, crash_loop=60.0)
+LIMITS = FleetLimits(
+    graceful=5.0, lifespan=2.0, exit=1.0, startup=8.0, healthcheck=6.0, shutdown_delay=1.5, crash_loop=60.0
+)
 
 
 @dataclass
@@ -112,10 +111,10 @@ class World:
                 return self._spawn(slot, generation)
             case Leave(worker, why):
                 assert worker in self.alive
-                if self.fleet.workers[worker].phase is Phase.STARTING:
+                if self.fleet.workers[worker].phase is WorkerPhase.STARTING:
                     self.later(chance.uniform(0, 0.05), Exited(worker, -15, chance.random()))
                 elif worker not in self.stubborn and not self._is_silent(worker):
-                    wait = LIMITS.shutdown_delay if why is Why.STOP else 0.0
+                    wait = LIMITS.shutdown_delay if why is LeaveReason.STOP else 0.0
                     self.later(wait + chance.uniform(0, 0.1), StoppedAccepting(worker))
                     self.later(wait + chance.uniform(0.1, 5), Drained(worker))
                     self.later(wait + chance.uniform(5, 6), Exited(worker, chance.choice([0, 0, 5]), chance.random()))
@@ -309,7 +308,7 @@ class Life:
         world = self.world
         world.troubles = False
         world.broken.clear()
-        fine = {w.id for w in self.fleet.workers.values() if w.phase in (Phase.STARTING, Phase.READY)}
+        fine = {w.id for w in self.fleet.workers.values() if w.phase in (WorkerPhase.STARTING, WorkerPhase.READY)}
         crashes = [one for one in world.agenda if isinstance(one[2], Exited) and one[2].code in (-11, 0)]
         for crash in crashes:
             if isinstance(crash[2], Exited) and crash[2].worker in fine:
@@ -325,7 +324,7 @@ class Life:
                 world.alive.discard(worker)
                 world.accepting.discard(worker)
                 known = self.fleet.workers[worker]
-                if known.phase is Phase.STARTING and self.fleet.stop is Stop.NO:
+                if known.phase is WorkerPhase.STARTING and self.fleet.stop is Stop.NO:
                     self.failed = known.generation
             case TemplateGone(generation):
                 if generation not in world.templates:
@@ -334,7 +333,7 @@ class Life:
             case BecameReady(worker) | Drained(worker) | StoppedAccepting(worker) | RetireRequested(worker):
                 if worker not in world.alive:
                     return
-                if isinstance(event, BecameReady) and self.fleet.workers[worker].phase is Phase.STARTING:
+                if isinstance(event, BecameReady) and self.fleet.workers[worker].phase is WorkerPhase.STARTING:
                     world.accepting.add(worker)
                 elif isinstance(event, Drained | StoppedAccepting):
                     world.accepting.discard(worker)
@@ -358,11 +357,11 @@ class Life:
                 assert not old, "a reload was over while an old worker accepted"
             case Spawn(slot, generation):
                 assert fleet.stop is Stop.NO, "a worker was spawned during a stop"
-                same = [w for w in fleet.occupants(slot) if w.phase is Phase.STARTING]
+                same = [w for w in fleet.occupants(slot) if w.phase is WorkerPhase.STARTING]
                 assert not [w for w in same if w.generation == generation], "two of one generation start in a slot"
             case Kill(worker) if fleet.stop is Stop.NO:
                 known = fleet.workers[worker]
-                if known.phase is Phase.READY:
+                if known.phase is WorkerPhase.READY:
                     assert all(slot.failing_since is not None for slot in fleet.slots[: fleet.size] if slot.open)
             case Dump(worker):
                 assert not [w for w in fleet.workers.values() if w.hung_at is not None], "two hung ones at once"
@@ -373,13 +372,13 @@ class Life:
             case _:
                 pass
 
-    def _check_leave(self, worker: int, why: Why) -> None:
+    def _check_leave(self, worker: int, why: LeaveReason) -> None:
         fleet = self.fleet
         known = fleet.workers[worker]
-        if fleet.stop is not Stop.NO or known.phase is Phase.STARTING:
+        if fleet.stop is not Stop.NO or known.phase is WorkerPhase.STARTING:
             return
         others = [w for w in fleet.ready(known.slot) if w.id != worker]
-        if why is Why.SLOT_CLOSES:
+        if why is LeaveReason.SLOT_CLOSES:
             assert known.slot >= fleet.size
             assert [w for w in fleet.ready() if w.slot < fleet.size], "a shrink left nobody who serves"
             assert known.slot in fleet.away, "a slot goes while clients are sent there"

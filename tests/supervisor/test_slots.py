@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from corehttp import inbox, listeners
 from corehttp.config import Config
-from corehttp.inbox import InboxQueue
+from corehttp.ipc import handover
+from corehttp.ipc.handover import InboxQueue
+from corehttp.sockets import listening
 from corehttp.supervisor import inheritance
 from corehttp.supervisor.slots import Slots
 
@@ -23,7 +24,7 @@ class Site:
     """Slots on a port of their own."""
 
     def __init__(self, count: int, host: str = "127.0.0.1") -> None:
-        bound = listeners.bind(Config(host=host, port=0), count, reuseport=count > 1)
+        bound = listening.bind(Config(host=host, port=0), count, reuseport=count > 1)
         self.slots = Slots.of(bound, parting=True, inherited=False)
         self.address = bound[0][0].getsockname()
 
@@ -91,7 +92,7 @@ def test_a_service_of_one_worker_can_grow() -> None:
 
 
 def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
-    bound = listeners.bind(Config(port=0), 2, reuseport=False)
+    bound = listening.bind(Config(port=0), 2, reuseport=False)
     address = bound[0][0].getsockname()
     slots = Slots.of(bound, parting=False, inherited=False)
     slots.listen(0, 10)
@@ -106,7 +107,7 @@ def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
 def test_what_is_in_the_inbox_of_a_slot_that_closes_another_gets(three: Site) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        inbox.put(three.slots._slots[1].writer, ours.fileno(), 5.0)
+        handover.put(three.slots._slots[1].writer, ours.fileno(), 5.0)
         three.slots.close(1)
         with three.slots._slots[0].reader.dup() as reader, InboxQueue(reader).take() as taken:
             taken.sendall(b"hello")

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.browser import Page, find_chromium, page
 from tests.e2e.conftest import Start
-from tests.e2e.server_process import PATIENCE, ROOT, ServerProcess
+from tests.kit.browser import Page, find_chromium, page
+from tests.kit.server_process import PATIENCE, ROOT, ServerProcess
 
 ONE = ("--workers", "1")
 TWO = ("--workers", "2")

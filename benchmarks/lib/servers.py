@@ -1,0 +1,156 @@
+"""The compared servers, and how each is started: its defaults, with uvloop and httptools where it offers them."""
+
+import shutil
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from benchmarks.lib.applications import ROOT, Application
+
+LOG_SUFFIX = "+log"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    application: Application
+    port: int
+    workers: int = 1
+    access_log: bool = False
+    keep_alive: int | None = None  # seconds; None: the server's default
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    name: str
+    modules: tuple[str, ...]
+    command: Callable[[Launch], list[str]]
+    programs: tuple[str, ...] = ()
+    applications: frozenset[str] | None = None  # None: any ASGI application
+    has_access_log: bool = True
+
+    def obstacle(self, application: Application, *, access_log: bool = False) -> str | None:
+        """Why this peer cannot serve `application` here, or None."""
+        if access_log and not self.has_access_log:
+            return "it has no access log"
+        for module in self.modules:
+            if not _is_importable(module):
+                return f"{module.partition('.')[0]} is not installed"
+        for program in self.programs:
+            if shutil.which(program) is None:
+                return f"{program} is not on PATH"
+        return None if self.serves(application) else f"it does not serve {application.name}"
+
+    def serves(self, application: Application) -> bool:
+        return self.applications is None or application.name in self.applications
+
+
+def peer_of(name: str) -> Peer:
+    """The peer called `name`, which may be a variant such as "uvicorn+log"."""
+    return PEERS[name.removesuffix(LOG_SUFFIX)]
+
+
+def peer_names(text: str) -> list[str]:
+    """Comma-separated names of peers or of their variants, as an argument has them; raises ArgumentTypeError."""
+    names = text.split(",")
+    for name in names:
+        if name.removesuffix(LOG_SUFFIX) not in PEERS:
+            raise ArgumentTypeError(f"unknown server {name!r}; choose from {', '.join(PEERS)}")
+    return list(dict.fromkeys(names))
+
+
+def _corehttp(launch: Launch) -> list[str]:
+    command = _python("corehttp", launch, "--workers", str(launch.workers))
+    command += ["--host", "127.0.0.1", "--port", str(launch.port)]
+    command += ["--access-log" if launch.access_log else "--no-access-log"]
+    return command + _keep_alive("--timeout-keep-alive", launch)
+
+
+def _uvicorn(launch: Launch) -> list[str]:
+    command = _python("uvicorn", launch, "--workers", str(launch.workers), "--loop", "uvloop", "--http", "httptools")
+    command += ["--host", "127.0.0.1", "--port", str(launch.port)]
+    command += ["--access-log" if launch.access_log else "--no-access-log"]
+    return command + _keep_alive("--timeout-keep-alive", launch)
+
+
+def _uvicorn_sansio(launch: Launch) -> list[str]:
+    return [*_uvicorn(launch), "--ws", "websockets-sansio"]
+
+
+def _uvicorn_wsproto(launch: Launch) -> list[str]:
+    return [*_uvicorn(launch), "--ws", "wsproto"]
+
+
+def _granian(launch: Launch) -> list[str]:
+    command = _python("granian", launch, "--workers", str(launch.workers), "--interface", "asgi", "--loop", "uvloop")
+    command += ["--host", "127.0.0.1", "--port", str(launch.port)]
+    return command + (["--access-log"] if launch.access_log else [])
+
+
+def _hypercorn(launch: Launch) -> list[str]:
+    command = _python("hypercorn", launch, "--workers", str(launch.workers), "-k", "uvloop")
+    command += ["--bind", f"127.0.0.1:{launch.port}"]
+    command += ["--access-logfile", "-"] if launch.access_log else []
+    return command + _keep_alive("--keep-alive", launch)
+
+
+def _gunicorn(launch: Launch) -> list[str]:
+    command = _python("gunicorn", launch, "--workers", str(launch.workers), "-k", "asgi", "--asgi-loop", "uvloop")
+    command += ["--bind", f"127.0.0.1:{launch.port}", "--no-control-socket"]
+    command += ["--access-logfile", "-"] if launch.access_log else []
+    return command + _keep_alive("--keep-alive", launch)
+
+
+def _node(launch: Launch) -> list[str]:
+    return ["node", str(ROOT / "benchmarks" / "node_cluster.js"), str(launch.port), str(launch.workers)]
+
+
+def _node_sync(launch: Launch) -> list[str]:
+    return [*_node(launch), "sync"]
+
+
+def _floor(launch: Launch) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.lib.websocket_floor", str(launch.port)]
+
+
+def _floor_timer(launch: Launch) -> list[str]:
+    return [*_floor(launch), "timer"]
+
+
+def _python(module: str, launch: Launch, *options: str) -> list[str]:
+    return [sys.executable, "-m", module, launch.application.target, *options]
+
+
+def _keep_alive(flag: str, launch: Launch) -> list[str]:
+    return [] if launch.keep_alive is None else [flag, str(launch.keep_alive)]
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
+_UVICORN = ("uvicorn", "uvloop", "httptools")
+_WEBSOCKET = frozenset({"websocket"})
+
+FLOORS = ("floor", "floor-timer")  # no servers, but what none can be below
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("corehttp", ("corehttp.__main__",), _corehttp),
+        Peer("uvicorn", _UVICORN, _uvicorn),
+        Peer("uvicorn-sansio", (*_UVICORN, "websockets"), _uvicorn_sansio, applications=_WEBSOCKET),
+        Peer("uvicorn-wsproto", (*_UVICORN, "wsproto"), _uvicorn_wsproto, applications=_WEBSOCKET),
+        Peer("granian", ("granian", "uvloop"), _granian),
+        Peer("hypercorn", ("hypercorn", "uvloop"), _hypercorn),
+        Peer("gunicorn", ("gunicorn", "uvloop"), _gunicorn),
+        Peer("floor", ("uvloop",), _floor, applications=_WEBSOCKET, has_access_log=False),
+        Peer("floor-timer", ("uvloop",), _floor_timer, applications=_WEBSOCKET, has_access_log=False),
+        Peer("node", (), _node, ("node",), frozenset({"hello", "read-content"}), has_access_log=False),
+        Peer("node-sync", (), _node_sync, ("node",), frozenset({"read-content"}), has_access_log=False),
+    )
+}

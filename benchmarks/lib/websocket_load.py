@@ -1,0 +1,147 @@
+"""A cheap load generator for WebSockets: each connection sends a message and awaits its echo, again and again.
+
+As a program, `python -m benchmarks.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON. The
+frame that it sends is made once, and of what comes back only the bytes are counted: each CPU that it used would be one
+that the server does not show.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from base64 import b64encode
+from functools import partial
+from importlib.metadata import version
+from typing import cast
+from urllib.parse import urlsplit
+
+import uvloop
+
+from benchmarks.lib.load import Load, LoadError, Outcome, output_of
+
+_CONNECT_SECONDS = 10.0
+_FIN_TEXT, _MASKED = 0x81, 0x80
+
+
+class EchoLoad:
+    """Texts of `size` bytes, one under way on each connection."""
+
+    def __init__(self, size: int) -> None:
+        self.name = f"echo of {size} bytes"
+        self._size = size
+
+    def version(self) -> str:
+        return f"uvloop {version('uvloop')}"
+
+    def run(self, load: Load) -> Outcome:
+        arguments = [urlsplit(load.url).port, self._size, load.connections, load.seconds]
+        command = [sys.executable, "-m", "benchmarks.lib.websocket_load", *map(str, arguments)]
+        summary = json.loads(output_of(command, load.seconds))
+        if not summary["messages"]:
+            raise LoadError("not one message came back")
+        return Outcome(summary["messages"], summary["seconds"], summary["p99_ms"], summary["lost"], 0)
+
+
+def masked_text(size: int) -> bytes:
+    """A text of `size` bytes, fewer than 65536, in a frame as clients send it; its mask is not zero."""
+    mask = b"\x1f\x2e\x3d\x4c"
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+    payload = (int.from_bytes(b"a" * size, "big") ^ key).to_bytes(size, "big")
+    head = bytes((_FIN_TEXT, _MASKED | size)) if size < 126 else struct.pack("!BBH", _FIN_TEXT, _MASKED | 126, size)
+    return head + mask + payload
+
+
+def echo_size(size: int) -> int:
+    """Bytes of the frame in which such a text comes back."""
+    return size + (2 if size < 126 else 4)
+
+
+def shake_hands(connection: socket.socket, *fields: bytes) -> bytes:
+    """The opening handshake on a connection that blocks; its answer. Raises OSError where the server refuses."""
+    lines = [b"GET / HTTP/1.1", b"Host: 127.0.0.1", b"Connection: Upgrade", b"Upgrade: websocket"]
+    lines += [b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + b64encode(os.urandom(16)), *fields]
+    connection.sendall(b"\r\n".join((*lines, b"", b"")))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        data = connection.recv(4096)
+        if not data:
+            raise ConnectionResetError(f"the server closed the connection during the handshake: {head!r}")
+        head += data
+    if not head.startswith(b"HTTP/1.1 101 "):
+        raise ConnectionRefusedError(f"the handshake was refused: {head!r}")
+    return head
+
+
+class _Echoing(asyncio.Protocol):
+    def __init__(self, frame: bytes, answer: int, until: float) -> None:
+        self._frame = frame
+        self._answer = answer
+        self._until = until
+        self._due = answer  # bytes that are still to come of the echo
+        self._sent_at = 0.0
+        self.seconds: list[float] = []  # that each echo took
+        self.lost = False
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._frame)
+
+    def data_received(self, data: bytes) -> None:
+        self._due -= len(data)
+        if self._due > 0:
+            return
+        self._due = self._answer
+        now = time.perf_counter()
+        self.seconds.append(now - self._sent_at)
+        if now < self._until:
+            self._sent_at = now
+            self._transport.write(self._frame)
+        else:
+            self._finish(lost=False)
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish(lost=True)
+
+    def _finish(self, *, lost: bool) -> None:
+        if not self.done.done():
+            self.lost = lost
+            self.done.set_result(None)
+
+
+async def _echo(port: int, size: int, connections: int, seconds: float) -> dict[str, float]:
+    opened = [_open(port) for _ in range(connections)]
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    echoing: list[_Echoing] = []
+    frame = masked_text(size)
+    for connection in opened:
+        _, protocol = await loop.create_connection(
+            partial(_Echoing, frame, echo_size(size), began + seconds), sock=connection
+        )
+        echoing.append(protocol)
+    async with asyncio.timeout(seconds + _CONNECT_SECONDS):
+        await asyncio.gather(*(protocol.done for protocol in echoing))
+    took = time.perf_counter() - began
+    latencies = sorted(latency for protocol in echoing for latency in protocol.seconds)
+    p99 = latencies[len(latencies) * 99 // 100] * 1e3 if latencies else 0.0
+    lost = sum(protocol.lost for protocol in echoing)
+    return {"messages": len(latencies), "seconds": took, "p99_ms": p99, "lost": lost}
+
+
+def _open(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    shake_hands(connection)
+    connection.setblocking(False)
+    return connection
+
+
+if __name__ == "__main__":
+    _port, _size, _connections, _seconds = map(int, sys.argv[1:])
+    print(json.dumps(uvloop.run(_echo(_port, _size, _connections, _seconds))))

@@ -1,0 +1,118 @@
+"""The other workers, as one of them sees them: how busy they are, and the way to pass them a connection."""
+
+import logging
+import socket
+import time
+from collections.abc import Sequence
+
+from corehttp.ipc import handover
+from corehttp.ipc.balance import Load, excess, target
+from corehttp.ipc.scoreboard import Scoreboard, State
+
+logger = logging.getLogger("corehttp.error")
+
+FRESH = 0.05  # seconds that what was read of the others' figures counts
+ALIVE = 3.0  # seconds since the last heartbeat of a worker that can be given something
+
+
+class Siblings:
+    """`inbox` is where our own connections come in; the descriptors and sockets given are its own from now on."""
+
+    def __init__(
+        self,
+        board: Scoreboard,
+        row: int,
+        slot: int,
+        inbox: socket.socket,
+        *,
+        limit: int = 0,
+        share_sockets: bool = False,
+    ) -> None:
+        self._board = board
+        self.row = board.row(row)
+        self._slot = slot
+        self.inbox = inbox
+        self.share_sockets = share_sockets  # what waits for us, others can accept
+        self.row.limit = limit
+        self._writers: dict[int, socket.socket] = {}  # by slot
+        self._loads: list[Load] = []
+        self._read_at = 0.0
+
+    def meet(self, slots: Sequence[int], fds: Sequence[int]) -> None:
+        """These are the inboxes of these slots."""
+        for slot, fd in zip(slots, fds, strict=True):
+            before = self._writers.pop(slot, None)
+            if before is not None:
+                before.close()
+            self._writers[slot] = socket.socket(fileno=fd)
+
+    def descriptors(self) -> list[int]:
+        """Those of the inboxes."""
+        return [sock.fileno() for sock in (self.inbox, *self._writers.values())]
+
+    def close(self) -> None:
+        """Let go of the inboxes, our own too."""
+        for sock in (self.inbox, *self._writers.values()):
+            sock.close()
+        self._writers.clear()
+
+    def beat(self, now: float) -> None:
+        """Our event loop runs."""
+        self.row.beat = now
+
+    def note(self, requests: int) -> None:
+        """So many we have begun."""
+        self.row.requests = requests
+
+    def account(self, answered: int, cut: int) -> None:
+        """So many requests we have answered and cut since we were told to leave."""
+        self.row.answered = answered
+        self.row.cut = cut
+
+    def serving(self) -> None:
+        """From now on we can be given connections."""
+        self.row.beat = time.monotonic()
+        self.row.state = State.SERVING
+
+    def leaving(self) -> None:
+        """From now on we cannot."""
+        self.row.state = State.LEAVING
+
+    def hand_over(self, fd: int, keep_until: float) -> bool:
+        """Give the connection `fd` to the worker with the fewest; False if none can take it now."""
+        slot = target(self._others(), self._slot)
+        return slot is not None and self._put(slot, fd, keep_until)
+
+    def hand_over_or_leave(self, fd: int, keep_until: float) -> bool:
+        """The same, but if there is no other worker, leave it in our own inbox for the one that comes after us."""
+        slot = target(self._others(), self._slot)
+        return self._put(self._slot if slot is None else slot, fd, keep_until)
+
+    def excess(self) -> int:
+        """How many idle connections we should pass on, for all to have about as many."""
+        return excess(self._others(), int(self.row.connections))
+
+    def _put(self, slot: int, fd: int, keep_until: float) -> bool:
+        writer = self._writers.get(slot)
+        if writer is None or not handover.put(writer, fd, keep_until):
+            self._read_at = 0.0
+            return False
+        self.row.handed_over += 1
+        # Count it where it goes, until its new worker does.
+        for index, load in enumerate(self._loads):
+            if load.slot == slot:
+                self._loads[index] = Load(slot, load.connections + 1, load.limit, load.alive)
+                break
+        logger.debug("a connection was handed over to worker %d", slot + 1)
+        return True
+
+    def _others(self) -> list[Load]:
+        now = time.monotonic()
+        if now - self._read_at > FRESH:
+            self._read_at = now
+            self._loads = [
+                Load(row.slot, int(row.connections), int(row.limit), abs(now - row.beat) < ALIVE)
+                for row in self._board.rows()
+                if row.start != self.row.start and row.state == State.SERVING and row.slot in self._writers
+            ]
+        return self._loads

@@ -1,0 +1,108 @@
+"""Is the event loop running? Its heartbeat, and what is said when something blocks it."""
+
+import asyncio
+import faulthandler
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.websocket.session import WebSocketSession
+from corehttp.worker.periodic import Periodic
+from corehttp.worker.timers import make_alarm
+
+logger = logging.getLogger("corehttp.error")
+
+BEAT = 0.25  # seconds between two heartbeats
+OVERSLEPT = 1.0  # seconds: a thread that is so late was suspended with the whole process, or got no CPU
+
+
+class Watchdog:
+    """Beats in the event loop; a thread beside it logs, once for each time, what blocks the loop for `warn` seconds.
+
+    `beat` is called in the loop with the time (seconds, monotonic). `warn` 0: nobody looks.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> None:
+        self._beat = Periodic("the heartbeat", beat)
+        self._warn = warn
+        self._beaten_at = 0.0
+        self._alarm = make_alarm(loop, self._tick)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop_thread = 0
+        self._blocked_since: float | None = None  # the thread's: it has been reported
+
+    def start(self) -> None:
+        """To be called in the loop."""
+        self._loop_thread = threading.get_ident()
+        self._tick()
+        if self._warn:
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """To be called in the loop."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(BEAT)  # it ends at once, unless nobody takes what it has to say
+        self._alarm.close()
+
+    def _tick(self) -> None:
+        self._beaten_at = now = time.monotonic()
+        try:
+            self._beat(now)
+        finally:
+            self._alarm.set(BEAT)
+
+    def _watch(self) -> None:
+        look = Periodic("the watch over the event loop", self._look)
+        looked_at = time.monotonic()
+        innocent_until = 0.0  # what came before we were suspended tells nothing
+        while not self._stopping.wait(BEAT):
+            now = time.monotonic()
+            if now - looked_at > BEAT + OVERSLEPT:
+                innocent_until = now
+            looked_at = now
+            look(innocent_until)
+
+    def _look(self, innocent_until: float) -> None:
+        # A heartbeat may be as old as their distance before anything is blocked at all.
+        blocked = time.monotonic() - max(self._beaten_at + BEAT, innocent_until)
+        if self._blocked_since is None and blocked > self._warn:
+            self._blocked_since = self._beaten_at
+            self._report(blocked)
+        elif self._blocked_since is not None and self._blocked_since != self._beaten_at:
+            since, self._blocked_since = self._blocked_since, None
+            logger.warning("the event loop runs again after %.1f s", self._beaten_at - since)
+
+    def _report(self, blocked: float) -> None:
+        frame = sys._current_frames().get(self._loop_thread)
+        if frame is None:
+            return
+        request = _running(frame)
+        whose = ""
+        if request is not None:
+            whose = f" by {request.name}"
+        stack = "".join(traceback.format_stack(frame)).rstrip()
+        logger.warning("the event loop is blocked for %.1f s%s, in\n%s", blocked, whose, stack)
+
+
+def install_dump() -> None:
+    """From now on SIGUSR2 prints the stacks of all threads on standard error, even if the interpreter is stuck in C."""
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)  # sys.stderr is the application's to replace
+
+
+def _running(frame: FrameType | None) -> Exchange | WebSocketSession | None:
+    """The request whose application is in this stack."""
+    while frame is not None:
+        if frame.f_code is Exchange.run.__code__ or frame.f_code is WebSocketSession.run.__code__:
+            request = frame.f_locals.get("self")
+            return request if isinstance(request, Exchange | WebSocketSession) else None
+        frame = frame.f_back
+    return None

@@ -1,0 +1,173 @@
+"""The pipe between supervisor and worker, over real sockets."""
+
+import os
+import socket
+
+import pytest
+
+from corehttp.ipc.channel import QUEUE, Channel
+from corehttp.ipc.messages import GarbledError
+
+
+def test_messages_arrive_whole_and_in_order() -> None:
+    ours, theirs = Channel.pair()
+    assert theirs.send("ready")
+    assert theirs.send("failed", "no module", "a traceback\n" * 1000)
+    assert ours.receive() == ([("ready",), ("failed", "no module", "a traceback\n" * 1000)], False)
+    ours.close()
+    theirs.close()
+
+
+def test_nothing_is_received_where_nothing_was_sent() -> None:
+    ours, theirs = Channel.pair()
+    assert ours.receive() == ([], False)
+    assert not theirs.hung_up()
+    ours.close()
+    theirs.close()
+
+
+def test_the_last_words_are_heard_before_the_end() -> None:
+    ours, theirs = Channel.pair()
+    theirs.send("failed", "why", "")
+    theirs.close()
+    assert ours.receive() == ([("failed", "why", "")], True)
+    ours.close()
+
+
+def test_sending_to_an_end_that_is_gone_is_no_error() -> None:
+    ours, theirs = Channel.pair()
+    ours.close()
+    assert theirs.hung_up()
+    assert theirs.send("ready") is False
+    theirs.close()
+
+
+def test_waiting_for_a_message_ends_when_the_other_end_goes() -> None:
+    ours, theirs = Channel.pair()
+    ours.send("boot", {"slot": 0, "header": ((b"a", b"\xff"),)})
+    assert theirs.wait_for_message() == ("boot", {"slot": 0, "header": ((b"a", b"\xff"),)})
+    ours.close()
+    with pytest.raises(EOFError):
+        theirs.wait_for_message()
+    theirs.close()
+
+
+def test_messages_behind_the_awaited_one_are_not_lost() -> None:
+    ours, theirs = Channel.pair()
+    ours.send("boot", {})
+    ours.send("serve")
+    assert theirs.wait_for_message() == ("boot", {})
+    assert theirs.receive() == ([("serve",)], False)
+    ours.close()
+    theirs.close()
+
+
+def test_descriptors_come_in_the_order_in_which_they_were_sent() -> None:
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    ours.send("boot", {}, fds=[reader])
+    ours.send("inboxes", (0,), fds=[writer, writer])
+    assert theirs.receive()[0] == [("boot", {}), ("inboxes", (0,))]
+    [first] = theirs.take_fds(1)
+    second, third = theirs.take_fds(2)
+    os.write(third, b"through a copy")
+    assert os.read(first, 100) == b"through a copy"
+    assert not os.get_inheritable(first)
+    for fd in (reader, writer, first, second, third):
+        os.close(fd)
+    ours.close()
+    theirs.close()
+
+
+def test_descriptors_that_nobody_took_are_closed_with_the_channel() -> None:
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    ours.send("inboxes", (0,), fds=[writer])
+    os.close(writer)
+    assert theirs.receive() == ([("inboxes", (0,))], False)
+    theirs.close()
+    assert os.read(reader, 1) == b"", "somebody still holds the other end"
+    os.close(reader)
+    ours.close()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_an_end_that_does_not_read_holds_up_nobody_and_gets_everything_later() -> None:
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    sent = 0
+    while not ours.congested:
+        assert ours.send("boot", {"n": sent, "filling": "x" * 20_000}, fds=[writer])
+        sent += 1
+    for _ in range(3):
+        assert ours.send("boot", {"n": sent}, fds=[writer])
+        sent += 1
+    os.close(writer)
+    received: list[object] = []
+    while len(received) < sent:
+        ours.flush()
+        received += theirs.receive()[0]
+    assert not ours.congested
+    assert [message[1]["n"] for message in received] == list(range(sent))
+    for fd in theirs.take_fds(sent):
+        os.close(fd)
+    assert os.read(reader, 1) == b"", "a copy of the descriptor was left behind"
+    os.close(reader)
+    ours.close()
+    theirs.close()
+
+
+def test_an_end_that_never_reads_is_given_up_and_its_descriptors_are_closed() -> None:
+    before = open_descriptors()
+    ours, theirs = Channel.pair()
+    reader, writer = os.pipe()
+    for _ in range(QUEUE + 100):
+        ours.send("boot", {"filling": "x" * 20_000}, fds=[writer])
+    assert ours.lost
+    assert ours.send("serve") is False
+    ours.close()
+    theirs.close()
+    os.close(reader)
+    os.close(writer)
+    assert open_descriptors() == before
+
+
+def test_the_supervisor_takes_no_descriptors_from_a_child() -> None:
+    ours, theirs = Channel.pair()
+    before = open_descriptors()
+    theirs.send("ready", fds=[0] * 250)
+    assert ours.receive() == ([("ready",)], False)
+    assert open_descriptors() == before
+    ours.close()
+    theirs.close()
+
+
+def test_endless_bytes_are_given_up_long_before_their_end() -> None:
+    ours, theirs = Channel.pair()
+    flood = socket.socket(fileno=os.dup(theirs.fileno()))
+    flood.setblocking(False)
+
+    def exchange() -> None:
+        while True:
+            flood.send(b"x" * 50_000)
+            ours.receive()
+
+    with pytest.raises(GarbledError):
+        exchange()
+    flood.close()
+    ours.close()
+    assert ours.receive() == ([], True)
+    theirs.close()
+
+
+def test_descriptors_that_did_not_come_in_are_an_error_of_their_message() -> None:
+    ours, theirs = Channel.pair()
+    ours.send("inboxes", (0, 1), fds=[0])
+    theirs.receive()
+    with pytest.raises(OSError, match="open files"):
+        theirs.take_fds(2)
+    ours.close()
+    theirs.close()

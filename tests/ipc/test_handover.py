@@ -1,0 +1,203 @@
+"""Passing connections between processes, over real sockets."""
+
+import contextlib
+import errno
+import math
+import os
+import resource
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from corehttp.ipc import handover
+from corehttp.ipc.handover import InboxQueue
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def box() -> Iterator[Pair]:
+    reader, writer = handover.pair()
+    with reader, writer:
+        yield reader, writer
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+def connection(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """The server's and the client's end."""
+    if request.param == socket.AF_UNIX:
+        ours, theirs = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_connection_arrives_with_its_deadline_and_what_its_client_has_sent(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, theirs = connection
+    theirs.sendall(b"on the way")
+    assert handover.put(writer, ours.fileno(), 12.5)
+    ours.close()
+    queue = InboxQueue(reader)
+    assert queue.waits()
+    with queue.take() as taken:
+        assert taken.keep_until == 12.5
+        assert taken.family == theirs.family
+        assert taken.recv(100) == b"on the way"
+        taken.sendall(b"still there")
+    assert theirs.recv(100) == b"still there"
+    assert not queue.waits()
+
+
+def test_from_an_empty_inbox_nothing_is_taken(box: Pair) -> None:
+    queue = InboxQueue(box[0])
+    assert not queue.waits()
+    with pytest.raises(BlockingIOError):
+        queue.take()
+
+
+def test_a_full_inbox_takes_no_more_and_loses_nothing(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, _ = connection
+    put = 0
+    while handover.put(writer, ours.fileno(), float(put)):
+        put += 1
+    queue = InboxQueue(reader)
+    for number in range(put):
+        with queue.take() as taken:
+            assert taken.keep_until == number
+    assert not queue.waits()
+
+
+def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, _ = connection
+    handover.put(writer, ours.fileno(), 1.0)
+    queue = InboxQueue(reader)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        with contextlib.suppress(OSError):
+            while True:
+                stack.callback(os.close, os.dup(0))
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            queue.take()
+    with queue.take() as taken:
+        assert taken.keep_until == 1.0
+
+
+def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    ours, theirs = connection
+    other_reader, other_writer = handover.pair()
+    with other_reader, other_writer:
+        handover.put(writer, ours.fileno(), 1.0)
+        handover.put(writer, ours.fileno(), 2.0)
+        assert handover.forward(reader, other_writer) == 2
+        assert not InboxQueue(reader).waits()
+        ours.close()
+        queue = InboxQueue(other_reader)
+        with queue.take() as first, queue.take() as second:
+            assert (first.keep_until, second.keep_until) == (1.0, 2.0)
+            first.sendall(b"hello")
+    assert theirs.recv(100) == b"hello"
+
+
+def test_an_inbox_that_is_gone_takes_nothing(connection: Pair) -> None:
+    reader, writer = handover.pair()
+    reader.close()
+    assert not handover.put(writer, connection[0].fileno(), 1.0)
+    writer.close()
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["reader", "writer"])
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR], ids=["read", "write", "both"])
+def test_an_inbox_that_somebody_has_shut_down_is_at_its_end_once_it_is_empty(
+    box: Pair, connection: Pair, end: int, how: int
+) -> None:
+    assert not handover.is_shut(box[0])
+    handover.put(box[1], connection[0].fileno(), 1.0)
+    box[end].shutdown(how)
+    queue = InboxQueue(box[0])
+    queue.take().close()
+    ends = how in ((socket.SHUT_RD, socket.SHUT_RDWR), (socket.SHUT_WR, socket.SHUT_RDWR))[end]
+    assert handover.is_shut(box[0]) is ends
+    assert queue.waits() is ends
+    with pytest.raises(EOFError if ends else BlockingIOError):
+        queue.take()
+    with contextlib.closing(socket.socket()) as other:
+        assert handover.forward(box[0], other) == 0
+
+
+def send(writer: socket.socket, data: bytes, fds: list[int]) -> None:
+    socket.send_fds(writer, [data], fds)
+
+
+DUE = struct.pack("d", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "connection"),
+        (b"x", "connection"),
+        (DUE + b"x", "connection"),
+        (struct.pack("d", math.nan), "connection"),
+        (struct.pack("d", math.inf), "connection"),
+        (DUE, "nothing"),
+        (DUE, "two"),
+        (DUE, "pipe"),
+        (DUE, "datagrams"),
+        (DUE, "listener"),
+    ],
+)
+def test_what_is_no_connection_is_closed_and_passed_over(box: Pair, connection: Pair, data: bytes, kind: str) -> None:
+    reader, writer = box
+    ours, _ = connection
+    pipe = os.pipe()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        socket.create_server(("", 0)) as listener,
+    ):
+        fds = {
+            "connection": [ours.fileno()],
+            "nothing": [],
+            "two": [ours.fileno()] * 2,
+            "pipe": [pipe[0]],
+            "datagrams": [datagrams.fileno()],
+            "listener": [listener.fileno()],
+        }[kind]
+        before = len(os.listdir("/proc/self/fd"))
+        queue = InboxQueue(reader)
+        send(writer, data or b"\0", fds)
+        handover.put(writer, ours.fileno(), 5.0)
+        with pytest.raises(ConnectionAbortedError) as caught:
+            queue.take()
+        assert caught.value.errno == errno.ECONNABORTED
+        with queue.take() as taken:
+            assert taken.keep_until == 5.0
+        assert len(os.listdir("/proc/self/fd")) == before
+    for fd in pipe:
+        os.close(fd)
+
+
+def test_what_is_no_connection_is_not_forwarded(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    after, into = handover.pair()
+    with after, into:
+        send(writer, b"garbage", [])
+        handover.put(writer, connection[0].fileno(), 5.0)
+        send(writer, DUE, [])
+        handover.put(writer, connection[0].fileno(), 6.0)
+        assert handover.forward(reader, into) == 2
+        queue = InboxQueue(after)
+        for deadline in (5.0, 6.0):
+            with queue.take() as taken:
+                assert taken.keep_until == deadline
+        assert not queue.waits()

@@ -1,0 +1,274 @@
+"""The access log: both forms, its batches, and that it never makes a request wait."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+import pytest
+
+from corehttp.protocols.context import AccessRecord
+from corehttp.worker import access_log
+from corehttp.worker.access_log import AccessLog
+from tests.kit.fakes import FakeAlarms
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+RECORD: AccessRecord = ("192.0.2.1:5000", "GET", "/a%20b?q=1", "1.1", 200, 12, 1.5)
+
+
+class Output(NamedTuple):
+    """Standard output, as a file to be read from the start."""
+
+    read: Callable[[], str]
+
+
+@pytest.fixture
+def alarms() -> FakeAlarms:
+    return FakeAlarms()
+
+
+@pytest.fixture
+def output(capfd: pytest.CaptureFixture[str]) -> Output:
+    return Output(lambda: capfd.readouterr().out)
+
+
+def note(log: AccessLog, record: AccessRecord) -> None:
+    """As a connection does it."""
+    log.records.append(record)
+    if not log.armed:
+        log.arm()
+
+
+def written(log: AccessLog, output: Output, *records: AccessRecord) -> list[str]:
+    for record in records:
+        note(log, record)
+    log.close(timeout=10)
+    return output.read().splitlines()
+
+
+# Its lines.
+
+
+def test_a_text_line(alarms: FakeAlarms, output: Output) -> None:
+    [line] = written(AccessLog("text", "worker 3", alarms), output, RECORD)
+    assert re.fullmatch(TIME + re.escape(' [worker 3] 192.0.2.1:5000 "GET /a%20b?q=1 HTTP/1.1" 200 12 1.500 ms'), line)
+
+
+def test_a_text_line_without_query_and_client(alarms: FakeAlarms, output: Output) -> None:
+    record: AccessRecord = ("-", "POST", "/", "1.0", 404, 0, 2000.0)
+    [line] = written(AccessLog("text", "worker 1", alarms), output, record)
+    assert line.endswith(' [worker 1] - "POST / HTTP/1.0" 404 0 2000.000 ms')
+
+
+def test_a_json_line(alarms: FakeAlarms, output: Output) -> None:
+    [line] = written(AccessLog("json", "worker 3", alarms), output, RECORD)
+    entry = json.loads(line)
+    assert re.fullmatch(UTC, entry.pop("time"))
+    assert entry == {
+        "level": "info",
+        "worker": "worker 3",
+        "client": "192.0.2.1:5000",
+        "method": "GET",
+        "path": "/a%20b",
+        "query": "q=1",
+        "http": "1.1",
+        "status": 200,
+        "bytes": 12,
+        "duration": 0.0015,
+    }
+
+
+def test_a_json_line_survives_quotes_and_backslashes(alarms: FakeAlarms, output: Output) -> None:
+    record: AccessRecord = ("-", "GET", '/"\\?"\\"', "1.1", 200, 0, 0.0)
+    [line] = written(AccessLog("json", 'a "worker"', alarms), output, record)
+    entry = json.loads(line)
+    assert (entry["worker"], entry["path"], entry["query"], entry["client"]) == ('a "worker"', '/"\\', '"\\"', "-")
+
+
+# What it says of a WebSocket that has ended.
+
+
+def test_the_end_of_a_websocket_as_text(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 3", alarms)
+    log.websocket_closed("192.0.2.1:5000", "/a%20b", 1001, (3, 2, 50, 70), 12.3456)
+    [line] = written(log, output)
+    expected = ' [worker 3] 192.0.2.1:5000 "WS /a%20b" closed 1001, 3 messages (50 bytes) in, 2 (70) out, 12.346 s'
+    assert re.fullmatch(TIME + re.escape(expected), line)
+
+
+def test_the_end_of_a_websocket_as_json(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("json", 'a "worker"', alarms)
+    log.websocket_closed("-", '/"\\', 1006, (3, 2, 50, 70), 12.3456)
+    [line] = written(log, output)
+    entry = json.loads(line)
+    assert re.fullmatch(UTC, entry.pop("time"))
+    assert entry == {
+        "level": "info",
+        "worker": 'a "worker"',
+        "client": "-",
+        "websocket": "closed",
+        "path": '/"\\',
+        "code": 1006,
+        "messages_in": 3,
+        "messages_out": 2,
+        "bytes_in": 50,
+        "bytes_out": 70,
+        "duration": 12.3456,
+    }
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
+    alarms: FakeAlarms, output: Output, form: str
+) -> None:
+    log = AccessLog(form, "worker 1", alarms)
+    log.websocket_closed("-", "/", 1000, (0, 0, 0, 0), 0.5)
+    assert len(alarms.set) == 1, "it is flushed even if no request comes"
+    note(log, RECORD)
+    assert len(alarms.set) == 1, "and with those that do"
+    opened, closed = written(log, output)
+    assert "closed" not in opened
+    assert "closed" in closed
+
+
+# Its batches.
+
+
+def test_the_first_record_sets_one_timer_for_all_that_follow(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
+    for _ in range(5):
+        note(log, RECORD)
+    [(seconds, flush)] = alarms.set
+    assert seconds <= 0.5
+    flush()
+    assert len(written(log, output)) == 5
+
+
+def test_a_new_batch_sets_a_new_timer(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
+    for _ in range(3):
+        note(log, RECORD)
+        assert len(alarms.set) == 1
+        alarms.ring()
+    assert alarms.set == []
+    assert len(written(log, output)) == 3
+
+
+def test_flushing_nothing_does_nothing(alarms: FakeAlarms, output: Output) -> None:
+    log = AccessLog("text", "worker 1", alarms)
+    log.flush()
+    assert written(log, output) == []
+
+
+# A reader of standard output who is slow, or gone.
+
+
+class Pipe:
+    """Takes the place of standard output while the context is open; nobody reads it before `read_all`."""
+
+    def __enter__(self) -> Self:
+        self.reader, writer = os.pipe()
+        self._real = os.dup(1)
+        os.dup2(writer, 1)
+        os.close(writer)
+        self._received = bytearray()
+        self._thread = threading.Thread(target=self._read)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._restore()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        with contextlib.suppress(OSError):
+            os.close(self.reader)
+
+    def read_all(self) -> None:
+        """From now on somebody reads."""
+        self._thread.start()
+
+    def lines(self) -> int:
+        """How many have been read."""
+        return self._received.count(b"\n")
+
+    def _restore(self) -> None:
+        if self._real >= 0:
+            os.dup2(self._real, 1)
+            os.close(self._real)
+            self._real = -1
+
+    def _read(self) -> None:
+        while data := os.read(self.reader, 65536):
+            self._received += data
+
+
+def test_lines_for_a_slow_reader_are_dropped_and_counted_and_no_other_is_lost(
+    alarms: FakeAlarms, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
+) -> None:
+    monkeypatch.setattr(access_log, "_PENDING_LIMIT", 200_000)
+    with Pipe() as pipe:
+        log = AccessLog("text", "worker 1", alarms)
+        recorded = 20 * 1024  # much more than the pipe and the limit can hold
+        for number in range(recorded):
+            note(log, RECORD)
+            if number % 1024 == 1023:
+                log.flush()
+        pipe.read_all()
+        # What was dropped is told as soon as there is room again.
+        deadline = time.monotonic() + 10
+        while pipe.lines() + dropped(error_log) < recorded:
+            assert time.monotonic() < deadline
+            note(log, RECORD)
+            log.flush()
+            recorded += 1
+            time.sleep(0.01)
+        log.close(timeout=10)
+    assert dropped(error_log) > 0
+    assert pipe.lines() + dropped(error_log) == recorded
+
+
+def dropped(error_log: list[logging.LogRecord]) -> int:
+    """How many lines the log says it has dropped."""
+    return sum(int(number) for record in error_log for number in re.findall(r"(\d+) lines", record.getMessage()))
+
+
+def test_serving_goes_on_when_nobody_reads_standard_output_any_more(alarms: FakeAlarms) -> None:
+    with Pipe() as pipe:
+        os.close(pipe.reader)
+        log = AccessLog("text", "worker 1", alarms)
+        for _ in range(3):
+            note(log, RECORD)
+            log.flush()
+        log.close(timeout=10)
+
+
+def test_closing_does_not_wait_for_a_reader_for_ever(alarms: FakeAlarms) -> None:
+    with Pipe() as pipe:
+        log = AccessLog("text", "worker 1", alarms)
+        for _ in range(4 * 1024):
+            note(log, RECORD)
+        log.close(timeout=0.01)
+        pipe.read_all()
+        log.close(timeout=10)
+    assert pipe.lines() == 4 * 1024
+
+
+def test_a_record_that_cannot_be_shown_costs_its_batch_and_no_later_one(
+    alarms: FakeAlarms, output: Output, error_log: list[logging.LogRecord]
+) -> None:
+    log = AccessLog("text", "worker 3", alarms)
+    for _ in range(2):
+        note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
+        alarms.ring()
+    note(log, RECORD)
+    alarms.ring()
+    note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
+    log.close(timeout=10)
+    assert len(output.read().splitlines()) == 1
+    (record,) = error_log
+    assert record.getMessage().startswith("the access log failed")
