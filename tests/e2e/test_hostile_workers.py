@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 # What a request's query makes its worker do; it has `channel`, the worker's end, and `wire`, its socket.
 APP = """
 import gc, os, socket, struct, threading
-from corehttp.supervisor.codec import dump
+from corehttp.ipc.codec import dump
 
 def find():
     return next(thing for thing in gc.get_objects() if type(thing).__name__ == "Channel")
@@ -156,7 +156,7 @@ def test_a_worker_that_shuts_down_all_inboxes_ends_neither_the_supervisor_nor_it
 
 
 HOSTILE_TEMPLATE = """
-from corehttp.supervisor.channel import Channel
+from corehttp.ipc.channel import Channel
 truly = Channel.send
 def send(self, kind, *details, fds=()):
     if kind == "forked":

@@ -10,7 +10,7 @@ from corehttp.protocols.limits import Limits
 class HttptoolsParser:
     """Calls the sink straight from C; nothing of ours runs per callback but the sink.
 
-    llhttp reports no head that `protocols.head` would refuse, but for what `on_headers_complete` has to check: the
+    llhttp reports no head that `protocols.http1.head` would refuse, but for what `on_headers_complete` has to check: the
     request line's spaces and version, and the limits.
     """
 
