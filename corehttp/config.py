@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from corehttp.environment import variable, without_service_links
 from corehttp.errors import AppError, ConfigError
-from corehttp.protocols.http1.wire import check_field
+from corehttp.protocols.fields import check_field, is_prefix
 from corehttp.unknown_options import suggest
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -170,11 +170,8 @@ def _trust(value: object) -> str:
 def _root_path(value: object) -> str:
     """A prefix of paths, without the slash at its end: what follows begins with one."""
     text = _any_text(value).rstrip("/")
-    if text:
-        from corehttp.protocols.http1.semantics import is_prefix  # here, since the supervisor needs it only for this
-
-        if not is_prefix(text):
-            raise ValueError
+    if text and not is_prefix(text):
+        raise ValueError
     return text
 
 

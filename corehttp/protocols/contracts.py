@@ -1,9 +1,20 @@
 """The two contracts inside a connection: what a parser calls, and what an exchange calls."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 Fields = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)  # not frozen: that makes one three times as dear
+class Intent:
+    """What a request's head asks of the connection."""
+
+    persistent: bool
+    plain: bool  # HTTP/1.1, persistent and not HEAD: nothing in it bears on how the response is framed
+    length: int = 0  # of the body in bytes; -1 when chunked
+    expects_continue: bool = False
 
 
 class RequestSink(Protocol):

@@ -9,11 +9,10 @@ from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
-from corehttp.protocols.contracts import ResponseStream
+from corehttp.protocols.contracts import Intent, ResponseStream
 from corehttp.protocols.extensions import field, measured, opened, pairs
 from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Turns
-from corehttp.protocols.http1.framing import never_ends
-from corehttp.protocols.http1.semantics import Intent
+from corehttp.protocols.fields import never_ends
 from corehttp.protocols.peer import Peer
 from corehttp.text import printable, unquoted
 

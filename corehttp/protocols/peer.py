@@ -10,7 +10,7 @@ from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote, unquote
 
-from corehttp.protocols.http1.semantics import is_host, is_prefix, put_host
+from corehttp.protocols.fields import is_host, is_prefix, put_host
 
 Fields = list[tuple[bytes, bytes]]
 Client = tuple[str, int]  # address and port; port 0 where a proxy names none

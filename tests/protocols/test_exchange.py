@@ -9,10 +9,9 @@ import pytest
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import task_starter
-from corehttp.protocols.contracts import Fields
+from corehttp.protocols.contracts import Fields, Intent
 from corehttp.protocols.exchange import Exchange, Phase
 from corehttp.protocols.fairness import Turns
-from corehttp.protocols.http1.semantics import Intent
 from tests.kit.fakes import TURNS
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}

@@ -5,6 +5,7 @@ from enum import Enum
 from itertools import product
 
 from corehttp.errors import PeerError
+from corehttp.protocols.fields import TOKEN
 from corehttp.protocols.http1.head import body_too_large, check_field_of_many, too_large
 from corehttp.protocols.limits import Limits
 
@@ -12,9 +13,8 @@ LINE_LIMIT = 1024  # bytes of the line before a chunk: its size and extensions
 EXTENSIONS_LIMIT = 16384  # bytes of all extensions of a body
 MAX_SIZE = 2**63 - 1
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).fullmatch
 
 

@@ -1,16 +1,11 @@
 """How a response's body is written so that the client sees its end (RFC 9112, 6). Pure."""
 
-from collections.abc import Iterable
 from enum import Enum
 
 from corehttp.errors import AppError
 from corehttp.protocols.http1 import wire
 
 BODILESS = frozenset({204, 304})
-# Media types whose bodies end only when somebody goes: HTML standard, "Server-sent events" and
-# "multipart/x-mixed-replace". Others that are streamed for long, such as application/x-ndjson, may carry a whole of
-# which the end is missed.
-_ENDLESS_TYPES = (b"text/event-stream", b"multipart/x-mixed-replace")
 
 
 class Framing(Enum):
@@ -82,14 +77,6 @@ class OutgoingBody:
         if size and self._status in BODILESS:
             raise AppError(f"a response with status {self._status} has no body")
         return b""
-
-
-def never_ends(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the Content-Type of a response says that its body has no end of its own."""
-    for name, value in headers:
-        if name.lower() == b"content-type":
-            return value.partition(b";")[0].strip().lower() in _ENDLESS_TYPES
-    return False
 
 
 def frame(bodiless: bool, status: int, version: str, length: int) -> tuple[OutgoingBody, bytes]:

@@ -7,14 +7,14 @@ has refused a head, where a head is not whole yet or is large, and before a pars
 import re
 
 from corehttp.errors import PeerError
+from corehttp.protocols.fields import TOKEN, is_token
 from corehttp.protocols.http1.semantics import judge, judge_line
 from corehttp.protocols.limits import Limits
 
 Headers = list[tuple[bytes, bytes]]
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n" % _TOKEN).fullmatch
-_FIELD = re.compile(rb"(%b):([\t -~\x80-\xff]*)\r\n" % _TOKEN).fullmatch
+_REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n" % TOKEN).fullmatch
+_FIELD = re.compile(rb"(%b):([\t -~\x80-\xff]*)\r\n" % TOKEN).fullmatch
 _NOT_VISIBLE = re.compile(rb"[^ -~]").search
 
 
@@ -124,6 +124,6 @@ def _fault_of_field(line: bytes) -> str:
         return "a line must end in CR LF"
     if line[:1] in (b" ", b"\t"):
         return "a field must not be folded over several lines"
-    if not colon or not name or not re.fullmatch(_TOKEN, name):
+    if not colon or not name or not is_token(name):
         return "a field must be NAME: VALUE, with a token for a name and no space before the colon"
     return "a field's value must not contain control characters"

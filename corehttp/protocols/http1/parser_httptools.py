@@ -8,10 +8,10 @@ from corehttp.protocols.limits import Limits
 
 
 class HttptoolsParser:
-    """Calls the sink straight from C; nothing of ours runs per callback but the sink.
+    """Parses in C, from where it calls the sink directly: no frame of our own runs per callback but the sink's.
 
-    llhttp reports no head that `protocols.http1.head` would refuse, but for what `on_headers_complete` has to check: the
-    request line's spaces and version, and the limits.
+    llhttp reports no head that `protocols.http1.head` would refuse, except for what `on_headers_complete` has to
+    check: the spaces and the version of the request line, and the limits.
     """
 
     __slots__ = ("feed", "skip")

@@ -4,20 +4,10 @@ Pure: both parsers deliver, this module judges. Every refusal is a `PeerError` w
 """
 
 import re
-from dataclasses import dataclass
 
 from corehttp.errors import PeerError
-
-
-@dataclass(slots=True)  # not frozen: that makes one three times as dear
-class Intent:
-    """What a request's head asks of the connection."""
-
-    persistent: bool
-    plain: bool  # HTTP/1.1, persistent and not HEAD: nothing in it bears on how the response is framed
-    length: int = 0  # of the body in bytes; -1 when chunked
-    expects_continue: bool = False
-
+from corehttp.protocols.contracts import Intent
+from corehttp.protocols.fields import elements, is_host, is_token, put_host
 
 # Almost every request means one of these, so they are made once.
 _PLAIN = Intent(persistent=True, plain=True)
@@ -26,8 +16,6 @@ _CLOSE = Intent(persistent=False, plain=False)
 
 SINGLETONS = (b"host", b"content-length", b"transfer-encoding", b"expect")
 MAX_CONTENT_LENGTH = 2**63 - 1
-# Elements of a field that is a list: more than anybody sends, and few enough to take no time (60,000 commas: 35 ms).
-LIST_LIMIT = 128
 # The methods of the IANA registry that a request over HTTP/1.1 can have, and PURGE, M-SEARCH, NOTIFY, SUBSCRIBE and
 # UNSUBSCRIBE of UPnP: what llhttp knows, so that both parsers serve the same. CONNECT is for proxies.
 METHODS = frozenset(
@@ -36,43 +24,12 @@ METHODS = frozenset(
     | {"CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "UNLINK"}
 )
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?").fullmatch
-# RFC 3986, 3.2.2 and 3.2.3: a name or IPv4 address, or a bracketed IPv6 address, and an optional port.
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
 # Values of Host that were found valid. Only short ones are kept, so that clients fill 150 KB at most; a DNS name has no
 # more than 253 characters (RFC 1035, 2.3.4).
 _valid_hosts: set[bytes] = set()
 _MAX_REMEMBERED = 512
 _MAX_REMEMBERED_SIZE = 255  # bytes
-
-
-def is_token(text: bytes) -> bool:
-    """Whether `text` is a token (RFC 9110, 5.6.2), as methods and field names are."""
-    return _TOKEN(text) is not None
-
-
-def is_host(text: bytes) -> bool:
-    """Whether `text` is a host with or without a port, as a Host field has it (RFC 9110, 7.2)."""
-    return _HOST(text) is not None
-
-
-def is_prefix(path: str) -> bool:
-    """Whether a path, decoded, can be put in front of others: it leads to no other host and to no other place."""
-    segments = path.split("/")
-    if segments[0] or len(segments) < 2 or "" in segments[1:-1]:
-        return False
-    return path.isprintable() and "\\" not in path and "." not in segments and ".." not in segments
-
-
-def put_host(headers: list[tuple[bytes, bytes]], host: bytes) -> None:
-    """Let `host` be the value of the Host field, of which there is one at most."""
-    field = (b"host", host)
-    for index, (name, _) in enumerate(headers):
-        if name == b"host":
-            headers[index] = field
-            return
-    headers.append(field)
 
 
 def judge(
@@ -163,14 +120,6 @@ def _refuse_repeated(headers: list[tuple[bytes, bytes]]) -> None:
     for name in SINGLETONS:
         if names.count(name) > 1:
             raise PeerError(400, f"the field {name.decode()} is given more than once")
-
-
-def elements(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    """The elements of all fields `name`, a list (RFC 9110, 5.6.1); PeerError if there are more than LIST_LIMIT."""
-    values = b",".join([value for field, value in headers if field == name])
-    if values.count(b",") >= LIST_LIMIT:
-        raise PeerError(400, f"the field {name.decode()} has more than {LIST_LIMIT} elements")
-    return [element.strip(b" \t") for element in values.split(b",")]
 
 
 def _connection_options(headers: list[tuple[bytes, bytes]]) -> set[bytes]:

@@ -1,11 +1,10 @@
 """A response as HTTP/1.1 bytes (RFC 9112): status line, fields, chunks. Pure."""
 
-import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
 from corehttp.errors import AppError
-from corehttp.protocols.http1.semantics import is_token
+from corehttp.protocols.fields import check_field, check_trailer
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BEGINNING = b"HTTP/1.1 "  # of each response
@@ -20,15 +19,6 @@ CLOSES = 1  # the application asked for `Connection: close`
 OWN_DATE = 2
 OWN_SERVER = 4
 
-# Fields for framing, routing, authentication, request control or what the content is.
-NOT_TRAILERS = frozenset(
-    b"authorization cache-control connection content-encoding content-length content-range content-type cookie "
-    b"expect host keep-alive max-forwards proxy-authenticate proxy-authorization proxy-connection range set-cookie te "
-    b"trailer transfer-encoding upgrade www-authenticate".split()
-)
-
-# Line breaks and NUL would change what the response means; clients refuse the others (RFC 9110, 5.5).
-_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 # Fields that mean something to the server itself; all others are passed on as they are.
 _SPECIAL = frozenset(
     {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
@@ -107,9 +97,8 @@ def trailer_lines(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Trailer fields as their lines; raises AppError for one that must not be a trailer (RFC 9110, 6.5.1)."""
     lines = []
     for name, value in trailers:
-        lines.append(_field_line(name, value))
-        if name.lower() in NOT_TRAILERS:
-            raise AppError(f"the field {name.decode()!r} must not be a trailer (RFC 9110, 6.5.1)")
+        check_trailer(name, value)
+        lines.append(b"%b: %b\r\n" % (name, value))
     return b"".join(lines)
 
 
@@ -123,19 +112,9 @@ def refusal(status: int, reason: str, date_and_server: bytes, *, bodiless: bool 
     )
 
 
-def check_field(name: bytes, value: bytes) -> None:
-    """Raises AppError unless the pair can stand in a response's head."""
-    _field_line(name, value)
-
-
 def _field_line(name: bytes, value: bytes) -> bytes:
-    """A field as its line in a head; raises AppError unless it can stand there (RFC 9110, 5.1 and 5.5)."""
-    if type(name) is not bytes or not is_token(name):
-        raise AppError(f"a response field's name must be a token (RFC 9110, 5.6.2) in bytes, not {name!r}")
-    if type(value) is not bytes or _UNSAFE(value) is not None:
-        raise AppError(
-            f"the value of the response field {name.decode()!r} must be bytes without control characters, not {value!r}"
-        )
+    """A field as its line in a head; raises AppError unless it can stand there."""
+    check_field(name, value)
     return b"%b: %b\r\n" % (name, value)
 
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from corehttp.errors import PeerError
-from corehttp.protocols.http1.semantics import elements, is_token
+from corehttp.protocols.fields import elements, is_token
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _BITS = {b"%d" % bits: bits for bits in range(8, 16)}

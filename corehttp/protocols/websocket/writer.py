@@ -7,6 +7,7 @@ from time import monotonic
 from corehttp.asgi import Scope
 from corehttp.errors import AppError
 from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.fields import check_field
 from corehttp.protocols.files import untaken
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import BODILESS, OutgoingBody, frame
@@ -128,7 +129,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             lines.append(b"sec-websocket-protocol: %b\r\n" % subprotocol.encode())
         agreed = handshake.deflate
         for name, value in headers:
-            wire.check_field(name, value)
+            check_field(name, value)
             if name.lower() == b"sec-websocket-extensions" and value == b"":
                 agreed = None  # no compression for this one
                 continue

@@ -3,7 +3,8 @@
 import pytest
 
 from corehttp.errors import PeerError
-from corehttp.protocols.http1.semantics import Intent, is_token, judge, origin_form, use_authority
+from corehttp.protocols.contracts import Intent
+from corehttp.protocols.http1.semantics import judge, origin_form, use_authority
 
 Fields = list[tuple[bytes, bytes]]
 HOST = (b"host", b"a")
@@ -268,13 +269,3 @@ def test_the_host_of_an_absolute_target_is_the_one_that_counts(target: bytes, fi
     headers = fields.copy()
     use_authority(target, headers)
     assert headers == expected
-
-
-@pytest.mark.parametrize("text", [b"a", b"X-1", b"!#$%&'*+-.^_`|~09azAZ"])
-def test_a_token_is_made_of_the_characters_of_rfc_9110(text: bytes) -> None:
-    assert is_token(text)
-
-
-@pytest.mark.parametrize("text", [b"", b" ", b"a ", b"a:", b'"a"', b"a/b", b"\xe9", b"a\n", b"(", b"{", b"@", b"\x00"])
-def test_anything_else_is_no_token(text: bytes) -> None:
-    assert not is_token(text)

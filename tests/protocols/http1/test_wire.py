@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corehttp.errors import AppError
+from corehttp.protocols.fields import NOT_TRAILERS
 from corehttp.protocols.http1.wire import (
     CLOSES,
-    NOT_TRAILERS,
     OWN_DATE,
     OWN_SERVER,
-    check_field,
     chunk,
     early_hints,
     refusal,
@@ -179,16 +178,6 @@ def test_a_refusal_is_a_whole_response() -> None:
         b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 3\r\n"
         b"date: d\r\nconnection: close\r\n\r\nno\n"
     )
-
-
-@given(st.binary(), st.binary())
-def test_a_checked_field_is_one_line(name: bytes, value: bytes) -> None:
-    try:
-        check_field(name, value)
-    except AppError:
-        return
-    assert name
-    assert not set(name + value) & set(b"\r\n\0")
 
 
 # VT and FF are white space to h11 and data to RFC 9112; neither ends a line, which the test above covers.
