@@ -13,13 +13,12 @@ LAYERS = (
     {
         *("asgi", "errors", "farewell", "shortage", "text", "tracebacks", "version"),
         *("ipc", "protocols", "protocols.http1", "protocols.websocket", "sockets", "supervisor", "worker"),
-        "protocols.contracts",
     },
     # 1: the pure core
     {
         *("config", "environment", "unknown_options"),
         *("ipc.balance", "ipc.codec", "ipc.messages"),
-        *("protocols.causes", "protocols.fields", "protocols.limits", "protocols.peer"),
+        *("protocols.causes", "protocols.contracts", "protocols.fields", "protocols.limits", "protocols.peer"),
         *("protocols.http1.chunked", "protocols.http1.framing", "protocols.http1.head", "protocols.http1.semantics"),
         *("protocols.http1.state", "protocols.http1.wire"),
         *("protocols.websocket.frames", "protocols.websocket.handshake", "protocols.websocket.inflation"),
@@ -141,7 +140,7 @@ OPEN_PAIRS = {
     ("protocols.websocket.writer", "protocols.http1.framing"),
     ("protocols.websocket.writer", "protocols.http1.wire"),
 }
-OPEN_CYCLES = {"protocols.context", "protocols.websocket.connection", "protocols.websocket.writer"}
+OPEN_CYCLES = set[str]()
 
 
 def test_protocols_meet_in_what_they_share_and_nowhere_else() -> None:

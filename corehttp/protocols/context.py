@@ -4,121 +4,31 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
 
-from corehttp.asgi import ASGIApp, Scope, State, Unchecked
+from corehttp.asgi import ASGIApp, State, Unchecked
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.application_tasks import task_starter
 from corehttp.protocols.clock import Clock
-from corehttp.protocols.contracts import RequestParser, RequestSink
+from corehttp.protocols.contracts import (
+    AccessSink,
+    Application,
+    Connection,
+    ExamineHandshake,
+    HandOver,
+    Ledger,
+    MakeWebSocket,
+    RequestParser,
+    RequestSink,
+    WebSocket,
+)
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.fairness import Turns
 from corehttp.protocols.limits import NEVER, Limits
-from corehttp.protocols.peer import Fields, Peer, Trust
-from corehttp.protocols.websocket.handshake import Handshake
-from corehttp.protocols.websocket.session import Request
-
-if TYPE_CHECKING:
-    from corehttp.protocols.websocket.connection import WebSocketConnection
+from corehttp.protocols.peer import Peer, Trust
 
 logger = logging.getLogger("corehttp.error")
 
-# client address, method, target, HTTP version, status, bytes of body, milliseconds: as a log line shows them
-AccessRecord = tuple[str, str, str, str, int, int, float]
-
-
-# Gives a connection to another worker: its descriptor, and until when it may be idle (seconds, monotonic); answers
-# whether it was taken.
-HandOver = Callable[[int, float], bool]
-
 DISTRUST_SILENCE = 3600.0  # seconds between warnings about peers that say what only a trusted proxy may
-
-# Method, HTTP version, fields, and the same as a dictionary: see `ws_handshake.examine`.
-ExamineHandshake = Callable[[str, str, Fields, dict[bytes, bytes]], Handshake | None]
-MakeWebSocket = Callable[[Scope, Handshake, Peer], "WebSocketConnection"]
-
-
-class AccessSink(Protocol):
-    """Where requests that have ended are noted."""
-
-    records: list[AccessRecord]
-    armed: bool  # it will look at `records` by itself
-
-    def arm(self) -> None:
-        """There are new `records`."""
-        ...
-
-    def websocket_closed(
-        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
-    ) -> None:
-        """A WebSocket has ended; `counts` are messages in and out, bytes in and out."""
-        ...
-
-
-class Ledger(Protocol):
-    """Where it is noted what this worker is about, for others to see even if it dies."""
-
-    connections: float  # that are open
-    taken_over: float  # connections that other workers have passed on
-    websockets: float  # that have not ended
-
-    @property
-    def begin(self) -> Callable[[float, bytes, bytes], None]:
-        """A request begins to run: the time, its method and path."""
-        ...
-
-    @property
-    def pause(self) -> Callable[[], None]:
-        """It runs no more: it has ended, or waits."""
-        ...
-
-    def enter(self, now: float, method: bytes, path: bytes) -> int:
-        """A request waits; answers its place in the ledger."""
-        ...
-
-    def leave(self, place: int) -> None:
-        """The request in this place has ended."""
-        ...
-
-
-class Connection(Protocol):
-    """What a worker asks of every connection, whatever it speaks."""
-
-    deadline: float  # seconds, by the worker's clock: when to call `expire`
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being read, answered or waited for."""
-        ...
-
-    @property
-    def unanswered(self) -> list[Exchange]:
-        """The requests that were read and have no whole response yet, in order."""
-        ...
-
-    def fileno(self) -> int:
-        """The descriptor of its socket; -1: it has none any more."""
-        ...
-
-    def expire(self) -> None:
-        """The deadline is over: look at what is late, and at what to look at next."""
-        ...
-
-    def pass_on(self, hand_over: HandOver) -> bool:
-        """Give it to another worker if it is idle; answers whether it is gone."""
-        ...
-
-    def close(self) -> None:
-        """Close an idle connection."""
-        ...
-
-    def suspect(self) -> None:
-        """Find out soon whether the client has left, if it has ended its side or reading is paused."""
-        ...
-
-    def cut(self) -> None:
-        """Cut the connection with whatever is in progress on it."""
-        ...
 
 
 class WorkerContext:
@@ -228,7 +138,7 @@ class WorkerContext:
         self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
         self.connections: set[Connection] = set()
         # Those of them that are WebSockets, each until its application has returned too.
-        self.websockets: set[WebSocketConnection] = set()
+        self.websockets: set[WebSocket] = set()
         self.websocket_limit = NEVER
         self.websocket_extensions: dict[str, dict[str, Unchecked]] = {"websocket.http.response": {}}
         # How an opening handshake is recognized, and what takes over its connection; None: WebSockets are off.
@@ -255,12 +165,12 @@ class WorkerContext:
         if self.on_release is not None:
             self.on_release()
 
-    def websocket_begun(self, websocket: "WebSocketConnection") -> None:
+    def websocket_begun(self, websocket: WebSocket) -> None:
         """A request is an opening handshake."""
         self.websockets.add(websocket)
         self._count()
 
-    def websocket_ended(self, websocket: "WebSocketConnection") -> None:
+    def websocket_ended(self, websocket: WebSocket) -> None:
         """The connection is lost, and the application has returned."""
         self.websockets.discard(websocket)
         self._count()
@@ -304,7 +214,7 @@ class WorkerContext:
         if self.admission is not None and self.admission.waits:
             self.soon(self.admission.release)  # not within the task that ends, as a part of what it does
 
-    def app_failed(self, request: Request, fault: BaseException | str) -> None:
+    def app_failed(self, request: Application, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
         if isinstance(fault, str):
             logger.error("%s: %s", request.name, fault)

@@ -1,10 +1,33 @@
-"""The two contracts inside a connection: what a parser calls, and what an exchange calls."""
+"""Every contract between the parts of a worker's protocols; what implements one is chosen elsewhere.
 
-from collections.abc import Iterable
+A parser calls a `RequestSink`. An exchange writes to a `ResponseStream`. A worker looks after `Connection` objects, and
+after the applications that run for them. Connections report to an `AccessSink` and a `Ledger`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from corehttp.asgi import Headers, Scope, Unchecked
+from corehttp.protocols.peer import Peer
+
 Fields = Iterable[tuple[bytes, bytes]]
+
+# One line of the access log: the client's address, the method, the target as it was sent, the HTTP version, the status,
+# the bytes of the response's body that were sent, and the milliseconds from the request's head to the response's end.
+AccessRecord = tuple[str, str, str, str, int, int, float]
+
+# Gives an idle connection to another worker. It takes the descriptor of the connection's socket and the time until
+# which the connection may stay idle (seconds, monotonic), and answers whether the other worker has taken it.
+HandOver = Callable[[int, float], bool]
+
+# Recognizes the head of a request that asks for another protocol: it takes the method, the HTTP version, the fields
+# and the same fields as a dictionary. It answers None for any other request; what else it answers is opaque to HTTP and
+# goes to `MakeWebSocket`. It raises PeerError for a head that asks for it in a wrong way.
+ExamineHandshake = Callable[[str, str, Headers, dict[bytes, bytes]], Unchecked]
+
+# Makes what takes over the connection of such a request, from its scope, the answer of `ExamineHandshake` and its peer.
+MakeWebSocket = Callable[[Scope, Unchecked, Peer], "WebSocket"]
 
 
 @dataclass(slots=True)  # not frozen: that makes one three times as dear
@@ -98,4 +121,139 @@ class ResponseStream(Protocol):
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is not whole."""
+        ...
+
+
+class AccessSink(Protocol):
+    """Where requests and WebSockets that have ended are noted for the access log."""
+
+    records: list[AccessRecord]  # of requests that have ended, in order; who appends to it calls `arm` unless `armed`
+    armed: bool  # whether the sink will look at `records` soon, without another call of `arm`
+
+    def arm(self) -> None:
+        """Tell the sink that there are new `records`."""
+        ...
+
+    def websocket_closed(
+        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
+    ) -> None:
+        """Note that a WebSocket has ended with the close `code`, after so many `seconds`.
+
+        `counts` are the messages received and sent, and the bytes received and sent.
+        """
+        ...
+
+
+class Ledger(Protocol):
+    """Where a worker notes what it does, in memory that other processes can read even after the worker has died."""
+
+    connections: float  # how many connections are open
+    taken_over: float  # how many connections other workers have passed on to this one
+    websockets: float  # how many WebSockets have not ended
+
+    @property
+    def begin(self) -> Callable[[float, bytes, bytes], None]:
+        """Note that a request begins to run now: the time (seconds, monotonic), its method and its path."""
+        ...
+
+    @property
+    def pause(self) -> Callable[[], None]:
+        """Note that the request of the last `begin` does not run any more: it has ended, or it waits."""
+        ...
+
+    def enter(self, now: float, method: bytes, path: bytes) -> int:
+        """Note a request that waits, since `now` (seconds, monotonic); answers its place in the ledger."""
+        ...
+
+    def leave(self, place: int) -> None:
+        """Note that the request in this place has ended."""
+        ...
+
+
+class Application(Protocol):
+    """One call of the application for one request or WebSocket, as the worker sees it."""
+
+    ended: bool  # whether the application has returned
+
+    @property
+    def name(self) -> str:
+        """What it was called for, such as method and path, as log lines show it."""
+        ...
+
+    @property
+    def unawaited(self) -> bool:
+        """Whether nobody waits for its end any more, as when its client has left."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancel the application's task."""
+        ...
+
+
+class Request(Application, Protocol):
+    """The application's call for one HTTP request."""
+
+    started_at: float  # when its head was read (seconds, monotonic)
+
+    def tell(self) -> None:
+        """Tell the application that the worker leaves, if its response may never end by itself."""
+        ...
+
+
+class Connection(Protocol):
+    """What a worker asks of every connection, whatever protocol it speaks."""
+
+    deadline: float  # when to call `expire` next, in seconds by the worker's clock
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read, answered or waited for."""
+        ...
+
+    @property
+    def unanswered(self) -> Sequence[Request]:
+        """The requests that were read and have no whole response yet, in order."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor of the connection's socket; -1 if the socket is closed."""
+        ...
+
+    def expire(self) -> None:
+        """Act on what is late now that `deadline` has passed, and set the next `deadline`."""
+        ...
+
+    def pass_on(self, hand_over: HandOver) -> bool:
+        """Give the connection to another worker if it is idle; answers whether this worker has it no more."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection, which is idle."""
+        ...
+
+    def suspect(self) -> None:
+        """Find out soon whether the client has left, if it has ended its side or reading is paused."""
+        ...
+
+    def cut(self) -> None:
+        """Cut the connection with whatever is in progress on it."""
+        ...
+
+
+class WebSocket(Application, Connection, Protocol):
+    """A WebSocket: a connection and the application's one call for it."""
+
+    opened_at: float  # when it was opened (seconds, monotonic)
+
+    @property
+    def stage(self) -> object:
+        """How far the WebSocket has come; the values are the protocol's own."""
+        ...
+
+    def start(self, transport: Unchecked, data: bytes) -> None:
+        """Take over the transport of a connection that has read `data` behind the handshake; run the application."""
+        ...
+
+    def leave(self) -> None:
+        """Close the WebSocket because the worker leaves."""
         ...

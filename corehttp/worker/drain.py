@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from corehttp.protocols.context import Connection, WorkerContext
-from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.websocket.session import Stage, WebSocketSession
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import Application, Connection, Request, WebSocket
+from corehttp.protocols.websocket.session import Stage
 from corehttp.worker.acceptor import Acceptor
 from corehttp.worker.periodic import Faults
 
@@ -47,8 +47,8 @@ class Drain:
         self._tell_at = time.monotonic() + stream_grace
         self._websockets_until = time.monotonic() + websocket_grace
         self._idle_since: dict[Connection, float] = {}
-        self._unawaited: dict[Exchange | WebSocketSession, float] = {}  # since when
-        self._cancelled: set[Exchange | WebSocketSession] = set()
+        self._unawaited: dict[Application, float] = {}  # since when
+        self._cancelled: set[Application] = set()
         self._look_at = 0.0
         self._faults = Faults("the end of a connection")
 
@@ -89,7 +89,7 @@ class Drain:
     def _cut_requests(self, now: float) -> int:
         """Cancel all requests; answers how many are cut, which a stream without an end is not."""
         context = self._context
-        exchanges = set(context.running)
+        exchanges: set[Request] = set(context.running)
         exchanges.update(exchange for connection in context.connections for exchange in connection.unanswered)
         cut = 0
         for exchange in exchanges:
@@ -106,7 +106,7 @@ class Drain:
         if not self._faults.attempt(act):
             self._faults.attempt(otherwise)
 
-    def _cut_websockets(self, now: float) -> list[WebSocketSession]:
+    def _cut_websockets(self, now: float) -> list[WebSocket]:
         """Close and cancel the WebSockets of which the end is awaited; answers which."""
         sessions = [websocket for websocket in self._context.websockets if not (websocket.ended or websocket.unawaited)]
         for websocket in sessions:
@@ -122,7 +122,7 @@ class Drain:
         It has a moment before that, for it was told that its client has left and may have something to put in order.
         """
         waits = False
-        applications: list[Exchange | WebSocketSession] = [*self._context.running, *self._context.websockets]
+        applications: list[Application] = [*self._context.running, *self._context.websockets]
         for one in applications:
             if not one.unawaited:
                 waits = True

@@ -4,7 +4,8 @@ import asyncio
 import functools
 
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
-from corehttp.protocols.context import AccessRecord, WorkerContext
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.websocket.connection import WebSocketConnection
 from corehttp.protocols.websocket.handshake import examine

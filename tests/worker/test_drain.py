@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from corehttp.asgi import ASGIApp
-from corehttp.protocols.context import HandOver
+from corehttp.protocols.contracts import HandOver
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.worker.acceptor import Acceptor

@@ -10,7 +10,8 @@ from typing import cast
 from corehttp.asgi import Scope
 from corehttp.protocols import peer_socket
 from corehttp.protocols.admission import Verdict
-from corehttp.protocols.context import HandOver, WorkerContext
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import HandOver
 from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import Framing

@@ -6,7 +6,8 @@ import random
 from time import monotonic
 
 from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
-from corehttp.protocols.context import HandOver, WorkerContext
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import HandOver
 from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import descriptor

@@ -8,6 +8,7 @@ from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
+from corehttp.protocols.contracts import Application
 from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Turns
@@ -38,15 +39,6 @@ _EXPECTED = {
 }
 
 
-class Request(Protocol):
-    """What the application was given."""
-
-    @property
-    def name(self) -> str:
-        """Method and path, as log lines show them."""
-        ...
-
-
 class Keeper(Protocol):
     """Who runs the application, and is told what went wrong in it."""
 
@@ -54,7 +46,7 @@ class Keeper(Protocol):
     loop: asyncio.AbstractEventLoop
     turns: Turns
 
-    def app_failed(self, request: Request, fault: BaseException | str) -> None:
+    def app_failed(self, request: Application, fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
         ...
 

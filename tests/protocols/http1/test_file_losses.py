@@ -13,7 +13,8 @@ import pytest
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols import files
-from corehttp.protocols.context import AccessRecord, WorkerContext
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.disk import CALL, PIECE
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser

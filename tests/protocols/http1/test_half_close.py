@@ -8,7 +8,7 @@ import h11
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.context import AccessRecord
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
 from tests.kit.apps import Held, Recorder, answer, respond
 from tests.kit.connections import Client as Peer

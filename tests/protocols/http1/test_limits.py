@@ -3,7 +3,7 @@
 import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
-from corehttp.protocols.context import AccessRecord
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.http1.wire import refusal
 from corehttp.protocols.limits import Limits
 from tests.kit.apps import Held, Recorder, answer, echo, hello

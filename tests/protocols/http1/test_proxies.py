@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from corehttp.asgi import Receive, Scope, Send
-from corehttp.protocols.context import DISTRUST_SILENCE, AccessRecord, WorkerContext
+from corehttp.protocols.context import DISTRUST_SILENCE, WorkerContext
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.websocket.handshake import examine
 from tests.kit.apps import Recorder, answer, hello

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.context import AccessRecord
+from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.http1.wire import refusal
 from corehttp.protocols.limits import NEVER, Limits
 from tests.kit.apps import Held, Recorder, answer, echo, hello, read_body, respond, tell_path
