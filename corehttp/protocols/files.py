@@ -7,10 +7,8 @@ what a slow client has yet to take is waited for on the loop. So a disk holds th
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import sys
-import termios
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -26,22 +24,6 @@ _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE
 _UNREACHABLE = frozenset({errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 _T = TypeVar("_T")
-
-
-def untaken(transport: asyncio.Transport) -> int:
-    """Bytes written that the client's system has not acknowledged: in the transport's buffer, on Linux the kernel's.
-
-    A client takes nothing while both this and the number of bytes written stand still. The latter alone may do so with
-    a client that reads steadily: a socket takes more when a third of its buffer is free, and that may be a megabyte.
-    A transport that is closing still sends what it has, until its connection is lost.
-    """
-    size = transport.get_write_buffer_size()
-    sock = transport.get_extra_info("socket")
-    descriptor = -1 if sock is None else sock.fileno()
-    if descriptor >= 0 and sys.platform == "linux":
-        queued = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ: tcp(7), unix(7)
-        size += int.from_bytes(queued, sys.byteorder)
-    return size
 
 
 class Transfer:

@@ -7,10 +7,12 @@ by itself.
 
 import asyncio
 import contextlib
+import fcntl
 import select
 import socket
 import struct
 import sys
+import termios
 from asyncio.trsock import TransportSocket
 
 KEEPALIVE = 15  # seconds between two probes of the kernel (tcp(7)), where we have nothing harmless to send
@@ -86,6 +88,23 @@ def end_our_side(transport: asyncio.Transport) -> None:
             transport.close()
     except (OSError, RuntimeError):
         transport.abort()
+
+
+def untaken(transport: asyncio.Transport) -> int:
+    """How many bytes were written that the client's system has not acknowledged.
+
+    They are in the transport's buffer and, on Linux, in the kernel's. A client takes nothing while both this and the
+    number of bytes written stand still. The latter alone may do so with a client that reads steadily: a socket takes
+    more when a third of its buffer is free, and that may be a megabyte. A transport that is closing still sends what it
+    has, until its connection is lost.
+    """
+    size = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    number = -1 if sock is None else sock.fileno()
+    if number >= 0 and sys.platform == "linux":
+        queued = fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4))  # SIOCOUTQ: tcp(7), unix(7)
+        size += int.from_bytes(queued, sys.byteorder)
+    return size
 
 
 def has_unread(transport: asyncio.Transport) -> bool:

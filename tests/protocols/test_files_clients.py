@@ -13,7 +13,8 @@ import pytest
 
 from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols.disk import PIECE, THREADS
-from corehttp.protocols.files import FEW, Transfer, untaken
+from corehttp.protocols.files import FEW, Transfer
+from corehttp.protocols.peer_socket import untaken
 from tests.kit.connections import (
     LARGE,
     Client,

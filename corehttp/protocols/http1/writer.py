@@ -8,13 +8,13 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import Fields
 from corehttp.protocols.exchange import Exchange, Intake, Phase
-from corehttp.protocols.files import Transfer, untaken
+from corehttp.protocols.files import Transfer
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import BODILESS, Framing, OutgoingBody, frame
 from corehttp.protocols.http1.reader import RequestReading
 from corehttp.protocols.http1.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
 from corehttp.protocols.limits import Pace
-from corehttp.protocols.peer_socket import reset_on_close
+from corehttp.protocols.peer_socket import reset_on_close, untaken
 
 LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing, or is half gone, is looked at again
 # Bytes that wait in the transport beside a piece of a body. A quarter of what asyncio and uvloop take: the kernel holds

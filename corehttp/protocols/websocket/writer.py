@@ -8,12 +8,11 @@ from corehttp.asgi import Scope
 from corehttp.errors import AppError
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.fields import check_field
-from corehttp.protocols.files import untaken
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import BODILESS, OutgoingBody, frame
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.peer import Peer
-from corehttp.protocols.peer_socket import end_our_side, reset_on_close
+from corehttp.protocols.peer_socket import end_our_side, reset_on_close, untaken
 from corehttp.protocols.websocket.frames import (
     CLOSE,
     FIN,
