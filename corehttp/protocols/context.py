@@ -5,7 +5,7 @@ import contextvars
 import logging
 from collections.abc import Callable
 
-from corehttp.asgi import ASGIApp, State, Unchecked
+from corehttp.asgi import ASGIApp, State
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.application_tasks import task_starter
 from corehttp.protocols.clock import Clock
@@ -13,10 +13,9 @@ from corehttp.protocols.contracts import (
     AccessSink,
     Application,
     Connection,
-    ExamineHandshake,
     HandOver,
     Ledger,
-    MakeWebSocket,
+    RecognizeUpgrade,
     RequestParser,
     RequestSink,
     WebSocket,
@@ -25,6 +24,7 @@ from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.fairness import Turns
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.peer import Peer, Trust
+from corehttp.protocols.scope import Extensions
 
 logger = logging.getLogger("corehttp.error")
 
@@ -45,7 +45,6 @@ class WorkerContext:
         "connections",
         "draining",
         "early_hints",
-        "examine_handshake",
         "extensions",
         "fresh",
         "gathers",
@@ -56,13 +55,12 @@ class WorkerContext:
         "limits",
         "loop",
         "make_parser",
-        "make_websocket",
         "on_release",
         "plain_head",
+        "recognize_upgrade",
         "request_timeout",
         "root_path",
         "running",
-        "scope",
         "start_task",
         "state",
         "trust",
@@ -108,25 +106,8 @@ class WorkerContext:
         self.root_path = root_path
         self.trust = trust  # None: what proxies say in fields is passed on, and nothing is made of it
         self._distrust_silent_until = -NEVER  # seconds, by the clock
-        # What the scopes of all requests share, with every key in its place (ASGI HTTP specification 2.5).
-        self.scope: dict[str, Unchecked] = {
-            "type": "http",
-            "asgi": {},
-            "http_version": "1.1",
-            "method": "",
-            "scheme": "http",
-            "path": "",
-            "raw_path": b"",
-            "query_string": b"",
-            "root_path": root_path,
-            "headers": [],
-            "client": None,
-            "server": None,
-            "state": {},
-            "extensions": {},
-        }
         # Those that every request is offered (ASGI specification, Extensions).
-        self.extensions: dict[str, dict[str, Unchecked]] = {}
+        self.extensions: Extensions = {}
         self.early_hints = False  # they are sent
         self.access = access  # None: no access log
         self.admission: Admission | None = None  # None: any number of requests run at once
@@ -140,10 +121,8 @@ class WorkerContext:
         # Those of them that are WebSockets, each until its application has returned too.
         self.websockets: set[WebSocket] = set()
         self.websocket_limit = NEVER
-        self.websocket_extensions: dict[str, dict[str, Unchecked]] = {"websocket.http.response": {}}
-        # How an opening handshake is recognized, and what takes over its connection; None: WebSockets are off.
-        self.examine_handshake: ExamineHandshake | None = None
-        self.make_websocket: MakeWebSocket | None = None
+        self.websocket_extensions: Extensions = {"websocket.http.response": {}}
+        self.recognize_upgrade: RecognizeUpgrade | None = None  # None: no request changes the protocol
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
         self.running: set[Exchange] = set()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from corehttp.asgi import Headers, Scope, Unchecked
+from corehttp.asgi import Scope, Unchecked
 from corehttp.protocols.peer import Peer
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -21,13 +21,10 @@ AccessRecord = tuple[str, str, str, str, int, int, float]
 # which the connection may stay idle (seconds, monotonic), and answers whether the other worker has taken it.
 HandOver = Callable[[int, float], bool]
 
-# Recognizes the head of a request that asks for another protocol: it takes the method, the HTTP version, the fields
-# and the same fields as a dictionary. It answers None for any other request; what else it answers is opaque to HTTP and
-# goes to `MakeWebSocket`. It raises PeerError for a head that asks for it in a wrong way.
-ExamineHandshake = Callable[[str, str, Headers, dict[bytes, bytes]], Unchecked]
-
-# Makes what takes over the connection of such a request, from its scope, the answer of `ExamineHandshake` and its peer.
-MakeWebSocket = Callable[[Scope, Unchecked, Peer], "WebSocket"]
+# Recognizes a request that asks for another protocol on its connection (RFC 9110, 7.8). It takes the request's scope,
+# as built for HTTP, and its peer. It answers None for a request that is to be served as any other, and raises PeerError
+# for one that asks in a wrong way. It is called for requests with an Upgrade field only.
+RecognizeUpgrade = Callable[[Scope, Peer], "Upgrade | None"]
 
 
 @dataclass(slots=True)  # not frozen: that makes one three times as dear
@@ -121,6 +118,46 @@ class ResponseStream(Protocol):
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the response is not whole."""
+        ...
+
+
+class UpgradeAnswer(Protocol):
+    """Renders the answer to an upgrade as bytes of the protocol in which it was asked for; sends nothing itself.
+
+    There is one answer: `switch`, or `deny` and what follows it.
+    """
+
+    def switch(self, protocol: bytes, fields: Fields) -> bytes:
+        """The whole answer that accepts, and names the new protocol (101 in HTTP/1.1).
+
+        `fields` are sent as they are: the caller has checked them (`fields.check_field`).
+        """
+        ...
+
+    def deny(self, status: int, headers: Fields, body: bytes, more: bool) -> bytes:
+        """The head and the first piece of the body of a response that refuses, and closes the connection.
+
+        Raises AppError for a wrong field, and for a body that is not as long as its declared length.
+        """
+        ...
+
+    def deny_further(self, body: bytes, more: bool) -> bytes:
+        """A further piece of that response's body; raises AppError if it breaks the declared length."""
+        ...
+
+
+class Upgrade(Protocol):
+    """What becomes of a connection after a request for another protocol; opaque to the connection itself."""
+
+    def refusal(self) -> tuple[int, str] | None:
+        """The status and the reason with which it is refused, now that its turn has come; None if it may start."""
+        ...
+
+    def start(self, transport: Unchecked, held: bytes, answer: UpgradeAnswer) -> None:
+        """Take over the asyncio transport, which has read `held` behind the request's head, and answer the request.
+
+        Nothing is paused, and nothing has been answered. The connection that calls this is not told of anything after.
+        """
         ...
 
 
@@ -248,10 +285,6 @@ class WebSocket(Application, Connection, Protocol):
     @property
     def stage(self) -> object:
         """How far the WebSocket has come; the values are the protocol's own."""
-        ...
-
-    def start(self, transport: Unchecked, data: bytes) -> None:
-        """Take over the transport of a connection that has read `data` behind the handshake; run the application."""
         ...
 
     def leave(self) -> None:

@@ -21,8 +21,7 @@ from corehttp.protocols.contracts import RequestParser, RequestSink
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.peer import Trust
-from corehttp.protocols.websocket.connection import WebSocketConnection
-from corehttp.protocols.websocket.handshake import examine
+from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from corehttp.shortage import shortage
 from corehttp.sockets import listening
@@ -218,8 +217,7 @@ class Worker:
                 exempt=config.limit_exempt,
             )
         if config.ws == "on":
-            context.examine_handshake = functools.partial(examine, compression=config.ws_compression)
-            context.make_websocket = functools.partial(WebSocketConnection, context, websocket_settings(config))
+            context.recognize_upgrade = recognizer(context, websocket_settings(config), config.ws_compression)
             context.websocket_limit = config.limit_websockets or NEVER
         if config.pathsend:
             context.extensions.update({"http.response.pathsend": {}, "http.response.zerocopysend": {}})

@@ -1,14 +1,13 @@
 """The client's side of a WebSocket, and an application that does what the test says."""
 
 import asyncio
-import functools
 
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.websocket.connection import WebSocketConnection
-from corehttp.protocols.websocket.handshake import examine
+from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.fakes import LIMITS, LINES, Client, MakeParser, RecordingSink, make_context
 
@@ -136,8 +135,7 @@ def websocket_context(
     context = make_context(app, parser, limits=limits, records=records, trust=trust)
     if settings is None:
         settings = Settings(ping_interval=NEVER)
-    context.examine_handshake = functools.partial(examine, compression=compression)
-    context.make_websocket = functools.partial(WebSocketConnection, context, settings)
+    context.recognize_upgrade = recognizer(context, settings, compression)
     return context
 
 

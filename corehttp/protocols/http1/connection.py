@@ -7,20 +7,19 @@ import asyncio
 import logging
 from typing import cast
 
-from corehttp.asgi import Scope
 from corehttp.protocols import peer_socket
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import HandOver
+from corehttp.protocols.contracts import HandOver, Upgrade
 from corehttp.protocols.exchange import Exchange, Intake, Phase
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import Framing
 from corehttp.protocols.http1.reader import DISCARD_LIMIT
 from corehttp.protocols.http1.state import Next, Reading, Stage, after_response
+from corehttp.protocols.http1.upgrade_answer import HTTP1UpgradeAnswer
 from corehttp.protocols.http1.writer import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
-from corehttp.protocols.peer import Peer, direct
-from corehttp.protocols.websocket.handshake import Handshake
+from corehttp.protocols.peer import direct
 
 logger = logging.getLogger("corehttp.error")
 
@@ -237,7 +236,7 @@ class HTTP1Connection(ResponseWriting):
             if not queue:
                 if self._upgrade is not None:
                     self._advancing = False
-                    self._switch(*self._upgrade)
+                    self._switch(self._upgrade[0])
                     return
                 if not self._held or self._scan is not None:
                     break
@@ -282,16 +281,15 @@ class HTTP1Connection(ResponseWriting):
         if self._refusal is not None:
             self._answer_refusal()
 
-    def _switch(self, scope: Scope, handshake: Handshake, peer: Peer) -> None:
-        """Leave the transport to a WebSocket, with whatever has come in behind its handshake."""
+    def _switch(self, upgrade: Upgrade) -> None:
+        """Leave the transport to another protocol, with whatever has come in behind the request for it."""
         context = self._context
-        assert context.make_websocket is not None
-        if len(context.websockets) >= context.websocket_limit:
-            self._refuse(503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)")
+        refusal = upgrade.refusal()
+        if refusal is not None:
+            self._refuse(*refusal)
             self._upgrade = None
             self._answer_refusal()
             return
-        websocket = context.make_websocket(scope, handshake, peer)
         held, transport = bytes(self._held), self._transport
         self._resting = False
         self._resume_reading()
@@ -301,7 +299,7 @@ class HTTP1Connection(ResponseWriting):
         self._upgrade = None
         # The parser holds our methods: let go of it.
         del self._parser, self._feed
-        websocket.start(transport, held)
+        upgrade.start(transport, held, HTTP1UpgradeAnswer(context.clock))
 
     def proceed(self) -> None:
         """The request whose turn it is need not wait any more."""
@@ -377,7 +375,7 @@ class HTTP1Connection(ResponseWriting):
         if incoming is not None:
             peer = incoming.peer
         else:
-            peer = self._sender(head) if self._upgrade is None else self._upgrade[2]
+            peer = self._sender(head) if self._upgrade is None else self._upgrade[1]
         logger.warning("refused a request from %s: %s (%d)", peer.name, reason, status)
         bodiless = head.startswith(b"HEAD ") if incoming is None else incoming.method == "HEAD"
         self._refusal = (status, reason, bodiless)

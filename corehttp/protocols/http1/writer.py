@@ -88,7 +88,8 @@ class ResponseWriting(RequestReading):
         context = self._context
         # In a drain, what was read already is answered; a client that waits for 100 (Continue) may never send its body.
         last = context.draining and not self._queue and not self._held
-        pieces[0] = self._rest_of(pieces[0])
+        if self._begun:
+            pieces[0] = self._rest_of(pieces[0])
         if flags & CLOSES or last or (exchange.expects_continue and exchange.intake is _COMING):
             exchange.persistent = False
         framing = before = after = b""

@@ -5,12 +5,13 @@ import logging
 import random
 from time import monotonic
 
-from corehttp.asgi import WEBSOCKET_VERSIONS, Message, Scope
+from corehttp.asgi import Message, Scope
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import HandOver
+from corehttp.protocols.contracts import HandOver, UpgradeAnswer
 from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import descriptor
+from corehttp.protocols.scope import websocket_scope
 from corehttp.protocols.websocket.frames import (
     BINARY,
     CLOSE,
@@ -49,9 +50,16 @@ class WebSocketConnection(WebSocketWriting):
     __slots__ = ("_backlog", "_bytes_in", "_long", "_lost", "_messages_in", "_short", "_soon")
 
     def __init__(
-        self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
+        self,
+        context: WorkerContext,
+        settings: Settings,
+        scope: Scope,
+        handshake: Handshake,
+        peer: Peer,
+        answer: UpgradeAnswer,
     ) -> None:
-        super().__init__(context, settings, _as_websocket(scope, handshake, context), handshake, peer)
+        scope = websocket_scope(scope, handshake.subprotocols, context.websocket_extensions)
+        super().__init__(context, settings, scope, handshake, peer, answer)
         # Bytes of the largest frames that are allowed whose size takes one byte, and three.
         self._short, self._long = min(125, settings.max_size) + 6, min(65535, settings.max_size) + 8
         self._lost = False  # the connection is
@@ -373,14 +381,3 @@ def _size(message: Message) -> int:
     """The bytes of a message, or characters of a text."""
     payload: str | bytes = message.get("text") or message.get("bytes") or b""
     return len(payload)
-
-
-def _as_websocket(scope: Scope, handshake: Handshake, context: WorkerContext) -> Scope:
-    """The scope of the request as that of a WebSocket (ASGI specification, WebSocket, 2.5)."""
-    del scope["method"]
-    scope["type"] = "websocket"
-    scope["asgi"] = WEBSOCKET_VERSIONS.copy()
-    scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
-    scope["subprotocols"] = handshake.subprotocols.copy()
-    scope["extensions"] = {name: extension.copy() for name, extension in context.websocket_extensions.items()}
-    return scope

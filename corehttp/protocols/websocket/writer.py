@@ -7,9 +7,8 @@ from time import monotonic
 from corehttp.asgi import Scope
 from corehttp.errors import AppError
 from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import UpgradeAnswer
 from corehttp.protocols.fields import check_field
-from corehttp.protocols.http1 import wire
-from corehttp.protocols.http1.framing import BODILESS, OutgoingBody, frame
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import end_our_side, reset_on_close, untaken
@@ -53,6 +52,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     """The writing half of a WebSocket."""
 
     __slots__ = (
+        "_answer",
         "_awaited_pong",
         "_bytes_out",
         "_context",
@@ -62,7 +62,6 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         "_drained",
         "_handshake",
         "_messages_out",
-        "_outgoing",
         "_outlet",
         "_peer",
         "_ping_due",
@@ -80,10 +79,15 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
-    _outgoing: OutgoingBody  # of a denial
 
     def __init__(
-        self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
+        self,
+        context: WorkerContext,
+        settings: Settings,
+        scope: Scope,
+        handshake: Handshake,
+        peer: Peer,
+        answer: UpgradeAnswer,
     ) -> None:
         super().__init__(scope, context)
         self._context = context
@@ -92,6 +96,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self.target = self.target.removeprefix(peer.raw_root_path.decode("latin-1"))
         self._settings = settings
         self._handshake = handshake
+        self._answer = answer
         self._reader = FrameReader(settings.max_size, handshake.deflate)
         self._deflater: Deflater | None = None if handshake.deflate is None else Deflater(handshake.deflate)
         self._plain = False  # it is open, and what comes next is the beginning of a message
@@ -118,14 +123,13 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
 
     def accept(self, subprotocol: str | None, headers: list[tuple[bytes, bytes]]) -> None:
         handshake = self._handshake
-        lines = [b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"]
-        lines.append(b"sec-websocket-accept: %b\r\n" % handshake.accept)
+        fields = [(b"sec-websocket-accept", handshake.accept)]
         if subprotocol is not None:
             if subprotocol not in handshake.subprotocols:
                 raise AppError(
                     f"the subprotocol {subprotocol!r} was not offered; the client offers {handshake.subprotocols}"
                 )
-            lines.append(b"sec-websocket-protocol: %b\r\n" % subprotocol.encode())
+            fields.append((b"sec-websocket-protocol", subprotocol.encode()))
         agreed = handshake.deflate
         for name, value in headers:
             check_field(name, value)
@@ -134,14 +138,13 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
                 continue
             if name.lower().startswith(b"sec-websocket-") or name.lower() in _OURS:
                 raise AppError(f"the field {name.decode()!r} of the handshake is the server's")
-            lines.append(b"%b: %b\r\n" % (name, value))
+            fields.append((name, value))
         if agreed is None:
             self._deflater = None
             self._reader = FrameReader(self._settings.max_size, None)
         else:
-            lines.append(b"sec-websocket-extensions: %b\r\n" % agreed.answer)
-        lines += [self._context.clock.lines, b"\r\n"]
-        self._transport.write(b"".join(lines))
+            fields.append((b"sec-websocket-extensions", agreed.answer))
+        self._transport.write(self._answer.switch(b"websocket", fields))
         self.stage = _OPEN
         self._plain = not self._unread
         began, self.opened_at = self.opened_at, monotonic()
@@ -181,25 +184,16 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             self._read_soon()
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
-        pieces, length, flags = wire.response_head(status, headers)
-        bodiless = status in BODILESS
-        known = length < 0 and not more and not bodiless
-        self._outgoing, framing = frame(bodiless, status, "1.1", len(body) if known else length)
-        encoded = self._outgoing.encode(body, more)
-        if known:
-            framing = b"content-length: %d\r\n" % len(body)
-        clock = self._context.clock
-        lines = clock.lines_without(date=flags & wire.OWN_DATE > 0, server=flags & wire.OWN_SERVER > 0)
-        pieces += (lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded)
+        data = self._answer.deny(status, headers, body, more)
         self.stage = _DENYING
         self._denied_with = status
         self._bytes_out = len(body)
-        self._transport.write(b"".join(pieces))
+        self._transport.write(data)
         if not more:
             self._denied()
 
     def write_denial(self, body: bytes, more: bool) -> None:
-        self._transport.write(self._outgoing.encode(body, more))
+        self._transport.write(self._answer.deny_further(body, more))
         self._bytes_out += len(body)
         if not more:
             self._denied()

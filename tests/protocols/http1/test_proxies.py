@@ -1,6 +1,5 @@
 """What proxies say, as an application, the access log and the log lines show it; the rules are in `test_peer`."""
 
-import functools
 import logging
 
 import pytest
@@ -9,7 +8,8 @@ from corehttp.asgi import Receive, Scope, Send
 from corehttp.protocols.context import DISTRUST_SILENCE, WorkerContext
 from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
-from corehttp.protocols.websocket.handshake import examine
+from corehttp.protocols.websocket.upgrade import recognizer
+from corehttp.protocols.websocket.writer import Settings
 from tests.kit.apps import Recorder, answer, hello
 from tests.kit.cuts import serve_every_cut
 from tests.kit.fakes import WALL, Client, FakeTransport, MakeParser, make_context, pass_time
@@ -312,7 +312,7 @@ async def test_a_wrong_handshake_is_refused_with_the_name_of_its_client(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
     served = Served(parser)
-    served.context.examine_handshake = functools.partial(examine, compression="off")
+    served.context.recognize_upgrade = recognizer(served.context, Settings(), "off")
     client = served.connect()
     await client.send(handshake(for_(b"203.0.113.7")).replace(b"Version: 13", b"Version: 12"))
     assert client.received.startswith(b"HTTP/1.1 426 ")

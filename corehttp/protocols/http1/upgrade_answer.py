@@ -1,0 +1,36 @@
+"""How a connection answers a request that asks for another protocol, as HTTP/1.1 bytes (RFC 9110, 7.8). Pure."""
+
+from corehttp.protocols.clock import Clock
+from corehttp.protocols.contracts import Fields
+from corehttp.protocols.http1 import wire
+from corehttp.protocols.http1.framing import BODILESS, OutgoingBody, frame
+
+
+class HTTP1UpgradeAnswer:
+    """Renders the one answer to an upgrade; an `UpgradeAnswer`."""
+
+    __slots__ = ("_body", "_clock")
+
+    _body: OutgoingBody  # of a response that refuses; set by `deny`
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def switch(self, protocol: bytes, fields: Fields) -> bytes:
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\nupgrade: %b\r\nconnection: Upgrade\r\n" % protocol]
+        lines += [b"%b: %b\r\n" % field for field in fields]
+        return b"".join((*lines, self._clock.lines, b"\r\n"))
+
+    def deny(self, status: int, headers: Fields, body: bytes, more: bool) -> bytes:
+        pieces, length, flags = wire.response_head(status, headers)
+        bodiless = status in BODILESS
+        known = length < 0 and not more and not bodiless
+        self._body, framing = frame(bodiless, status, "1.1", len(body) if known else length)
+        encoded = self._body.encode(body, more)
+        if known:
+            framing = b"content-length: %d\r\n" % len(body)
+        lines = self._clock.lines_without(date=flags & wire.OWN_DATE > 0, server=flags & wire.OWN_SERVER > 0)
+        return b"".join((*pieces, lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded))
+
+    def deny_further(self, body: bytes, more: bool) -> bytes:
+        return self._body.encode(body, more)

@@ -1,0 +1,52 @@
+"""How a request becomes a WebSocket: what HTTP is given to recognize it by, and what then takes over the connection."""
+
+import asyncio
+
+from corehttp.asgi import Scope
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.contracts import RecognizeUpgrade, UpgradeAnswer
+from corehttp.protocols.peer import Peer
+from corehttp.protocols.websocket.connection import WebSocketConnection
+from corehttp.protocols.websocket.handshake import Handshake, examine
+from corehttp.protocols.websocket.writer import Settings
+
+
+class WebSocketUpgrade:
+    """A right opening handshake whose turn on its connection is to come; an `Upgrade`."""
+
+    __slots__ = ("_context", "_handshake", "_peer", "_scope", "_settings")
+
+    def __init__(
+        self, context: WorkerContext, settings: Settings, scope: Scope, handshake: Handshake, peer: Peer
+    ) -> None:
+        self._context = context
+        self._settings = settings
+        self._scope = scope
+        self._handshake = handshake
+        self._peer = peer
+
+    def refusal(self) -> tuple[int, str] | None:
+        """Refuse one more WebSocket than `--limit-websockets` allows with 503."""
+        context = self._context
+        if len(context.websockets) < context.websocket_limit:
+            return None
+        return 503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)"
+
+    def start(self, transport: asyncio.Transport, held: bytes, answer: UpgradeAnswer) -> None:
+        """Make the connection a WebSocket."""
+        websocket = WebSocketConnection(self._context, self._settings, self._scope, self._handshake, self._peer, answer)
+        websocket.start(transport, held)
+
+
+def recognizer(context: WorkerContext, settings: Settings, compression: str) -> RecognizeUpgrade:
+    """What recognizes opening handshakes for the connections of `context`.
+
+    `compression` is "off", "small" or "full".
+    """
+
+    def recognize(scope: Scope, peer: Peer) -> WebSocketUpgrade | None:
+        headers = scope["headers"]
+        handshake = examine(scope["method"], scope["http_version"], headers, dict(headers), compression)
+        return None if handshake is None else WebSocketUpgrade(context, settings, scope, handshake, peer)
+
+    return recognize
