@@ -11,7 +11,7 @@ const port = Number(process.argv[2]);
 const workers = Number(process.argv[3]);
 const sync = process.argv[4] === 'sync';
 const hello = Buffer.from('Hello, world!');
-const content = path.join(__dirname, '..', 'examples', 'content.txt');
+const content = path.join(__dirname, '..', '..', 'examples', 'content.txt');
 
 function answer(response, status, body) {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': body.length });

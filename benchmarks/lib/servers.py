@@ -103,7 +103,7 @@ def _gunicorn(launch: Launch) -> list[str]:
 
 
 def _node(launch: Launch) -> list[str]:
-    return ["node", str(ROOT / "benchmarks" / "node_cluster.js"), str(launch.port), str(launch.workers)]
+    return ["node", str(ROOT / "benchmarks" / "lib" / "node_cluster.js"), str(launch.port), str(launch.workers)]
 
 
 def _node_sync(launch: Launch) -> list[str]:
