@@ -12,7 +12,7 @@ from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode
-from corehttp.sockets import listening
+from corehttp.sockets import listening, unix_path
 from corehttp.worker.worker import Worker, loop_factory
 
 
@@ -60,7 +60,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
         for sock in sockets:  # those that the worker has not taken over
             sock.close()
         if config.uds is not None:
-            listening.forget(config.uds)
+            unix_path.forget(config.uds)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from corehttp.errors import ConfigError, ExitCode, InterruptedStart, StartupErro
 from corehttp.installation import check_installation
 from corehttp.logs import flush, set_up
 from corehttp.shortage import shortage
-from corehttp.sockets import listening
+from corehttp.sockets import listening, unix_path
 from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
@@ -138,7 +138,7 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
     def on_ready() -> None:
         if lent and config.uds is not None:
             try:
-                listening.permit(config.uds, config.uds_permissions)
+                unix_path.permit(config.uds, config.uds_permissions)
             except StartupError as error:  # somebody has removed it: those who are connected are served all the same
                 logger.warning("%s", error)
         if inherited is not None:
@@ -264,7 +264,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
         for sock in sockets:  # those that no worker has taken over
             sock.close()
         if config.uds is not None:
-            listening.forget(config.uds)
+            unix_path.forget(config.uds)
 
 
 def _interrupt_start(signum: int, frame: FrameType | None) -> None:

@@ -35,7 +35,7 @@ LAYERS = (
     {
         *("cpus", "forks", "line_writer", "logs", "standard_streams", "unused_signals"),
         *("ipc.channel", "ipc.handover", "ipc.scoreboard"),
-        "sockets.listening",
+        *("sockets.accept_queue", "sockets.listening", "sockets.steering", "sockets.unix_path"),
         *(
             "protocols.clock",
             "protocols.context",

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 
-from corehttp.sockets.listening import Connection
+from corehttp.sockets.accept_queue import AcceptedSocket
 
 _DUE = struct.Struct("d")
 _FD = array.array("i", [0]).itemsize
@@ -101,7 +101,7 @@ class InboxQueue:
         """Whether there is a connection."""
         return bool(self._poll.poll(0))
 
-    def take(self) -> Connection:
+    def take(self) -> AcceptedSocket:
         """The first one; raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it.
 
         Raises ConnectionAbortedError if the first message is no connection; then that is gone. Raises EOFError if the
@@ -116,7 +116,7 @@ class InboxQueue:
             os.close(fd)
             raise _no_connection() from error
         protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
-        connection = Connection(family, socket.SOCK_STREAM, protocol, fd)
+        connection = AcceptedSocket(family, socket.SOCK_STREAM, protocol, fd)
         connection.family = family
         connection.type = socket.SOCK_STREAM
         connection.keep_until = keep_until

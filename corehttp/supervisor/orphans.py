@@ -9,7 +9,7 @@ from corehttp.ipc import handover
 from corehttp.ipc.balance import Load, target
 from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
-from corehttp.sockets.listening import PEER_FAILED, AcceptQueue, Connection
+from corehttp.sockets.accept_queue import PEER_FAILED, AcceptedSocket, AcceptQueue
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
 
@@ -38,7 +38,8 @@ class Orphans:
         self._keep_alive = keep_alive
         self._poller = poller
         self._queues: dict[int, Sequence[AcceptQueue | InboxQueue]] = {}  # by slot
-        self._held: deque[tuple[int, Connection]] = deque()  # taken out, when suddenly nobody had room; with its slot
+        # Connections, each with its slot, that were taken out of a queue and then found no worker with room.
+        self._held: deque[tuple[int, AcceptedSocket]] = deque()
         self._given: Counter[int] = Counter()  # by slot: how many
         self._complained = False  # about what stands in the way at the moment
         self.paused = False
@@ -134,7 +135,7 @@ class Orphans:
         writers = self._slots.writers()
         return target([load for load in loads if load.slot in writers and handover.has_room(writers[load.slot])], slot)
 
-    def _give(self, loads: list[Load], slot: int, connection: Connection) -> bool:
+    def _give(self, loads: list[Load], slot: int, connection: AcceptedSocket) -> bool:
         """Put it into the inbox of the worker that gets it, which is counted there from now on; False if none does."""
         assert connection.keep_until is not None
         while (chosen := self._with_room(loads, slot)) is not None:

@@ -10,8 +10,8 @@ from corehttp.errors import StartupError
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
-from corehttp.sockets import listening
-from corehttp.sockets.listening import AcceptQueue
+from corehttp.sockets import accept_queue, listening, steering, unix_path
+from corehttp.sockets.accept_queue import AcceptQueue
 from corehttp.supervisor.inheritance import Estate
 
 
@@ -62,7 +62,7 @@ class Slots:
 
         slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate.slots]
         for own in slots[0].sockets:
-            listening.own_path(own)
+            unix_path.take_over(own)
         return cls(slots, parting=estate.parting, inherited=estate.inherited, order=estate.order)
 
     def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
@@ -103,7 +103,7 @@ class Slots:
         """Take away what a former owner of the sockets may have left on them to keep clients out."""
         for slot in self._slots:
             for sock in slot.sockets:
-                listening.let_in(sock)
+                steering.let_in(sock)
 
     def fds(self, slot: int) -> list[int]:
         """The descriptors of the listening sockets of a slot."""
@@ -144,7 +144,7 @@ class Slots:
 
     def waiting(self, slot: int) -> int:
         """How many connections wait to be accepted in a slot, as far as the kernel tells."""
-        return sum(map(listening.count_waiting, self._slots[slot].sockets))
+        return sum(map(accept_queue.count_waiting, self._slots[slot].sockets))
 
     def listen(self, slot: int, backlog: int) -> None:
         """Let clients in; raises StartupError."""
@@ -175,14 +175,14 @@ class Slots:
         chosen = [position for position, slot in enumerate(self._order) if slot not in away]
         everywhere = len(chosen) in (0, len(self._order))
         addresses = next((slot.sockets for slot in self._slots if slot.sockets), [])
-        done = [listening.steer(sock, None if everywhere else chosen) for sock in addresses]
+        done = [steering.steer(sock, None if everywhere else chosen) for sock in addresses]
         return all(done)
 
     def refuse_new(self) -> None:
         """Let no new connection into the accept queues."""
         for slot in self._slots:
             for sock in slot.sockets if not self._is_anothers else ():
-                listening.refuse_new(sock)
+                steering.refuse_new(sock)
 
     def close(self, slot: int) -> None:
         """Let go of a slot's sockets; they end with the last slot that has them. What is in its inbox others get."""

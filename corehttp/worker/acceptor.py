@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from enum import Enum
 
 from corehttp.ipc.handover import MOST, InboxQueue
-from corehttp.sockets.listening import PEER_FAILED, AcceptQueue, Connection
+from corehttp.sockets.accept_queue import PEER_FAILED, AcceptedSocket, AcceptQueue
 
 logger = logging.getLogger("corehttp.error")
 
@@ -203,7 +203,7 @@ class Acceptor:
         self._queues.remove(queue)
         queue.close()
 
-    def _maker(self, connection: Connection) -> Callable[[], asyncio.Protocol]:
+    def _maker(self, connection: AcceptedSocket) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of this connection."""
         if connection.keep_until is None:
             return self._make_protocol

@@ -24,7 +24,7 @@ from corehttp.protocols.peer import Trust
 from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from corehttp.shortage import shortage
-from corehttp.sockets import listening
+from corehttp.sockets import listening, steering
 from corehttp.text import shown
 from corehttp.worker.acceptor import Acceptor
 from corehttp.worker.access_log import AccessLog
@@ -242,7 +242,7 @@ class Worker:
                     self._acceptor.close(then)
                 else:
                     for sock in self._sockets:
-                        listening.refuse_new(sock)
+                        steering.refuse_new(sock)
                     if any(listening.is_remote(sock) for sock in self._sockets):
                         context.loop.call_later(HANDSHAKES, self._acceptor.finish, then)
                     else:

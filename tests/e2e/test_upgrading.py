@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corehttp.sockets import listening
+from corehttp.sockets import steering
 from tests.e2e.conftest import Start
 from tests.kit.changing import ChangingApp
 from tests.kit.raw_client import RawConnection
@@ -76,7 +76,7 @@ def test_a_filter_that_somebody_has_left_on_an_inherited_socket_keeps_nobody_out
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        listening.refuse_new(sock)
+        steering.refuse_new(sock)
         sock.set_inheritable(True)
         server = start(*app.arguments[:3], "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
         assert answer(port) == "1"

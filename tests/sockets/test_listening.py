@@ -16,7 +16,7 @@ import pytest
 
 from corehttp.config import Config
 from corehttp.errors import StartupError
-from corehttp.sockets import listening
+from corehttp.sockets import accept_queue, listening, steering, unix_path
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 WAIT = 10.0  # seconds, for what comes at once
@@ -163,7 +163,7 @@ def test_urls_are_what_a_client_needs(opened: contextlib.ExitStack, tmp_path: Pa
     [[unix]] = bind(opened, uds=str(tmp_path / "socket"))
     assert listening.url(tcp) == f"http://127.0.0.1:{tcp.getsockname()[1]}"
     assert listening.url(unix) == f"unix:{tmp_path / 'socket'}"
-    listening.unlink(unix)
+    unix_path.unlink(unix)
 
 
 def test_the_url_of_an_ipv6_address_has_brackets(opened: contextlib.ExitStack) -> None:
@@ -184,7 +184,7 @@ def test_who_waits_when_new_ones_are_refused_is_still_accepted(opened: contextli
     clients = [opened.enter_context(connect(sock)) for _ in range(20)]
     for client in clients:
         client.sendall(b"hello")
-    listening.refuse_new(sock)
+    steering.refuse_new(sock)
     accepted = take(opened, sock)
     sock.close()
     assert {connection.getpeername() for connection in accepted} == {client.getsockname() for client in clients}
@@ -198,7 +198,7 @@ def test_who_waits_when_new_ones_are_refused_is_still_accepted(opened: contextli
 def test_who_comes_after_that_is_refused_once_the_socket_is_closed(opened: contextlib.ExitStack) -> None:
     [[sock]] = bind(opened)
     sock.listen()
-    listening.refuse_new(sock)
+    steering.refuse_new(sock)
     with socket.socket() as late:
         late.setblocking(False)
         assert late.connect_ex(sock.getsockname()) == errno.EINPROGRESS
@@ -211,7 +211,7 @@ def test_who_comes_after_that_is_refused_once_the_socket_is_closed(opened: conte
 
 def take(opened: contextlib.ExitStack, sock: socket.socket) -> list[socket.socket]:
     """Accept all that wait."""
-    queue = listening.AcceptQueue(sock)
+    queue = accept_queue.AcceptQueue(sock)
     accepted: list[socket.socket] = []
     while queue.waits():
         accepted.append(opened.enter_context(queue.take()))
@@ -229,14 +229,14 @@ def test_an_accepted_connection_says_what_any_socket_would(
     assert (accepted.family, accepted.type) == (sock.family, socket.SOCK_STREAM)
     assert accepted.proto == (socket.IPPROTO_TCP if kind == "tcp" else 0)
     assert not accepted.get_inheritable()
-    listening.unlink(sock)
+    unix_path.unlink(sock)
 
 
 def test_accepting_where_nobody_waits_blocks_nobody(opened: contextlib.ExitStack) -> None:
     [[sock]] = bind(opened)
     sock.listen()
     sock.setblocking(True)  # as one that was inherited may be
-    queue = listening.AcceptQueue(sock)
+    queue = accept_queue.AcceptQueue(sock)
     assert not queue.waits()
     with pytest.raises(BlockingIOError):
         queue.take()
@@ -259,9 +259,9 @@ def test_a_unix_socket_is_removed_by_who_has_bound_it(opened: contextlib.ExitSta
     path = tmp_path / "socket"
     [[sock]] = bind(opened, uds=str(path))
     assert stat.S_ISSOCK(path.stat().st_mode)
-    listening.unlink(sock)
+    unix_path.unlink(sock)
     assert not path.exists()
-    listening.unlink(sock)  # again: no harm
+    unix_path.unlink(sock)  # again: no harm
 
 
 def test_refusing_on_a_unix_socket_removes_its_path_at_once(opened: contextlib.ExitStack, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_refusing_on_a_unix_socket_removes_its_path_at_once(opened: contextlib.E
     [[sock]] = bind(opened, uds=str(path))
     sock.listen()
     waiting = opened.enter_context(connect(sock))
-    listening.refuse_new(sock)
+    steering.refuse_new(sock)
     with pytest.raises(FileNotFoundError):
         connect(sock)
     [accepted] = take(opened, sock)
@@ -283,7 +283,7 @@ def test_a_path_that_another_has_taken_over_is_left_to_it(opened: contextlib.Exi
     path.rename(tmp_path / "old")
     other = opened.enter_context(socket.socket(socket.AF_UNIX))
     other.bind(str(path))
-    listening.unlink(sock)
+    unix_path.unlink(sock)
     assert path.exists()
 
 
@@ -295,7 +295,7 @@ def test_the_path_of_a_dead_server_is_taken_over(opened: contextlib.ExitStack, t
     [[sock]] = bind(opened, uds=str(path))
     sock.listen()
     opened.enter_context(connect(sock))
-    listening.unlink(sock)
+    unix_path.unlink(sock)
 
 
 def test_the_path_of_a_live_server_is_refused(opened: contextlib.ExitStack, tmp_path: Path) -> None:
@@ -350,13 +350,13 @@ def test_a_unix_socket_has_its_permissions_whatever_the_umask_is(
     finally:
         os.umask(previous)
     assert f"{stat.S_IMODE(path.stat().st_mode):o}" == permissions
-    listening.unlink(sock)
+    unix_path.unlink(sock)
 
 
 def test_permissions_that_cannot_be_given_are_named_with_the_path_and_the_option(tmp_path: Path) -> None:
     path = str(tmp_path / "missing")
     with pytest.raises(StartupError) as caught:
-        listening.permit(path, "660")
+        unix_path.permit(path, "660")
     assert str(caught.value) == (
         f"uds {path} cannot be given the permissions 660 (--uds-permissions): No such file or directory"
     )

@@ -13,7 +13,7 @@ from corehttp.ipc import handover
 from corehttp.ipc.balance import Load
 from corehttp.ipc.handover import InboxQueue
 from corehttp.sockets import listening
-from corehttp.sockets.listening import Connection
+from corehttp.sockets.accept_queue import AcceptedSocket
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
@@ -52,7 +52,7 @@ class Site:
             heed()
         return bool(due)
 
-    def arrived(self) -> list[Connection]:
+    def arrived(self) -> list[AcceptedSocket]:
         """What has come into the first slot's inbox."""
         queue = InboxQueue(self.inbox)
         found = []

@@ -17,7 +17,7 @@ import uvloop
 
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
-from corehttp.sockets.listening import Connection
+from corehttp.sockets.accept_queue import AcceptedSocket
 from corehttp.worker import acceptor as module
 from corehttp.worker.acceptor import BATCH, Acceptor
 
@@ -568,7 +568,7 @@ def test_an_inbox_that_is_filled_without_an_end_does_not_hold_up_the_end(
     run(main())
 
 
-def endless_garbage(queue: InboxQueue) -> Connection:
+def endless_garbage(queue: InboxQueue) -> AcceptedSocket:
     raise ConnectionAbortedError(errno.ECONNABORTED, "a message without a connection")
 
 
