@@ -16,12 +16,12 @@ from corehttp.protocols.contracts import (
     HandOver,
     Ledger,
     RecognizeUpgrade,
+    Request,
     RequestParser,
     RequestSink,
     WebSocket,
 )
-from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.fairness import Turns
+from corehttp.protocols.fairness import Fairness
 from corehttp.protocols.limits import NEVER, Limits
 from corehttp.protocols.peer import Peer, Trust
 from corehttp.protocols.scope import Extensions
@@ -46,6 +46,7 @@ class WorkerContext:
         "draining",
         "early_hints",
         "extensions",
+        "fairness",
         "fresh",
         "gathers",
         "hand_over",
@@ -64,7 +65,6 @@ class WorkerContext:
         "start_task",
         "state",
         "trust",
-        "turns",
         "websocket_extensions",
         "websocket_limit",
         "websockets",
@@ -90,7 +90,7 @@ class WorkerContext:
         # begins in one, whoever made room for it; and so does what an application causes that outlives its request.
         self.fresh = contextvars.copy_context().copy
         self.start_task = task_starter(loop)  # to be called in `fresh()`
-        self.turns = Turns(loop)
+        self.fairness = Fairness(loop)
         # Whether writelines() of its transports takes several buffers without joining them, and says when they are too
         # many. That of asyncio joins before Python 3.12, then does not say so (gh-127655), nor ends if the last buffer
         # is empty (gh-155888), until some patch release.
@@ -124,7 +124,7 @@ class WorkerContext:
         self.websocket_extensions: Extensions = {"websocket.http.response": {}}
         self.recognize_upgrade: RecognizeUpgrade | None = None  # None: no request changes the protocol
         self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
-        self.running: set[Exchange] = set()
+        self.running: set[Request] = set()
 
     @property
     def answered(self) -> int:
@@ -185,11 +185,11 @@ class WorkerContext:
             *(who, b", ".join(sorted(names)).decode("latin-1"), entry),
         )
 
-    def ended(self, exchange: Exchange) -> None:
-        """An exchange that ran for a while has ended."""
-        self.running.discard(exchange)
+    def ended(self, request: Request) -> None:
+        """Note that the application has returned for a request of `running`."""
+        self.running.discard(request)
         if self.ledger is not None:
-            self.ledger.leave(exchange.place)
+            self.ledger.leave(request.place)
         if self.admission is not None and self.admission.waits:
             self.soon(self.admission.release)  # not within the task that ends, as a part of what it does
 

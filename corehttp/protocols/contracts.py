@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from corehttp.asgi import Scope, Unchecked
+from corehttp.asgi import ASGIApp, Scope, Unchecked
 from corehttp.protocols.peer import Peer
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -69,55 +69,134 @@ class RequestParser(Protocol):
         ...
 
 
+class Allowance(Protocol):
+    """What the responses of one connection may still send before others get a turn.
+
+    Whoever sends subtracts from `left` what it has sent, and what a message counts (`fairness.MESSAGE`); once `left` is
+    below 0, it waits in `renew` before it sends more. Nobody else writes to `left`.
+    """
+
+    left: int  # bytes
+
+    async def renew(self) -> None:
+        """Wait until others had a turn; `left` is positive then, also if the wait is cancelled."""
+        ...
+
+
 class ResponseStream(Protocol):
-    """Where an exchange sends its response: one HTTP/1.1 connection's turn, or later one HTTP/2 stream."""
+    """Where one exchange sends its response: a turn of an HTTP/1.1 connection, or one stream among several.
 
-    __slots__ = ()  # so that who inherits from it can have slots of its own
+    All calls come from the event loop's thread. The exchange calls `respond` once, unless it raises; if that said
+    `more`, then `write_body` and `send_file` until one of them does not say it, or `write_trailers` in the place of the
+    last one. Once the response has ended, or the stream has called `Exchange.disconnect`, it calls only `allowance`
+    and `consumed`. No method calls `receive` or `send` of the exchange, or runs the application.
 
-    congested: bool  # the peer takes less than is written: wait for `writable()`
+    What is written is sent in the order of the calls. That a response was written whole does not mean that the client
+    has it: until it has left for good, its connection keeps what is needed, and is not idle.
+    """
+
+    __slots__ = ()  # so that a class that inherits from it can have slots of its own
 
     @property
-    def endless(self) -> bool:
-        """Whether the response that is being written has declared no length."""
-        ...
+    def congested(self) -> bool:
+        """Whether the client takes less than is written: asked after each piece that is not the last.
 
-    def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
-        """Send the head and the first piece of the body; raises `AppError` before a byte is written."""
-        ...
-
-    def write_body(self, body: bytes, more: bool) -> None:
-        """Send a further piece of the body; raises `AppError` if it breaks the declared length."""
-        ...
-
-    async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
-        """Send `count` bytes of a file as a further piece of the body; raises as `write_body` does, and OSError."""
-        ...
-
-    def write_trailers(self, trailers: Fields) -> None:
-        """End the response with trailer fields, where its framing has a place for them; raises `AppError`."""
-        ...
-
-    def send_continue(self) -> None:
-        """Answer `Expect: 100-continue` (RFC 9110, 10.1.1)."""
-        ...
-
-    def send_early_hints(self, links: Iterable[bytes]) -> None:
-        """Send Link fields ahead of the response (RFC 8297), if it has not begun; raises `AppError`.
-
-        They are held back where the operator does not want them, or the client cannot take them.
+        While it is true the exchange does not return from `send()`, but waits in `writable`. The exchange never sets
+        it. A stream may keep it as an attribute, since this is asked for every piece.
         """
         ...
 
-    def consumed(self) -> None:
-        """The application took what there was of the request's body: reading may go on."""
+    @property
+    def endless(self) -> bool:
+        """Whether the response that has begun has declared no length; asked between `respond` and the end."""
+        ...
+
+    def allowance(self) -> Allowance:
+        """What the stream may send before others get a turn.
+
+        It is shared by all streams of a connection whose responses are sent at the same time. The exchange asks once,
+        at any time, and keeps it.
+        """
+        ...
+
+    def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
+        """Send the head and the first piece of the body, which may be empty; all of the response unless `more`.
+
+        Raises AppError for what cannot be sent. Then nothing of it was sent, and it may be called again.
+        """
+        ...
+
+    def write_body(self, body: bytes, more: bool) -> None:
+        """Send a further piece of the body, which may be empty; the last one unless `more`.
+
+        Raises AppError if the body becomes longer than the declared length, or ends before it. Then nothing of the
+        piece was sent.
+        """
+        ...
+
+    async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
+        """Send `count` bytes of the file with the descriptor `file` from `offset` on; the last piece unless `more`.
+
+        It returns when the stream has taken all of them. A file without positions, such as a pipe, is sent from where
+        it is. Raises as `write_body` does; ClientDisconnectedError if the client leaves; AppError if the file ends
+        early, and any OSError of reading it. If it raises, or is cancelled, after a part was sent, the response was cut
+        as by `abort`, and the exchange told by `Exchange.disconnect`.
+        """
+        ...
+
+    def write_trailers(self, trailers: Fields) -> None:
+        """End the response with trailer fields, or without them where its framing has no place for them.
+
+        Raises AppError for a field that must not be a trailer. Then nothing was sent, and it may be called again.
+        """
+        ...
+
+    def send_continue(self) -> None:
+        """Tell a client that waits for it to send its request's body (100 Continue: RFC 9110, 10.1.1).
+
+        Called before `respond` only, and at most once.
+        """
+        ...
+
+    def send_early_hints(self, links: Iterable[bytes]) -> None:
+        """Send values of Link fields ahead of the response (RFC 8297); raises AppError for wrong ones.
+
+        Nothing is sent where the response has begun, the operator does not want it, or the client cannot take it.
+        """
+        ...
+
+    def consumed(self, size: int) -> None:
+        """Note that `size` bytes of the request's body are not kept any more: as much again may be read.
+
+        Each byte for which `Exchange.feed` answered True is told once, when the application takes it or has ended; but
+        not those that are still kept when the stream calls `Exchange.disconnect`.
+        """
         ...
 
     async def writable(self) -> None:
-        """Wait until the peer has taken enough of what was written."""
+        """Wait until the client has taken enough of what was written, or has left."""
         ...
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the response is not whole."""
+        """End the response where it is, so that the client sees that it is not whole.
+
+        Only this response ends: HTTP/1.1 has to cut its connection for that, a multiplexed protocol has not.
+        """
+        ...
+
+
+class ExchangeHost(Protocol):
+    """Where exchanges find their application, and report what becomes of it."""
+
+    app: ASGIApp
+    running: set["Request"]  # requests whose application has not returned; an exchange adds itself
+
+    def ended(self, request: "Request") -> None:
+        """Remove a request from `running`: its application has returned."""
+        ...
+
+    def app_failed(self, request: "Application", fault: BaseException | str) -> None:
+        """Log a fault of the application: an exception, or a sentence that says what it did wrong."""
         ...
 
 
@@ -231,6 +310,7 @@ class Request(Application, Protocol):
     """The application's call for one HTTP request."""
 
     started_at: float  # when its head was read (seconds, monotonic)
+    place: int  # in the ledger, while it runs
 
     def tell(self) -> None:
         """Tell the application that the worker leaves, if its response may never end by itself."""
@@ -244,12 +324,18 @@ class Connection(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being read, answered or waited for."""
+        """Whether nothing is being read, answered, delivered or waited for: it can be closed, and nothing is lost.
+
+        Bytes that only the transport still has do not count, since a transport sends them before it closes.
+        """
         ...
 
     @property
     def unanswered(self) -> Sequence[Request]:
-        """The requests that were read and have no whole response yet, in order."""
+        """The requests that were read and whose response was not given to the transport whole, in order.
+
+        An application may have returned long before its response can be delivered; a drain waits for both.
+        """
         ...
 
     def fileno(self) -> int:

@@ -9,9 +9,9 @@ import pytest
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import task_starter
-from corehttp.protocols.contracts import Fields, Intent
-from corehttp.protocols.exchange import Exchange, Phase
-from corehttp.protocols.fairness import Turns
+from corehttp.protocols.contracts import Application, Fields, Intent, Request
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.fairness import Fairness, FairShare
 from tests.kit.fakes import TURNS
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -26,26 +26,22 @@ class RecordingStream:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
-        self.exchange: Exchange | None = None
         self.congested = False
         self.endless = True
         self.taken = asyncio.Event()
+        self.share = FairShare(Fairness(asyncio.get_running_loop()))
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
         self.calls.append(("respond", status, body, more))
-        self._go_on(more)
 
     def write_body(self, body: bytes, more: bool) -> None:
         self.calls.append(("write_body", body, more))
-        self._go_on(more)
 
     async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
         self.calls.append(("send_file", os.pread(file, count, offset), more))
-        self._go_on(more)
 
     def write_trailers(self, trailers: Fields) -> None:
         self.calls.append(("write_trailers", list(trailers)))
-        self._go_on(False)
 
     def send_early_hints(self, links: Iterable[bytes]) -> None:
         self.calls.append(("send_early_hints", list(links)))
@@ -53,8 +49,11 @@ class RecordingStream:
     def send_continue(self) -> None:
         self.calls.append(("send_continue",))
 
-    def consumed(self) -> None:
-        self.calls.append(("consumed",))
+    def allowance(self) -> FairShare:
+        return self.share
+
+    def consumed(self, size: int) -> None:
+        self.calls.append(("consumed", size))
 
     async def writable(self) -> None:
         await self.taken.wait()
@@ -62,26 +61,20 @@ class RecordingStream:
     def abort(self) -> None:
         self.calls.append(("abort",))
 
-    def _go_on(self, more: bool) -> None:
-        assert self.exchange is not None
-        self.exchange.phase = Phase.BODY if more else Phase.DONE
 
-
-class FakeKeeper:
+class FakeHost:
     """Runs the application, and keeps its faults."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.loop = asyncio.get_running_loop()
-        self.start_task = task_starter(self.loop)
-        self.running: set[Exchange] = set()
-        self.turns = Turns(self.loop)
+        self.start_task = task_starter(asyncio.get_running_loop())
+        self.running: set[Request] = set()
         self.faults: list[BaseException | str] = []
 
-    def ended(self, exchange: Exchange) -> None:
-        self.running.discard(exchange)
+    def ended(self, request: Request) -> None:
+        self.running.discard(request)
 
-    def app_failed(self, exchange: Exchange, fault: BaseException | str) -> None:
+    def app_failed(self, request: Application, fault: BaseException | str) -> None:
         self.faults.append(fault)
 
 
@@ -90,11 +83,10 @@ class Talk:
 
     def __init__(self, *, length: int = 0, expects_continue: bool = False) -> None:
         self.stream = RecordingStream()
-        self.keeper = FakeKeeper(self._run)
+        self.host = FakeHost(self._run)
         intent = Intent(persistent=True, plain=False, length=length, expects_continue=expects_continue)
-        self.exchange = Exchange({}, intent, self.stream, self.keeper)
+        self.exchange = Exchange({}, intent, self.stream, self.host)
         self.exchange.method, self.exchange.target, self.exchange.version = "GET", "/a%0a?b", "1.1"
-        self.stream.exchange = self.exchange
         self._finish = asyncio.Event()
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +94,7 @@ class Talk:
 
     def start(self) -> None:
         """As the connection does it."""
-        task = self.keeper.start_task(self.exchange.run())
+        task = self.host.start_task(self.exchange.run())
         if not self.exchange.ended:
             self.exchange.keep(task)
 
@@ -136,7 +128,7 @@ async def test_body_messages_say_whether_more_comes() -> None:
     assert exchange.feed(b"d")
     exchange.finish_body()
     assert await exchange.receive() == {"type": "http.request", "body": b"cd", "more_body": False}
-    assert talk.stream.calls == [("consumed",)] * 2
+    assert talk.stream.calls == [("consumed", 2)] * 2
 
 
 async def test_a_body_that_ends_after_its_last_piece_was_taken_ends_with_an_empty_message() -> None:
@@ -196,7 +188,7 @@ async def test_continue_is_asked_for_by_the_first_receive_that_waits() -> None:
     talk.exchange.feed(b"ab")
     talk.exchange.finish_body()
     assert (await waiting)["body"] == b"ab"
-    assert talk.stream.calls == [("send_continue",), ("consumed",)]
+    assert talk.stream.calls == [("send_continue",), ("consumed", 2)]
 
 
 async def test_continue_is_not_sent_once_a_response_has_begun() -> None:
@@ -268,14 +260,14 @@ async def test_send_waits_for_no_client_after_the_end_of_the_response() -> None:
     await asyncio.wait_for(talk.exchange.send(END), 1)
 
 
-async def test_a_running_application_is_known_to_its_keeper_until_it_returns() -> None:
+async def test_a_running_application_is_known_to_its_host_until_it_returns() -> None:
     talk = Talk()
     talk.start()
     await turn()
-    assert talk.keeper.running == {talk.exchange}
+    assert talk.host.running == {talk.exchange}
     assert not talk.exchange.ended
     await talk.finish()
-    assert talk.keeper.running == set()
+    assert talk.host.running == set()
     assert talk.exchange.ended
 
 
@@ -284,7 +276,7 @@ async def test_an_application_that_returns_without_a_response_is_answered_for() 
     talk.start()
     await talk.finish()
     assert talk.stream.calls == [("respond", 500, b"Internal Server Error", False)]
-    assert talk.keeper.faults == ["the application returned without completing its response"]
+    assert talk.host.faults == ["the application returned without completing its response"]
 
 
 async def test_a_cancelled_application_is_answered_for_but_is_no_fault() -> None:
@@ -294,8 +286,8 @@ async def test_a_cancelled_application_is_answered_for_but_is_no_fault() -> None
     talk.exchange.cancel()
     await turn()
     assert talk.stream.calls == [("respond", 500, b"Internal Server Error", False)]
-    assert talk.keeper.faults == []
-    assert talk.keeper.running == set()
+    assert talk.host.faults == []
+    assert talk.host.running == set()
 
 
 async def test_a_response_left_half_done_is_cut() -> None:
@@ -314,7 +306,7 @@ async def test_nothing_is_sent_for_a_client_that_is_gone() -> None:
     talk.exchange.disconnect()
     await talk.finish()
     assert talk.stream.calls == []
-    assert talk.keeper.faults == []
+    assert talk.host.faults == []
 
 
 async def test_the_repr_shows_the_state() -> None:

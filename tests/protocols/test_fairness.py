@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 from corehttp.asgi import Receive, Scope, Send
-from corehttp.protocols.fairness import AT_ONCE, FIRST, STRETCH, Turns
+from corehttp.protocols.fairness import AT_ONCE, FIRST, STRETCH, Fairness
 from tests.kit.fakes import Client, MakeParser, make_context
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -12,9 +12,9 @@ MANY = 10
 
 
 async def test_one_alone_goes_on_in_the_next_turn_of_the_loop() -> None:
-    turns = Turns(asyncio.get_running_loop())
+    fairness = Fairness(asyncio.get_running_loop())
     for _ in range(MANY):
-        task = asyncio.ensure_future(turns.next())
+        task = asyncio.ensure_future(fairness.turn())
         await asyncio.sleep(0)
         assert not task.done()
         await asyncio.sleep(0)
@@ -22,12 +22,12 @@ async def test_one_alone_goes_on_in_the_next_turn_of_the_loop() -> None:
 
 
 async def test_of_many_so_many_go_on_in_each_turn_and_all_equally_often() -> None:
-    turns = Turns(asyncio.get_running_loop())
+    fairness = Fairness(asyncio.get_running_loop())
     went_on: list[int] = []
 
     async def send_for_ever(number: int) -> None:
         while True:
-            await turns.next()
+            await fairness.turn()
             went_on.append(number)
 
     tasks = [asyncio.ensure_future(send_for_ever(number)) for number in range(MANY)]
@@ -46,8 +46,8 @@ async def test_of_many_so_many_go_on_in_each_turn_and_all_equally_often() -> Non
 
 
 async def test_one_that_is_cancelled_keeps_nobody_waiting() -> None:
-    turns = Turns(asyncio.get_running_loop())
-    tasks = [asyncio.ensure_future(turns.next()) for _ in range(MANY)]
+    fairness = Fairness(asyncio.get_running_loop())
+    tasks = [asyncio.ensure_future(fairness.turn()) for _ in range(MANY)]
     await asyncio.sleep(0)
     for task in tasks[:-1]:
         task.cancel()

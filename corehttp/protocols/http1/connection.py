@@ -11,7 +11,7 @@ from corehttp.protocols import peer_socket
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import HandOver, Upgrade
-from corehttp.protocols.exchange import Exchange, Intake, Phase
+from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import Framing
 from corehttp.protocols.http1.reader import DISCARD_LIMIT
@@ -20,6 +20,7 @@ from corehttp.protocols.http1.upgrade_answer import HTTP1UpgradeAnswer
 from corehttp.protocols.http1.writer import HIGH_WATER, LOOK_AGAIN, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
 from corehttp.protocols.peer import direct
+from corehttp.protocols.progress import Intake, ResponsePhase
 
 logger = logging.getLogger("corehttp.error")
 
@@ -29,7 +30,7 @@ LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
 # Bound once: a name in the module costs less per request than an attribute of the class.
 _IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = Reading
 _OPEN, _LINGERING, _CLOSED = Stage
-_RESPONSE_HEAD, _RESPONSE_BODY, _RESPONSE_DONE = Phase.HEAD, Phase.BODY, Phase.DONE
+_RESPONSE_HEAD, _RESPONSE_BODY, _RESPONSE_DONE = ResponsePhase.HEAD, ResponsePhase.BODY, ResponsePhase.DONE
 _COMING = Intake.COMING
 
 
@@ -41,7 +42,6 @@ class HTTP1Connection(ResponseWriting):
         "_half_closed",
         "_keep_until",
         "_refusal",
-        "_request_due",
         "_stage",
     )
 
@@ -58,7 +58,6 @@ class HTTP1Connection(ResponseWriting):
         self._keep_until = clock.now + context.keep_alive
         if keep_until is not None:  # and no later, whatever the other worker says
             self._keep_until = min(self._keep_until, keep_until - clock.lost)
-        self._request_due = NEVER  # the current exchange
 
     def __repr__(self) -> str:
         stage, reading = self._stage.value, self._reading.value
@@ -143,7 +142,7 @@ class HTTP1Connection(ResponseWriting):
         if self._current is None and (self._queue or self._held or self._refusal is not None):
             self._context.soon(self._advance)
 
-    def consumed(self) -> None:
+    def consumed(self, size: int) -> None:
         if self._paused:
             self._pace()
 
@@ -171,7 +170,7 @@ class HTTP1Connection(ResponseWriting):
             what = "a body" if self._reading is _BODY else "the head of a request"
             self._refuse(408, f"{what} came in too slowly", self._held)
             self._answer_refusal()
-        elif current is not None and self._request_due <= now:
+        elif current is not None and current.due <= now:
             self._time_out(current)
         elif self._half_closed is not None and self._half_closed.is_gone():
             self._transport.abort()
@@ -257,7 +256,7 @@ class HTTP1Connection(ResponseWriting):
                         context.admission.turn_away(self)
                         continue
             self._current = exchange = queue.pop(0)
-            self.deadline = self._request_due = context.clock.now + context.request_timeout
+            self.deadline = exchange.due = context.clock.now + context.request_timeout
             if self._reading is not _IDLE:
                 self._set_deadline()
             context.begun += 1
@@ -315,6 +314,8 @@ class HTTP1Connection(ResponseWriting):
         """Answer the current request without the application."""
         body = (reason + "\n").encode()
         own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        assert self._current is not None, "only a request whose turn it is is answered"
+        self._current.preempt()
         self.respond(status, [*own, *fields], body, False)
 
     def _answer_refusal(self) -> None:
@@ -326,13 +327,10 @@ class HTTP1Connection(ResponseWriting):
 
     def _complete(self, exchange: Exchange) -> None:
         """The whole response is written."""
-        exchange.phase = _RESPONSE_DONE
         context = self._context
         if context.access is not None:
             self._record(exchange)
         self._current = None
-        if exchange.waiters is not None:
-            exchange.wake()
         if exchange.persistent and self._incoming is not exchange:
             if self._paused:
                 self._pace()
@@ -399,7 +397,7 @@ class HTTP1Connection(ResponseWriting):
         self._current = None
         self._context.left_unanswered += 1
         exchange.disconnect()
-        if exchange.phase is not _RESPONSE_HEAD and exchange.phase is not Phase.STARTED:
+        if exchange.phase is not _RESPONSE_HEAD and exchange.phase is not ResponsePhase.STARTED:
             self._refusal = None
             self.abort()
         elif self._refusal is not None:
@@ -413,7 +411,7 @@ class HTTP1Connection(ResponseWriting):
         seconds = self._context.limits.request
         logger.warning("%s from %s took longer than %g s (504)", exchange.name, exchange.peer.name, seconds)
         self._queue.clear()
-        if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
+        if exchange.phase is _RESPONSE_HEAD or exchange.phase is ResponsePhase.STARTED:
             exchange.disconnect()
             exchange.persistent = exchange.plain = False
             self._answer(504, f"the request took longer than {seconds:g} s")
@@ -445,7 +443,7 @@ class HTTP1Connection(ResponseWriting):
         if self._stage is not _OPEN:
             self.deadline = self._context.clock.now + LINGER
             return
-        due = self._request_due if self._current is not None else self._keep_until if self.idle else NEVER
+        due = self._current.due if self._current is not None else self._keep_until if self.idle else NEVER
         incoming = self._incoming
         if self._intake is None and incoming is not None and not incoming.expects_continue:
             self._intake = Pace(self._context.limits.request_body_stall, self._context.clock.now)
@@ -463,7 +461,7 @@ class HTTP1Connection(ResponseWriting):
 
     def _harmless_bytes(self, exchange: Exchange) -> bytes:
         """What a client that still reads can ignore, and one that is gone answers with a reset."""
-        if exchange.phase is _RESPONSE_HEAD or exchange.phase is Phase.STARTED:
+        if exchange.phase is _RESPONSE_HEAD or exchange.phase is ResponsePhase.STARTED:
             # Whatever the response will be, it begins with the same bytes. A 100 (Continue) would not do: HTTP/1.0
             # knows none, and nginx 1.22 takes one that it did not ask for to be the response.
             return wire.BEGINNING

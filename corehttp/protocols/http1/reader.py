@@ -9,7 +9,7 @@ from time import monotonic
 from corehttp.errors import PeerError
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import RequestParser, ResponseStream, Upgrade
-from corehttp.protocols.exchange import Exchange, Intake, Phase
+from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1.chunked import ChunkedBody
 from corehttp.protocols.http1.head import HeadScan, body_too_large, diagnose, other_version
 from corehttp.protocols.http1.semantics import judge, origin_form, takes_trailers, use_authority
@@ -26,6 +26,7 @@ from corehttp.protocols.peer import (
     ordinary,
     proxied,
 )
+from corehttp.protocols.progress import Intake, ResponsePhase
 from corehttp.protocols.scope import http_scope
 
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
@@ -43,7 +44,7 @@ _CR = ord("\r")
 _EMPTY_LINE = b"\r\n"
 _END_OF_HEAD = b"\r\n\r\n"
 _COMING = Intake.COMING
-_RESPONSE_DONE = Phase.DONE
+_RESPONSE_DONE = ResponsePhase.DONE
 
 
 class RequestReading(asyncio.Protocol, ResponseStream):

@@ -7,7 +7,8 @@ from time import monotonic
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import Fields
-from corehttp.protocols.exchange import Exchange, Intake, Phase
+from corehttp.protocols.exchange import Exchange
+from corehttp.protocols.fairness import FairShare
 from corehttp.protocols.files import Transfer
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import BODILESS, Framing, OutgoingBody, frame
@@ -15,6 +16,7 @@ from corehttp.protocols.http1.reader import RequestReading
 from corehttp.protocols.http1.wire import CLOSES, OWN_DATE, OWN_SERVER, response_head
 from corehttp.protocols.limits import Pace
 from corehttp.protocols.peer_socket import reset_on_close, untaken
+from corehttp.protocols.progress import Intake, ResponsePhase
 
 LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing, or is half gone, is looked at again
 # Bytes that wait in the transport beside a piece of a body. A quarter of what asyncio and uvloop take: the kernel holds
@@ -23,7 +25,7 @@ HIGH_WATER = 16384
 LARGE = 16384  # bytes of a body from which on to join them with what is around them costs more than to gather them
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
-_RESPONSE_HEAD, _RESPONSE_STARTED, _RESPONSE_BODY = Phase.HEAD, Phase.STARTED, Phase.BODY
+_RESPONSE_HEAD, _RESPONSE_STARTED = ResponsePhase.HEAD, ResponsePhase.STARTED
 _COMING = Intake.COMING
 
 
@@ -41,6 +43,7 @@ class ResponseWriting(RequestReading):
         "congested",
     )
 
+    congested: bool  # whether the client takes less than is written
     _outgoing: OutgoingBody  # of a response that is not written at once
 
     def __init__(self, context: WorkerContext) -> None:
@@ -75,9 +78,7 @@ class ResponseWriting(RequestReading):
             self._transport.writelines(pieces)
         exchange.status = status
         exchange.sent = size
-        if more:
-            exchange.phase = _RESPONSE_BODY
-        else:
+        if not more:
             self._complete(exchange)
 
     def _respond_otherwise(
@@ -200,6 +201,9 @@ class ResponseWriting(RequestReading):
         if data:
             self._transport.write(data)
         self._complete(exchange)
+
+    def allowance(self) -> FairShare:
+        return FairShare(self._context.fairness)  # a new one for each response, since there is one at a time
 
     def send_continue(self) -> None:
         self._transport.write(self._rest_of(wire.CONTINUE))

@@ -6,9 +6,9 @@ import random
 from time import monotonic
 
 from corehttp.asgi import Message, Scope
+from corehttp.protocols.answers import CLIENT_CLOSED
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import HandOver, UpgradeAnswer
-from corehttp.protocols.exchange import CLIENT_CLOSED, Exchange
+from corehttp.protocols.contracts import HandOver, Request, UpgradeAnswer
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import descriptor
 from corehttp.protocols.scope import websocket_scope
@@ -78,7 +78,7 @@ class WebSocketConnection(WebSocketWriting):
         return False
 
     @property
-    def unanswered(self) -> list[Exchange]:
+    def unanswered(self) -> list[Request]:
         """No requests."""
         return []
 

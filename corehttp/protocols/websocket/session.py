@@ -6,12 +6,12 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
+from corehttp.protocols.answers import FAULT, LEAVING, PLAIN
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
 from corehttp.protocols.contracts import Application
-from corehttp.protocols.exchange import FAULT, LEAVING, PLAIN
 from corehttp.protocols.extensions import field, pairs
-from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Turns
+from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Fairness
 from corehttp.protocols.websocket.frames import BINARY, TEXT
 from corehttp.protocols.websocket.wakeup import Bell
 from corehttp.text import printable, unquoted
@@ -44,7 +44,7 @@ class Keeper(Protocol):
 
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
-    turns: Turns
+    fairness: Fairness
 
     def app_failed(self, request: Application, fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
@@ -194,7 +194,7 @@ class WebSocketSession:
                         await self.writable()
                     elif self._stretch < 0:
                         self._stretch = STRETCH
-                        await self._keeper.turns.next()
+                        await self._keeper.fairness.turn()
                     return
                 if self.stage is _CLOSING or self.stage is _CLOSED:
                     raise ClientDisconnectedError("the WebSocket is closed")
@@ -212,7 +212,7 @@ class WebSocketSession:
         self._stretch -= MESSAGE
         if self._stretch < 0:
             self._stretch = STRETCH  # now, since who asks may be cancelled while it waits, and then asks again
-            await self._keeper.turns.next()
+            await self._keeper.fairness.turn()
 
     async def live(self) -> None:
         """Run the application to its end; to be run by a task."""
