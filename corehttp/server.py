@@ -107,6 +107,7 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
     from corehttp.supervisor.fleet import Fleet
     from corehttp.supervisor.generations import Generations
     from corehttp.supervisor.loop import Supervisor
+    from corehttp.supervisor.operating_system import OperatingSystem
     from corehttp.supervisor.slots import Slots
 
     if config.preload and sys.platform != "linux":
@@ -147,7 +148,8 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
 
     try:
         upgrading = upgrade.Upgrade(address, deployment)
-        supervisor = Supervisor(fleet, slots, generations, upgrading, on_ready, owns_process=owns_process)
+        world = OperatingSystem(slots, owns_process=owns_process)
+        supervisor = Supervisor(fleet, world, generations, upgrading, on_ready)
     except OSError as error:
         raise StartupError(f"the supervisor cannot start: {shortage(error)}") from error
     return supervisor.run()

@@ -1,4 +1,4 @@
-"""What goes wrong while the supervisor acts is told, and is the end of that act alone."""
+"""What is to be recorded of an action that was performed, or has failed; and how a fault ends one act alone."""
 
 import logging
 from collections.abc import Callable
@@ -41,9 +41,14 @@ from corehttp.supervisor.events import (
 
 logger = logging.getLogger("corehttp.supervisor")
 
+Making = Spawn | OpenSlot | LoadTemplate  # actions that make something, whose event names what was made
+Doing = (
+    Leave | Kill | Dump | RefuseConnections | Steer | Rescue | CloseSlot | AbandonReload | FinishReload | RetireTemplate
+)
+
 
 def survived(what: str, act: Callable[[], object]) -> bool:
-    """Do it, and tell what it raises; answers whether it raised nothing."""
+    """Call `act`, and log what it raises as a failure of `what`. Returns whether it raised nothing."""
     try:
         act()
     except OSError as error:
@@ -55,19 +60,9 @@ def survived(what: str, act: Callable[[], object]) -> bool:
     return False
 
 
-def failed(action: Action, jitter: float) -> Event:
-    """What is to be recorded of an action that has failed; `jitter` is a random number in [0, 1).
-
-    What makes something is tried again, with back-off. The rest counts as done: what did not come of it has a deadline
-    of its own, as a worker has that was not told to leave.
-    """
+def done(action: Doing) -> Event:
+    """Return what is to be recorded of an action that was performed."""
     match action:
-        case Spawn(slot, generation):
-            return SpawnFailed(slot, generation, jitter)
-        case OpenSlot(slot):
-            return SlotFailed(slot, jitter)
-        case LoadTemplate(generation):
-            return TemplateGone(generation, jitter)
         case Leave(worker, why):
             return Told(worker, why)
         case Kill(worker):
@@ -88,7 +83,24 @@ def failed(action: Action, jitter: float) -> Event:
             return ReloadFinished(generation)
         case RetireTemplate(generation):
             return TemplateRetired(generation)
-        case Exit():
-            raise AssertionError("Exit is not performed")
         case _:
             assert_never(action)
+
+
+def failed(action: Action, jitter: float) -> Event:
+    """Return what is to be recorded of an action that has failed; `jitter` is a random number in [0, 1).
+
+    What makes something is tried again, with back-off. Anything else counts as done: what did not come of it has a
+    deadline of its own, as a worker has that could not be told to leave.
+    """
+    match action:
+        case Spawn(slot, generation):
+            return SpawnFailed(slot, generation, jitter)
+        case OpenSlot(slot):
+            return SlotFailed(slot, jitter)
+        case LoadTemplate(generation):
+            return TemplateGone(generation, jitter)
+        case Exit():
+            raise AssertionError("the loop ends at Exit, which is not performed")
+        case _:
+            return done(action)

@@ -1,51 +1,58 @@
-"""What to do when which descriptor can be read; and when one can be written whose channel is congested."""
+"""Wait for many descriptors at once, with what is to be called for each; channels are flushed when they can be."""
 
 import select
 from collections.abc import Callable
 
-from corehttp.ipc.channel import Channel
+from corehttp.supervisor.world import ChildChannel
 
 
 class Poller:
-    """Waits for many descriptors at once."""
+    """What is to be called when a descriptor can be read, for any number of them (poll(2))."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
-        self._heed: dict[int, Callable[[], object]] = {}
-        self._channels: dict[int, Channel] = {}
-        self._writing: set[int] = set()  # they are asked about whether they can be written, too
+        self._on_readable: dict[int, Callable[[], object]] = {}
+        self._channels: dict[int, ChildChannel] = {}
+        self._writing: set[int] = set()  # channels that are also polled for room to write
 
-    def watch(self, fd: int, heed: Callable[[], object]) -> None:
-        """Have `heed` called when the descriptor can be read, or its other end is gone."""
-        self._heed[fd] = heed
+    def watch(self, fd: int, on_readable: Callable[[], object]) -> None:
+        """Have `wait` return `on_readable` when the descriptor can be read, or its other end is closed."""
+        self._on_readable[fd] = on_readable
         self._poll.register(fd, select.POLLIN)
 
-    def watch_channel(self, channel: Channel, heed: Callable[[], object]) -> None:
-        """The same for a channel, which is also flushed when it has something to send."""
-        self.watch(channel.fileno(), heed)
+    def watch_channel(self, channel: ChildChannel, on_readable: Callable[[], object]) -> None:
+        """Watch the descriptor of a channel, and flush the channel whenever it is congested and can be written."""
+        self.watch(channel.fileno(), on_readable)
         self._channels[channel.fileno()] = channel
 
     def forget(self, fd: int) -> None:
-        """Watch a descriptor no more, if it is; to be called before it is closed."""
-        if self._heed.pop(fd, None) is not None:
+        """Stop watching a descriptor, if it is watched. To be called before it is closed."""
+        if self._on_readable.pop(fd, None) is not None:
             self._poll.unregister(fd)
         self._channels.pop(fd, None)
         self._writing.discard(fd)
 
     def descriptors(self) -> list[int]:
-        """All that are watched."""
-        return list(self._heed)
+        """All descriptors that are watched."""
+        return list(self._on_readable)
 
     def wait(self, milliseconds: float | None) -> list[tuple[int, Callable[[], object]]]:
-        """What is to be done, with the descriptors; waits for so long at most."""
+        """Wait for so long at most (None: no limit), and return the ready descriptors, each with what to call."""
         for fd, channel in self._channels.items():
-            if channel.congested is not (fd in self._writing):
-                self._writing ^= {fd}
-                self._poll.modify(fd, select.POLLIN | (select.POLLOUT if channel.congested else 0))
+            if channel.congested != (fd in self._writing):
+                self._poll_for_room(fd, channel.congested)
         due: list[tuple[int, Callable[[], object]]] = []
         for fd, events in self._poll.poll(milliseconds):
             if events & select.POLLOUT and fd in self._channels:
                 due.append((fd, self._channels[fd].flush))
-            if events & ~select.POLLOUT and fd in self._heed:
-                due.append((fd, self._heed[fd]))
+            if events & ~select.POLLOUT and fd in self._on_readable:
+                due.append((fd, self._on_readable[fd]))
         return due
+
+    def _poll_for_room(self, fd: int, wanted: bool) -> None:
+        if wanted:
+            self._writing.add(fd)
+            self._poll.modify(fd, select.POLLIN | select.POLLOUT)
+        else:
+            self._writing.discard(fd)
+            self._poll.modify(fd, select.POLLIN)

@@ -41,6 +41,11 @@ def spawn(module: str, title: str) -> tuple[int, Channel]:
     return pid, ours
 
 
+def pair() -> tuple[Channel, Channel]:
+    """Return our end and the child's of a new channel, for a process that another one forks. Raises OSError."""
+    return Channel.pair()
+
+
 def start(argv: list[str], environment: dict[str, str], fds: Iterable[int], blocked: Iterable[int] = ()) -> int:
     """Start a program that inherits these descriptors by their numbers; answers its pid, raises OSError."""
     # With source and target the same, dup2 only clears the close-on-exec flag (posix_spawn(3)).

@@ -1,9 +1,7 @@
 """What the supervisor tells the operator: one line for each thing that matters, with its cause."""
 
 import logging
-import os
 import signal
-import time
 
 from corehttp import farewell, unused_signals
 from corehttp.errors import ExitCode
@@ -18,17 +16,17 @@ logger = logging.getLogger("corehttp.supervisor")
 class Report:
     """Says each thing once. It reads the fleet and changes nothing."""
 
-    def __init__(self, fleet: Fleet, urls: str) -> None:
+    def __init__(self, fleet: Fleet, urls: str, now: float) -> None:
         self._fleet = fleet
         self._urls = urls
-        self._started = time.monotonic()
+        self._started = now
         self._blamed: set[int] = set()  # generations of which a failure to start has been told in full
         self._failures: dict[int, str] = {}  # by generation: the first one, in a line
         self._reload_began = 0.0
         self._answered = self._cut = 0  # requests, during the stop
         self._ignored: set[int] = set()  # signals that nobody uses and that were told
 
-    def signal(self, number: int) -> None:
+    def signal(self, number: int, now: float) -> None:
         fleet = self._fleet
         stopping = fleet.stop is not Stop.NO
         match number:
@@ -40,7 +38,7 @@ class Report:
                 name, limits = signal.Signals(number).name, fleet.limits
                 logger.info("%s", farewell.stopping(name, limits.shutdown_delay, limits.graceful))
             case signal.SIGHUP if not stopping:
-                self._reload_began = time.monotonic()
+                self._reload_began = now
                 logger.info("SIGHUP: reloading")
             case signal.SIGTTIN if not stopping:
                 logger.info("SIGTTIN: from %d to %d workers", fleet.size, fleet.size + 1)
@@ -60,12 +58,12 @@ class Report:
             case _:
                 pass
 
-    def complete(self, workers: list[int]) -> None:
-        """All workers serve for the first time; `workers` are their processes."""
+    def complete(self, workers: list[int], pid: int, now: float) -> None:
+        """All workers serve for the first time; `workers` are their processes, `pid` is this one."""
         size = self._fleet.size
-        took = (time.monotonic() - self._started) * 1000
+        took = (now - self._started) * 1000
         noun, every = ("worker", "") if size == 1 else ("workers", "all ")
-        stop = farewell.how_to_stop(os.getpid())
+        stop = farewell.how_to_stop(pid)
         logger.info(
             "%s%d %s ready in %.0f ms: %s (%s; %s)",
             *(every, size, noun, took, self._urls, farewell.pids(workers), stop),
@@ -76,7 +74,7 @@ class Report:
         self._answered += answered
         self._cut += cut
 
-    def stopped(self, code: ExitCode) -> None:
+    def stopped(self, code: ExitCode, now: float) -> None:
         """Everything has ended; why a start failed has been told."""
         fleet = self._fleet
         if code is ExitCode.CRASH_LOOP:
@@ -84,7 +82,7 @@ class Report:
                 "all workers kept dying for %g s (--crash-loop-timeout): exit code %d", fleet.limits.crash_loop, code
             )
         elif code is not ExitCode.STARTUP:
-            took = time.monotonic() - fleet.stop_since
+            took = now - fleet.stop_since
             level = logging.WARNING if self._cut else logging.INFO
             others = "; the new supervisor serves on" if fleet.handed_on else ""
             logger.log(level, "%s%s", farewell.stopped(took, self._answered, self._cut, code), others)
@@ -130,9 +128,8 @@ class Report:
         clients = f"; connections that wait for it: {waiting}, {who}" if waiting else ""
         logger.info("worker %d starts again %s%s", index + 1, when, clients)
 
-    def retire_template(self, generation: int) -> None:
+    def retire_template(self, generation: int, now: float) -> None:
         """Say so where a template is ended because it takes too long to load the application."""
-        now = time.monotonic()
         template = self._fleet.templates[generation]
         if (
             self._fleet.stop is Stop.NO
@@ -163,9 +160,9 @@ class Report:
         else:
             logger.debug("%s leaves: %s", member, why.value)
 
-    def kill(self, member: Member) -> None:
+    def kill(self, member: Member, now: float) -> None:
         worker = self._fleet.workers[member.worker]
-        took = time.monotonic() - worker.since
+        took = now - worker.since
         if worker.phase is WorkerPhase.STARTING:
             late = f"was not ready after {took:.0f} s (--timeout-worker-startup)"
             self._failures.setdefault(member.generation, f"worker {member.slot + 1} {late}")
@@ -173,9 +170,9 @@ class Report:
         else:
             logger.warning("%s is killed while %s, after %.1f s", member, worker.phase.value, took)
 
-    def hang(self, member: Member, in_flight: str) -> None:
+    def hang(self, member: Member, in_flight: str, now: float) -> None:
         worker = self._fleet.workers[member.worker]
-        silent = time.monotonic() - max(worker.beat, worker.since)
+        silent = now - max(worker.beat, worker.since)
         logger.error(
             "%s: its event loop is blocked for %.1f s (--timeout-worker-healthcheck), it is replaced%s; stacks follow",
             *(member, silent, in_flight),
@@ -185,6 +182,6 @@ class Report:
         why = self._failures.get(generation, "a worker could not be started")
         logger.error("the reload has failed, the old workers serve on: %s", why)
 
-    def reload_finished(self, generation: int) -> None:
-        took = time.monotonic() - self._reload_began
+    def reload_finished(self, generation: int, now: float) -> None:
+        took = now - self._reload_began
         logger.info("reloaded in %.1f s: all workers are of generation %d", took, generation)

@@ -4,43 +4,53 @@ import contextlib
 from dataclasses import dataclass
 
 from corehttp.ipc import messages
-from corehttp.ipc.channel import Channel
-from corehttp.supervisor import processes
+from corehttp.supervisor.processes import TEMPLATE
+from corehttp.supervisor.world import ChildChannel, Processes
 
 
 @dataclass(slots=True)
 class Template:
+    """One template process."""
+
     generation: int
     pid: int
-    channel: Channel
+    channel: ChildChannel
 
     def __str__(self) -> str:
         return f"the application's template (pid {self.pid})"
 
 
 class Templates:
-    """They are our children, and so are the workers that they fork."""
+    """All template processes, by generation.
 
-    def __init__(self) -> None:
-        self._templates: dict[int, Template] = {}  # by generation
-        self._adopting = False  # whether orphans become our children
+    A template is a child of the supervisor. So is a worker that it has forked, whose direct parent has ended by then:
+    the supervisor adopts orphans (`Processes.adopt_orphans`).
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._templates: dict[int, Template] = {}
+        self._adopting = False  # whether orphans become children of the supervisor
+
+    def __getitem__(self, generation: int) -> Template:
+        return self._templates[generation]
 
     def load(self, generation: int, boot: dict[str, object], title: str) -> Template:
-        """Start one; it says READY or FAILED over its channel. Raises OSError."""
-        processes.adopt_orphans(True)
+        """Start a template, which says READY or FAILED over its channel. Raises OSError."""
+        self._processes.adopt_orphans(True)
         self._adopting = True
-        pid, channel = processes.spawn(processes.TEMPLATE, title)
+        pid, channel = self._processes.spawn(TEMPLATE, title)
         channel.send(messages.BOOT, {**boot, "version": messages.VERSION})
         self._templates[generation] = template = Template(generation, pid, channel)
         return template
 
-    def fork(self, generation: int) -> Channel:
-        """Ask for a new worker; answers our end of its channel. FORKED or NOT_FORKED follows.
+    def fork(self, generation: int) -> ChildChannel:
+        """Ask a template for a new worker, and return our end of the worker's channel. FORKED or NOT_FORKED follows.
 
-        Raises OSError; if the template cannot be told anything any more, it ends.
+        Raises OSError. A template that cannot be told anything any more is ended then.
         """
         template = self._templates[generation]
-        ours, theirs = Channel.pair()
+        ours, theirs = self._processes.pair()
         template.channel.expect(messages.FORKED)
         template.channel.expect(messages.NOT_FORKED)
         template.channel.send(messages.FORK, fds=[theirs.fileno()])
@@ -51,28 +61,17 @@ class Templates:
             raise template.channel.lost
         return ours
 
-    def __getitem__(self, generation: int) -> Template:
-        return self._templates[generation]
-
     def retire(self, generation: int) -> None:
-        """End one that is needed no more, whatever the application makes of signals: it has nothing to clean up."""
-        processes.kill(self._templates[generation].pid)
-
-    def pids(self) -> list[int]:
-        return [template.pid for template in self._templates.values()]
-
-    def ended(self, pid: int) -> Template | None:
-        """The template that was this process."""
-        return next((template for template in self._templates.values() if template.pid == pid), None)
+        """End a template at once, whatever the application makes of signals: it has nothing to clean up."""
+        self._processes.kill(self._templates[generation].pid)
 
     def dismiss(self, template: Template) -> None:
-        """It has ended."""
+        """Forget a template that has ended, and close its channel."""
         del self._templates[template.generation]
         template.channel.close()
 
-    def kill_all(self) -> None:
-        for template in self._templates.values():
-            processes.kill(template.pid)
+    def stop_adopting(self) -> None:
+        """Leave orphans to the system again, if a template was ever started."""
         if self._adopting:
             with contextlib.suppress(OSError):
-                processes.adopt_orphans(False)
+                self._processes.adopt_orphans(False)

@@ -11,7 +11,7 @@ from corehttp.shortage import shortage
 from corehttp.supervisor import inheritance, leftovers, processes
 from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
-from corehttp.supervisor.slots import Slots
+from corehttp.supervisor.world import SlotSockets
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -69,7 +69,7 @@ class Upgrade:
         self._called_off = False
         self._successor = 0
 
-    def start(self, slots: Slots) -> int | None:
+    def start(self, slots: SlotSockets) -> int | None:
         """Start it; answers the descriptor over which it will answer, None if it cannot be started."""
         if self._pid:
             logger.warning("SIGUSR2: ignored, a new supervisor (pid %d) is starting already", self._pid)
@@ -124,9 +124,9 @@ class Upgrade:
     def pids(self) -> list[int]:
         return [self._pid] if self._pid else []
 
-    def ended(self, pid: int) -> None:
-        if pid == self._pid:
-            self._pid = 0
+    def ended(self) -> None:
+        """Record that the new supervisor has ended before it took over."""
+        self._pid = 0
 
     def call_off(self) -> None:
         """We are to end: so is it, unless it has taken over."""

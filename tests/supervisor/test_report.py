@@ -1,7 +1,6 @@
 """What the operator is told of workers that died and of a stop: one line each."""
 
 import logging
-import time
 
 import pytest
 
@@ -36,7 +35,7 @@ def serving(*events: Event) -> tuple[Fleet, Report]:
         observe(fleet, BecameReady(index + 1), 0.0)
     for event in events:
         observe(fleet, event, 100.0)
-    return fleet, Report(fleet, "http://a")
+    return fleet, Report(fleet, "http://a", 0.0)
 
 
 def crashes(worker: int, slot: int) -> list[Event]:
@@ -99,7 +98,7 @@ def test_the_last_line_of_a_stop_sums_over_the_workers(
     _, report = serving(event)
     report.account(4, 0)
     report.account(5, cut)
-    report.stopped(code)
+    report.stopped(code, 101.0)
     [record] = caplog.records
     assert record.levelname == level
     assert record.getMessage().startswith("stopped after ")
@@ -108,14 +107,14 @@ def test_the_last_line_of_a_stop_sums_over_the_workers(
 
 def test_a_crash_loop_is_named_with_its_option(caplog: pytest.LogCaptureFixture) -> None:
     _, report = serving()
-    report.stopped(ExitCode.CRASH_LOOP)
+    report.stopped(ExitCode.CRASH_LOOP, 101.0)
     [record] = caplog.records
     assert record.getMessage() == "all workers kept dying for 90 s (--crash-loop-timeout): exit code 4"
 
 
 def test_of_a_failed_start_only_the_cause_is_told(caplog: pytest.LogCaptureFixture) -> None:
     _, report = serving()
-    report.stopped(ExitCode.STARTUP)
+    report.stopped(ExitCode.STARTUP, 101.0)
     assert caplog.records == []
 
 
@@ -149,15 +148,10 @@ def test_a_template_that_ends_by_itself_is_told_once(
     ids=["it is late", "it is needed no more", "it was ready", "everything ends"],
 )
 def test_a_template_that_is_ended_because_it_is_late_is_told_with_the_option(
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    events: list[Event],
-    passed: float,
-    lines: list[str],
+    caplog: pytest.LogCaptureFixture, events: list[Event], passed: float, lines: list[str]
 ) -> None:
     fleet, report = serving(TemplateStarted(1), *events)
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0 + passed)
-    report.retire_template(1)
+    report.retire_template(1, 100.0 + passed)
     observe(fleet, TemplateRetired(1), 100.0 + passed)
     report.template_exit(1, "was killed by SIGKILL")
     assert [record.getMessage() for record in caplog.records] == lines

@@ -12,8 +12,9 @@ import pytest
 
 from corehttp.ipc.channel import Channel
 from corehttp.ipc.scoreboard import Scoreboard
+from corehttp.supervisor import processes
 from corehttp.supervisor.templates import Template, Templates
-from corehttp.supervisor.workers import Crew, Member
+from corehttp.supervisor.workers import Member, Workers
 
 
 def too_many(*args: object) -> int:
@@ -22,9 +23,9 @@ def too_many(*args: object) -> int:
 
 
 @pytest.fixture
-def crew() -> Iterator[Crew]:
+def workers() -> Iterator[Workers]:
     board = Scoreboard.create()
-    yield Crew(board)
+    yield Workers(processes, board)
     board.close()
 
 
@@ -36,11 +37,11 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_a_worker_that_cannot_be_told_what_to_serve_ends_at_once(
-    crew: Crew, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    workers: Workers, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = Channel.pair()
     monkeypatch.setattr(socket, "send_fds", too_many)
-    error = crew.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0])
+    error = workers.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0])
     assert error is not None
     assert error.errno == errno.ETOOMANYREFS
     assert process.wait(60) == -signal.SIGKILL
@@ -49,22 +50,22 @@ def test_a_worker_that_cannot_be_told_what_to_serve_ends_at_once(
 
 
 def test_one_that_is_still_to_be_forked_ends_as_soon_as_it_is(
-    crew: Crew, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    workers: Workers, process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = Channel.pair()
     monkeypatch.setattr(socket, "send_fds", too_many)
     member = Member(1, 0, 1, 0, ours, 0)
-    assert crew.join(member, {}, [0]) is not None
-    crew.born(member, process.pid)
+    assert workers.join(member, {}, [0]) is not None
+    workers.born(member, process.pid)
     assert process.wait(60) == -signal.SIGTERM
     ours.close()
     theirs.close()
 
 
-def test_one_that_has_ended_already_says_why_by_its_end(crew: Crew, process: "subprocess.Popen[bytes]") -> None:
+def test_one_that_has_ended_already_says_why_by_its_end(workers: Workers, process: "subprocess.Popen[bytes]") -> None:
     ours, theirs = Channel.pair()
     theirs.close()
-    assert crew.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0]) is None
+    assert workers.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0]) is None
     assert process.poll() is None
     ours.close()
 
@@ -73,7 +74,7 @@ def test_a_template_that_cannot_be_told_to_fork_ends_and_the_fork_fails(
     process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = Channel.pair()
-    templates = Templates()
+    templates = Templates(processes)
     templates._templates[1] = Template(1, process.pid, ours)
     monkeypatch.setattr(socket, "send_fds", too_many)
     with pytest.raises(OSError, match=os.strerror(errno.ETOOMANYREFS)):
