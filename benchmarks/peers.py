@@ -1,6 +1,6 @@
 """corehttp beside its peers: `python -m benchmarks.peers`, from the root of the repository.
 
-Without arguments it runs the whole suite; with --app one comparison of one's own.
+Without arguments it runs the whole suite; with --workload one comparison of one's own.
 """
 
 import argparse
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lib.applications import APPLICATIONS
 from benchmarks.lib.load import LoadError
 from benchmarks.lib.report import Conditions, document, method, section_text
 from benchmarks.lib.servers import LOG_SUFFIX, PEERS, peer_names, peer_of
 from benchmarks.lib.suite import SHORT_SUITE, SUITE, TOOLS, Pace, Report, Section, run_suite
 from benchmarks.lib.versions import describe, load_average
+from benchmarks.lib.workloads import WORKLOADS
 
 _SHORT_SECONDS = 60.0
 _OWN = "corehttp"
@@ -60,33 +60,37 @@ def _is_sound(report: Report) -> bool:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--app", choices=APPLICATIONS, help="compare on this application only")
+    parser.add_argument("--workload", choices=WORKLOADS, help="compare on this workload only")
     parser.add_argument("--peers", type=peer_names, help=f"comma-separated, of {', '.join(PEERS)}, each also with +log")
     parser.add_argument("--rounds", type=_positive, help="visits to each server (default 5)")
     parser.add_argument("--slice", type=_positive, help="seconds of a visit (default 2)")
     parser.add_argument("--connections", type=_positive, default=64, help="keep-alive connections (default 64)")
-    parser.add_argument("--workers", type=_positive, help="with --app: workers of each server (default 1)")
-    parser.add_argument("--tool", choices=TOOLS, help="with --app: the load generator (default wrk)")
-    parser.add_argument("--access-log", action="store_true", help="with --app: each server with its access log, too")
+    parser.add_argument("--workers", type=_positive, help="with --workload: workers of each server (default 1)")
+    parser.add_argument("--tool", choices=TOOLS, help="with --workload: the load generator (default wrk)")
+    parser.add_argument(
+        "--access-log", action="store_true", help="with --workload: each server with its access log, too"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     parser.add_argument("--short", action="store_true", help=f"a smaller suite, in {_SHORT_SECONDS:.0f} s")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the order of the visits")
     options = parser.parse_args(arguments)
-    if options.app is None and (options.workers or options.tool or options.access_log):
-        parser.error("--workers, --tool and --access-log need --app: the suite has its own")
-    if options.app is not None and options.short:
-        parser.error("--short is a form of the suite: it does not go with --app")
+    if options.workload is None and (options.workers or options.tool or options.access_log):
+        parser.error("--workers, --tool and --access-log need --workload: the suite has its own")
+    if options.workload is not None and options.short:
+        parser.error("--short is a form of the suite: it does not go with --workload")
     return options
 
 
 def sections_of(options: argparse.Namespace) -> list[Section]:
-    if options.app is None:
+    if options.workload is None:
         suite = [_only(section, options.peers) for section in (SHORT_SUITE if options.short else SUITE)]
         return [section for section in suite if section.peers]
-    names = options.peers or [name for name, peer in PEERS.items() if peer.serves(APPLICATIONS[options.app])]
+    names = options.peers or [
+        name for name, peer in PEERS.items() if peer.serves(WORKLOADS[options.workload].application)
+    ]
     if options.access_log:
         names = [variant for name in names for variant in (name, name + LOG_SUFFIX) if not name.endswith(LOG_SUFFIX)]
-    return [Section(options.app, tuple(names), options.tool or "wrk", options.workers or 1)]
+    return [Section(options.workload, tuple(names), options.tool or "wrk", options.workers or 1)]
 
 
 def pace_of(options: argparse.Namespace) -> Pace:
@@ -97,7 +101,7 @@ def pace_of(options: argparse.Namespace) -> Pace:
 
 def _only(section: Section, names: Sequence[str] | None) -> Section:
     kept = tuple(name for name in section.peers if names is None or name in names)
-    return Section(section.application, kept, section.tool, section.workers)
+    return Section(section.workload, kept, section.tool, section.workers)
 
 
 def _positive(text: str) -> int:

@@ -24,6 +24,7 @@ from benchmarks.lib.table import aligned, megabytes, ratio
 from benchmarks.lib.versions import describe, load_average
 from benchmarks.lib.websocket_crowd import Aftermath, Crowd, Feed
 from benchmarks.lib.websocket_load import EchoLoad
+from benchmarks.lib.workloads import Workload
 
 _OWN = "corehttp"
 _PEERS = [_OWN, "uvicorn-sansio", "uvicorn-wsproto", "granian"]
@@ -86,16 +87,16 @@ def _echo(names: Sequence[str], rounds: int, seconds: int, order: random.Random)
             able.append(name)
         else:
             print(f"left out: {name}: {obstacle}")
-    placement = place(1)
+    placement, workload = place(1), Workload(WEBSOCKET.name, WEBSOCKET)
     lost = 0
     with running(able, WEBSOCKET, 1, placement.server) as servers:
         for server in servers:
             server.wait_until_ready()
         for size in _SIZES:
             for connections in _CONNECTIONS:
-                piece = Slice(EchoLoad(size), connections, seconds, placement.load)
+                piece = Slice(EchoLoad(size), workload, connections, seconds, placement.load)
                 for server in servers:  # what is compiled on first use is not measured
-                    visit(server, Slice(piece.tool, connections, 1, piece.cpus))
+                    visit(server, Slice(piece.tool, workload, connections, 1, piece.cpus))
                 done = visit_in_rounds(servers, piece, order, rounds=rounds)
                 print(f"\nEcho of {size} bytes, connections: {connections}")
                 print(aligned(_ECHO_HEADER, [_echo_cells(name, done) for name in able]))

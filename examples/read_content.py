@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
+
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -20,6 +22,15 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["method"] == "GET" and scope["path"] == "/read-content":
         # A small local file is in the page cache: reading it here takes less time than asking a thread to.
         await respond(send, 200, CONTENT.read_bytes())
+    else:
+        await respond(send, 404, b"Not Found\n")
+
+
+async def in_thread(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same with the file read in a thread, as one reads files that may be slow."""
+    assert scope["type"] == "http"
+    if scope["method"] == "GET" and scope["path"] == "/read-content":
+        await respond(send, 200, await to_thread.run_sync(CONTENT.read_bytes))
     else:
         await respond(send, 404, b"Not Found\n")
 

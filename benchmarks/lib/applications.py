@@ -26,8 +26,18 @@ APPLICATIONS = {
             "/read-content",
             (ROOT / "examples" / "content.txt").read_bytes(),
         ),
+        Application(
+            "read-in-thread",
+            "examples.read_content:in_thread",
+            "/read-content",
+            (ROOT / "examples" / "content.txt").read_bytes(),
+        ),
         Application("fastapi", "examples.fastapi_app:app", "/", _JSON_HELLO),
         Application("starlette", "examples.starlette_app:app", "/", _JSON_HELLO),
+        # It answers every path.
+        Application("any-path", "benchmarks.lib.bodies_app:any_path", "/", b"Hello, world!"),
+        # What it sends and takes has a size: see its paths.
+        Application("bodies", "benchmarks.lib.bodies_app:app", "/", b"hello"),
     )
 }
 

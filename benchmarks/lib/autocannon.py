@@ -3,6 +3,7 @@
 import json
 
 from benchmarks.lib.load import Load, LoadError, Outcome, first_line, output_of, program
+from benchmarks.lib.workloads import Varying, Workload
 
 
 class Autocannon:
@@ -11,8 +12,13 @@ class Autocannon:
     def version(self) -> str:
         return first_line([program("autocannon"), "--version"]).removeprefix("autocannon ")
 
+    def can(self, workload: Workload) -> bool:
+        """Whether all requests are alike, on connections that are kept."""
+        return workload.method == "GET" and not workload.closes and workload.varying is Varying.NOTHING
+
     def run(self, load: Load) -> Outcome:
         command = [program("autocannon"), "--json", "--connections", str(load.connections)]
+        command += [text for name, value in load.workload.fields for text in ("--headers", f"{name}={value}")]
         command += ["--duration", str(load.seconds), load.url]
         return parse(output_of(command, load.seconds))
 

@@ -5,6 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Protocol
 
+from benchmarks.lib.workloads import Workload
+
 # A load generator ends by itself; this is the bound for one that does not.
 _GRACE_SECONDS = 20
 
@@ -15,9 +17,17 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    url: str
+    """A number of connections that send the requests of a workload to the server at `port` for some seconds."""
+
+    port: int
+    workload: Workload
     connections: int
     seconds: int
+
+    @property
+    def url(self) -> str:
+        """What is asked for, where all requests are alike."""
+        return f"http://127.0.0.1:{self.port}{self.workload.target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,10 @@ class LoadTool(Protocol):
     def name(self) -> str: ...
 
     def version(self) -> str: ...
+
+    def can(self, workload: Workload) -> bool:
+        """Whether it can make these requests."""
+        ...
 
     def run(self, load: Load) -> Outcome:
         """Raises LoadError."""

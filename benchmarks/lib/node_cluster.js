@@ -1,9 +1,11 @@
 // The Node.js peer: node:cluster with a primary and its workers, as the clustering tutorials have it.
 // node node_cluster.js PORT WORKERS [sync]      sync: read the file without the thread pool
+// Under PM2 in cluster mode, which is the primary itself, WORKERS is 0.
 'use strict';
 
 const cluster = require('node:cluster');
 const fs = require('node:fs');
+const { readFile } = require('node:fs/promises');
 const http = require('node:http');
 const path = require('node:path');
 
@@ -23,13 +25,13 @@ function readContent(response) {
     answer(response, 200, fs.readFileSync(content));
     return;
   }
-  fs.readFile(content, (error, body) => {
-    if (error) answer(response, 500, Buffer.from(error.code));
-    else answer(response, 200, body);
-  });
+  readFile(content).then(
+    (body) => answer(response, 200, body),
+    (error) => answer(response, 500, Buffer.from(error.code)),
+  );
 }
 
-if (cluster.isPrimary) {
+if (workers > 0 && cluster.isPrimary) {
   for (let started = 0; started < workers; started += 1) cluster.fork();
   process.on('SIGTERM', () => {
     for (const worker of Object.values(cluster.workers)) worker.process.kill('SIGTERM');

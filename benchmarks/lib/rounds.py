@@ -10,6 +10,7 @@ from benchmarks.lib.load import Load, LoadError, LoadTool, Outcome
 from benchmarks.lib.placement import pinned
 from benchmarks.lib.process_tree import cpu_nanoseconds, machine_busy_nanoseconds, tree_pss
 from benchmarks.lib.running_server import RunningServer
+from benchmarks.lib.workloads import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Slice:
     """The load of one visit, and the CPUs that it is made on."""
 
     tool: LoadTool
+    workload: Workload
     connections: int
     seconds: int
     cpus: frozenset[int]
@@ -81,7 +83,7 @@ def visit(server: RunningServer, piece: Slice) -> Sample:
 def _load(server: RunningServer, piece: Slice) -> Outcome:
     try:
         with pinned(piece.cpus):
-            return piece.tool.run(Load(server.url, piece.connections, piece.seconds))
+            return piece.tool.run(Load(server.port, piece.workload, piece.connections, piece.seconds))
     except LoadError as failure:
         raise LoadError(f"while {server.name} was visited: {failure}; its output:\n{server.tail()}") from failure
 

@@ -110,6 +110,26 @@ def _node_sync(launch: Launch) -> list[str]:
     return [*_node(launch), "sync"]
 
 
+def _pm2(launch: Launch, *mode: str) -> list[str]:
+    script = str(ROOT / "benchmarks" / "lib" / "node_cluster.js")
+    return ["pm2-runtime", "start", script, "-i", str(launch.workers), "--", str(launch.port), "0", *mode]
+
+
+def _pm2_sync(launch: Launch) -> list[str]:
+    return _pm2(launch, "sync")
+
+
+def _h2corn(launch: Launch) -> list[str]:
+    command = _python("h2corn", launch, "--workers", str(launch.workers), "--loop", "uvloop")
+    command += ["--bind", f"127.0.0.1:{launch.port}"]
+    return command + (["--access-log"] if launch.access_log else ["--no-access-log"])
+
+
+def _fastpysgi(launch: Launch) -> list[str]:
+    command = [sys.executable, "-m", "benchmarks.lib.fastpysgi_server", launch.application.target]
+    return [*command, str(launch.port), str(launch.workers)]
+
+
 def _floor(launch: Launch) -> list[str]:
     return [sys.executable, "-m", "benchmarks.lib.websocket_floor", str(launch.port)]
 
@@ -135,6 +155,7 @@ def _is_importable(module: str) -> bool:
 
 _UVICORN = ("uvicorn", "uvloop", "httptools")
 _WEBSOCKET = frozenset({"websocket"})
+_NODE = frozenset({"hello", "read-content", "read-in-thread"})
 
 FLOORS = ("floor", "floor-timer")  # no servers, but what none can be below
 
@@ -148,9 +169,13 @@ PEERS = {
         Peer("granian", ("granian", "uvloop"), _granian),
         Peer("hypercorn", ("hypercorn", "uvloop"), _hypercorn),
         Peer("gunicorn", ("gunicorn", "uvloop"), _gunicorn),
+        Peer("h2corn", ("h2corn", "uvloop"), _h2corn),
+        Peer("fastpysgi", ("fastpysgi",), _fastpysgi, has_access_log=False),
+        Peer("pm2", (), _pm2, ("pm2-runtime",), _NODE, has_access_log=False),
+        Peer("pm2-sync", (), _pm2_sync, ("pm2-runtime",), frozenset({"read-content"}), has_access_log=False),
         Peer("floor", ("uvloop",), _floor, applications=_WEBSOCKET, has_access_log=False),
         Peer("floor-timer", ("uvloop",), _floor_timer, applications=_WEBSOCKET, has_access_log=False),
-        Peer("node", (), _node, ("node",), frozenset({"hello", "read-content"}), has_access_log=False),
+        Peer("node", (), _node, ("node",), _NODE, has_access_log=False),
         Peer("node-sync", (), _node_sync, ("node",), frozenset({"read-content"}), has_access_log=False),
     )
 }

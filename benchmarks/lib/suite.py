@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.lib.applications import APPLICATIONS
 from benchmarks.lib.autocannon import Autocannon
 from benchmarks.lib.load import LoadTool
 from benchmarks.lib.placement import Placement, place
@@ -13,6 +12,7 @@ from benchmarks.lib.process_tree import cpus_of
 from benchmarks.lib.rounds import Round, Slice, visit_in_rounds
 from benchmarks.lib.running_server import RunningServer, StartError, running
 from benchmarks.lib.servers import LOG_SUFFIX, peer_of
+from benchmarks.lib.workloads import WORKLOADS, Workload
 from benchmarks.lib.wrk import Wrk
 
 TOOLS: Mapping[str, LoadTool] = {tool.name: tool for tool in (Wrk(), Autocannon())}
@@ -26,40 +26,48 @@ _START_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Servers that are compared with each other: side by side, on one application."""
+    """Servers that are compared with each other: side by side, on one workload, by its name."""
 
-    application: str
+    workload: str
     peers: tuple[str, ...]
     tool: str = "wrk"
     workers: int = 1
 
     @property
     def title(self) -> str:
-        return f"{self.application}, {self.workers} worker{'s' if self.workers > 1 else ''}, {self.tool}"
+        return f"{self.workload}, {self.workers} worker{'s' if self.workers > 1 else ''}, {self.tool}"
 
     def obstacles(self) -> dict[str, str]:
         """The peers that cannot take part, and why."""
-        application = APPLICATIONS[self.application]
-        found = {name: peer_of(name).obstacle(application, access_log=name.endswith(LOG_SUFFIX)) for name in self.peers}
+        workload: Workload = WORKLOADS[self.workload]
+        found = {
+            name: peer_of(name).obstacle(workload.application, access_log=name.endswith(LOG_SUFFIX))
+            for name in self.peers
+        }
         return {name: reason for name, reason in found.items() if reason is not None}
 
 
+# The servers that are compared wherever they serve the application.
+_PEERS = ("corehttp", "uvicorn", "granian", "h2corn", "fastpysgi")
+_FILES = ("corehttp", "uvicorn", "node-sync", "pm2-sync")
+_FILES_IN_THREADS = ("corehttp", "uvicorn", "node", "pm2")
+
 SUITE = (
-    Section("hello", ("corehttp", "uvicorn", "granian", "hypercorn", "gunicorn", "node")),
-    Section("fastapi", ("corehttp", "uvicorn")),
-    Section("starlette", ("corehttp", "uvicorn")),
+    Section("hello", (*_PEERS, "gunicorn", "hypercorn", "node")),
     Section("hello", ("corehttp", "corehttp+log", "uvicorn", "uvicorn+log")),
-    Section("read-content", ("corehttp", "uvicorn", "node", "node-sync"), "autocannon", workers=1),
-    Section("read-content", ("corehttp", "uvicorn", "node", "node-sync"), "autocannon", workers=2),
+    *(Section(name, _PEERS) for name in ("browser", "paths", "nothing-repeats", "post", "close")),
+    *(Section(name, _PEERS) for name in ("starlette", "fastapi", "large", "stream", "upload")),
+    *(Section("read-content", _FILES, "autocannon", workers) for workers in (1, 2)),
+    *(Section("read-in-thread", _FILES_IN_THREADS, "autocannon", workers) for workers in (1, 2)),
 )
 
 # Fewer servers and fewer starts, for more rounds: one round alone says little on a machine shared with others.
 SHORT_SUITE = (
-    Section("hello", ("corehttp", "corehttp+log", "uvicorn", "uvicorn+log", "granian", "gunicorn", "node")),
+    Section("hello", ("corehttp", "corehttp+log", "uvicorn", "uvicorn+log", "granian", "h2corn", "node")),
+    Section("close", ("corehttp", "uvicorn", "granian")),
     Section("fastapi", ("corehttp", "uvicorn")),
-    Section("starlette", ("corehttp", "uvicorn")),
-    Section("read-content", ("corehttp", "uvicorn", "node"), "autocannon", workers=1),
-    Section("read-content", ("corehttp", "uvicorn", "node"), "autocannon", workers=2),
+    Section("read-content", ("corehttp", "uvicorn", "node-sync"), "autocannon", workers=1),
+    Section("read-content", ("corehttp", "uvicorn", "node-sync"), "autocannon", workers=2),
 )
 
 
@@ -94,10 +102,11 @@ def run_suite(sections: Sequence[Section], pace: Pace, order: random.Random) -> 
 def run_section(section: Section, pace: Pace, order: random.Random, deadline: float | None) -> Report:
     report = Report(section, place(section.workers), section.obstacles())
     names = [name for name in section.peers if name not in report.left_out]
-    with running(names, APPLICATIONS[section.application], section.workers, report.placement.server) as servers:
+    workload = WORKLOADS[section.workload]
+    with running(names, workload.application, section.workers, report.placement.server) as servers:
         ready = [server for server in servers if _prepare(server, pace, report)]
         if ready:
-            piece = Slice(TOOLS[section.tool], pace.connections, pace.seconds, report.placement.load)
+            piece = Slice(TOOLS[section.tool], workload, pace.connections, pace.seconds, report.placement.load)
             report.rounds = visit_in_rounds(ready, piece, order, rounds=pace.rounds, deadline=deadline)
             report.strayed = [server.name for server in ready if not cpus_of(server.pid) <= report.placement.server]
     return report

@@ -4,6 +4,7 @@ import importlib
 import os
 import platform
 import shutil
+import sysconfig
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,8 @@ _PACKAGES = (
     "granian",
     "hypercorn",
     "gunicorn",
+    "h2corn",
+    "fastpysgi",
     "gunicorn_h1c",
     "uvloop",
     "httptools",
@@ -30,12 +33,25 @@ def describe(tools: Iterable[LoadTool]) -> dict[str, str]:
     found = {
         "machine": f"{os.cpu_count()} CPUs, {_processor()}",
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {build()}",
         "corehttp": _corehttp(),
     }
     found |= {package: _installed(package) for package in (*_PACKAGES, *_FRAMEWORKS)}
-    found["node"] = first_line(["node", "--version"]) if shutil.which("node") else "not installed"
+    for program, option in (("node", "--version"), ("pm2-runtime", "--version")):
+        found[program] = first_line([program, option]) if shutil.which(program) else "not installed"
     return found | {tool.name: tool.version() for tool in tools}
+
+
+def build() -> str:
+    """How this interpreter was built: one that is not optimised costs servers in Python more, compiled ones nothing."""
+    arguments = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    optimised, linked = "--enable-optimizations" in arguments, "--with-lto" in arguments
+    names = [
+        name
+        for name, there in (("profile-guided optimisation", optimised), ("link-time optimisation", linked))
+        if there
+    ]
+    return f"built with {' and '.join(names)}" if names else "built without optimisation"
 
 
 def load_average() -> str:

@@ -1,6 +1,6 @@
 """A cheap load generator for WebSockets: each connection sends a message and awaits its echo, again and again.
 
-As a program, `python -m benchmarks.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON. The
+As a program, `python -m benchmarks.lib.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON. The
 frame that it sends is made once, and of what comes back only the bytes are counted: each CPU that it used would be one
 that the server does not show.
 """
@@ -16,11 +16,12 @@ from base64 import b64encode
 from functools import partial
 from importlib.metadata import version
 from typing import cast
-from urllib.parse import urlsplit
 
 import uvloop
 
+from benchmarks.lib.applications import WEBSOCKET
 from benchmarks.lib.load import Load, LoadError, Outcome, output_of
+from benchmarks.lib.workloads import Workload
 
 _CONNECT_SECONDS = 10.0
 _FIN_TEXT, _MASKED = 0x81, 0x80
@@ -36,8 +37,11 @@ class EchoLoad:
     def version(self) -> str:
         return f"uvloop {version('uvloop')}"
 
+    def can(self, workload: Workload) -> bool:
+        return workload.application is WEBSOCKET
+
     def run(self, load: Load) -> Outcome:
-        arguments = [urlsplit(load.url).port, self._size, load.connections, load.seconds]
+        arguments = [load.port, self._size, load.connections, load.seconds]
         command = [sys.executable, "-m", "benchmarks.lib.websocket_load", *map(str, arguments)]
         summary = json.loads(output_of(command, load.seconds))
         if not summary["messages"]:

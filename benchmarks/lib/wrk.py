@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from benchmarks.lib.load import Load, LoadError, Outcome, first_line, output_of, program
+from benchmarks.lib.workloads import Workload
 
-_REPORT = Path(__file__).with_name("wrk_report.lua")
+_REQUESTS = Path(__file__).with_name("wrk_requests.lua")
 _MARK = "summary "
 
 
@@ -15,14 +16,20 @@ class Wrk:
     def version(self) -> str:
         return first_line([program("wrk"), "--version"]).partition(" Copyright")[0].removeprefix("wrk ")
 
+    def can(self, workload: Workload) -> bool:
+        return True
+
     def run(self, load: Load) -> Outcome:
+        workload = load.workload
         command = [program("wrk"), "--threads", "1", "--connections", str(load.connections)]
-        command += ["--duration", f"{load.seconds}s", "--script", str(_REPORT), load.url]
+        command += ["--duration", f"{load.seconds}s", "--script", str(_REQUESTS), load.url, "--", workload.method]
+        command += [str(workload.body), workload.varying.value, "closes" if workload.closes else "keeps"]
+        command += [text for field in workload.fields for text in field]
         return parse(output_of(command, load.seconds))
 
 
 def parse(output: str) -> Outcome:
-    """Reads the line that wrk_report.lua prints; raises LoadError."""
+    """Reads the line that wrk_requests.lua prints; raises LoadError."""
     for line in output.splitlines():
         if line.startswith(_MARK):
             summary = json.loads(line.removeprefix(_MARK))
