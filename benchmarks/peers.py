@@ -67,9 +67,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--connections", type=_positive, default=64, help="keep-alive connections (default 64)")
     parser.add_argument("--workers", type=_positive, help="with --workload: workers of each server (default 1)")
     parser.add_argument("--tool", choices=TOOLS, help="with --workload: the load generator (default wrk)")
-    parser.add_argument(
-        "--access-log", action="store_true", help="with --workload: each server with its access log, too"
-    )
+    parser.add_argument("--access-log", action="store_true", help="with --workload: each with its access log, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     parser.add_argument("--short", action="store_true", help=f"a smaller suite, in {_SHORT_SECONDS:.0f} s")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the order of the visits")

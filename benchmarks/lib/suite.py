@@ -12,7 +12,7 @@ from benchmarks.lib.process_tree import cpus_of
 from benchmarks.lib.rounds import Round, Slice, visit_in_rounds
 from benchmarks.lib.running_server import RunningServer, StartError, running
 from benchmarks.lib.servers import LOG_SUFFIX, peer_of
-from benchmarks.lib.workloads import WORKLOADS, Workload
+from benchmarks.lib.workloads import WORKLOADS
 from benchmarks.lib.wrk import Wrk
 
 TOOLS: Mapping[str, LoadTool] = {tool.name: tool for tool in (Wrk(), Autocannon())}
@@ -39,11 +39,8 @@ class Section:
 
     def obstacles(self) -> dict[str, str]:
         """The peers that cannot take part, and why."""
-        workload: Workload = WORKLOADS[self.workload]
-        found = {
-            name: peer_of(name).obstacle(workload.application, access_log=name.endswith(LOG_SUFFIX))
-            for name in self.peers
-        }
+        application = WORKLOADS[self.workload].application
+        found = {name: peer_of(name).obstacle(application, access_log=name.endswith(LOG_SUFFIX)) for name in self.peers}
         return {name: reason for name, reason in found.items() if reason is not None}
 
 

@@ -25,6 +25,11 @@ _PACKAGES = (
     "websockets",
     "wsproto",
 )
+# Options of CPython's configure script, and what they stand for.
+_OPTIMISATIONS = (
+    ("--enable-optimizations", "profile-guided optimisation"),
+    ("--with-lto", "link-time optimisation"),
+)
 _FRAMEWORKS = ("fastapi", "starlette", "pydantic")
 
 
@@ -45,12 +50,7 @@ def describe(tools: Iterable[LoadTool]) -> dict[str, str]:
 def build() -> str:
     """How this interpreter was built: one that is not optimised costs servers in Python more, compiled ones nothing."""
     arguments = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
-    optimised, linked = "--enable-optimizations" in arguments, "--with-lto" in arguments
-    names = [
-        name
-        for name, there in (("profile-guided optimisation", optimised), ("link-time optimisation", linked))
-        if there
-    ]
+    names = [name for option, name in _OPTIMISATIONS if option in arguments]
     return f"built with {' and '.join(names)}" if names else "built without optimisation"
 
 

@@ -1,8 +1,8 @@
 """A cheap load generator for WebSockets: each connection sends a message and awaits its echo, again and again.
 
-As a program, `python -m benchmarks.lib.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON. The
-frame that it sends is made once, and of what comes back only the bytes are counted: each CPU that it used would be one
-that the server does not show.
+As a program, `python -m benchmarks.lib.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON.
+The frame that it sends is made once, and of what comes back only the bytes are counted: each CPU that it used would be
+one that the server does not show.
 """
 
 import asyncio
