@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 JOBS ?= 6
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-.PHONY: serve test unit e2e applications autobahn check lint fmt bench bench-short bench-slow bench-websockets fuzz docs clean
+.PHONY: serve test unit e2e applications autobahn check lint fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
@@ -49,6 +49,10 @@ bench: $(VENV)/bench.done        ## compare with peers; takes some minutes, wrk 
 
 bench-short: $(VENV)/bench.done  ## the same in one minute
 	$(BIN)/python -m benchmarks.peers --short
+
+bench-plot: $(VENV)/bench.done   ## measure the whole suite, and draw it into docs/benchmarks; takes half an hour
+	$(BIN)/python -m benchmarks.peers --json docs/benchmarks/run.json
+	$(BIN)/python -m benchmarks.plot docs/benchmarks/run.json docs/benchmarks
 
 bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
 	$(BIN)/python -m benchmarks.slow_clients

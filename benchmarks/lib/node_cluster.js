@@ -1,6 +1,6 @@
 // The Node.js peer: node:cluster with a primary and its workers, as the clustering tutorials have it.
 // node node_cluster.js PORT WORKERS [sync]      sync: read the file without the thread pool
-// Under PM2 in cluster mode, which is the primary itself, WORKERS is 0.
+// Under PM2 in cluster mode, which is the primary itself, WORKERS is 0, and the variable PEER has the arguments.
 'use strict';
 
 const cluster = require('node:cluster');
@@ -9,9 +9,10 @@ const { readFile } = require('node:fs/promises');
 const http = require('node:http');
 const path = require('node:path');
 
-const port = Number(process.argv[2]);
-const workers = Number(process.argv[3]);
-const sync = process.argv[4] === 'sync';
+const given = process.env.PEER ? process.env.PEER.split(' ') : process.argv.slice(2);
+const port = Number(given[0]);
+const workers = Number(given[1]);
+const sync = given[2] === 'sync';
 const hello = Buffer.from('Hello, world!');
 const content = path.join(__dirname, '..', '..', 'examples', 'content.txt');
 

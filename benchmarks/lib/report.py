@@ -43,7 +43,8 @@ _ENOUGH_ROUNDS = 3
 _METHOD = """\
 Method
   All servers of a table run side by side, on the same application and the same CPUs; while one is visited the others
-  idle. A round visits each once, in random order, with {connections} keep-alive connections for {seconds} s.
+  idle. A round visits each once, in random order, for {seconds} s, with {connections} keep-alive connections, fewer
+  where bodies are large.
   requests/s, CPU, p99 and PSS are medians over the rounds; a ratio is the median of the ratios to {baseline} that each
   round gave, so that a slow moment of the machine weighs on both sides. Errors are sums over all rounds.
   CPU is that of the server's whole process tree, its exited children included, divided by the completed requests.
@@ -51,8 +52,9 @@ Method
   "busy" counts CPUs: when "load" is near the number it was given and "server" is not, requests/s is the generator's
   limit and only CPU per request compares the servers. "other" is all else on the machine, the idle servers included.
   Each server has its defaults, with uvloop and httptools where it lets one choose; access logs are off but for "{log}",
-  which writes to a regular file. node is node:cluster with a primary and its workers; it reads files through its thread
-  pool (fs.readFile), node-sync with fs.readFileSync; the Python application reads in the event loop."""
+  which writes to a regular file. node is node:cluster with a primary and its workers, pm2 the same program under PM2 in
+  cluster mode. read-content reads its file in the event loop, beside fs.readFileSync (-sync); read-in-thread in a
+  thread, beside fs/promises."""
 
 
 def method(conditions: Conditions) -> str:
@@ -64,7 +66,8 @@ def method(conditions: Conditions) -> str:
 
 
 def section_text(report: Report, pace: Pace) -> str:
-    lines = [f"== {report.section.title}, {pace.connections} connections, {len(report.rounds)} x {pace.seconds} s"]
+    connections = report.section.connections(pace)
+    lines = [f"== {report.section.title}, {connections} connections, {len(report.rounds)} x {pace.seconds} s"]
     lines.append(f"   {report.placement}")
     if report.rounds:
         found = rows(report)

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from tempfile import gettempdir
 
 from benchmarks.lib.applications import ROOT, Application
 
@@ -112,7 +113,12 @@ def _node_sync(launch: Launch) -> list[str]:
 
 def _pm2(launch: Launch, *mode: str) -> list[str]:
     script = str(ROOT / "benchmarks" / "lib" / "node_cluster.js")
-    return ["pm2-runtime", "start", script, "-i", str(launch.workers), "--", str(launch.port), "0", *mode]
+    # PM2 keeps its sockets in its own directory, and passes a script's arguments on as it sees fit.
+    own = [
+        f"PM2_HOME={gettempdir()}/corehttp-bench-pm2-{launch.port}",
+        f"PEER={' '.join((str(launch.port), '0', *mode))}",
+    ]
+    return ["env", *own, "pm2-runtime", "start", script, "-i", str(launch.workers)]
 
 
 def _pm2_sync(launch: Launch) -> list[str]:

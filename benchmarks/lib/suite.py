@@ -37,6 +37,10 @@ class Section:
     def title(self) -> str:
         return f"{self.workload}, {self.workers} worker{'s' if self.workers > 1 else ''}, {self.tool}"
 
+    def connections(self, pace: "Pace") -> int:
+        """How many connections there are at once."""
+        return min(pace.connections, WORKLOADS[self.workload].most_connections)
+
     def obstacles(self) -> dict[str, str]:
         """The peers that cannot take part, and why."""
         application = WORKLOADS[self.workload].application
@@ -103,7 +107,7 @@ def run_section(section: Section, pace: Pace, order: random.Random, deadline: fl
     with running(names, workload.application, section.workers, report.placement.server) as servers:
         ready = [server for server in servers if _prepare(server, pace, report)]
         if ready:
-            piece = Slice(TOOLS[section.tool], workload, pace.connections, pace.seconds, report.placement.load)
+            piece = Slice(TOOLS[section.tool], workload, section.connections(pace), pace.seconds, report.placement.load)
             report.rounds = visit_in_rounds(ready, piece, order, rounds=pace.rounds, deadline=deadline)
             report.strayed = [server.name for server in ready if not cpus_of(server.pid) <= report.placement.server]
     return report

@@ -42,6 +42,7 @@ class Workload:
     body: int = 0  # bytes
     varying: Varying = Varying.NOTHING
     closes: bool = False  # one connection for each request
+    most_connections: int = 1000  # more than so many would answer too few requests in a slice
 
     @property
     def target(self) -> str:
@@ -62,8 +63,8 @@ WORKLOADS = {
         Workload("nothing-repeats", APPLICATIONS["any-path"], fields=_BROWSER, varying=Varying.PATH_AND_FIELDS),
         Workload("post", _BODIES, "/echo", "POST", _JSON, 1024),
         Workload("close", _HELLO, closes=True),
-        Workload("large", _BODIES, "/large"),
-        Workload("stream", _BODIES, "/stream"),
-        Workload("upload", _BODIES, "/upload", "POST", _BINARY, 10 << 20),
+        Workload("large", _BODIES, "/large", most_connections=16),
+        Workload("stream", _BODIES, "/stream", most_connections=8),
+        Workload("upload", _BODIES, "/upload", "POST", _BINARY, 10 << 20, most_connections=4),
     )
 }
