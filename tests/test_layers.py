@@ -23,7 +23,7 @@ LAYERS = (
         *("protocols.http1.chunked", "protocols.http1.framing", "protocols.http1.head", "protocols.http1.semantics"),
         *("protocols.http1.state", "protocols.http1.wire", "protocols.scope"),
         *("protocols.websocket.frames", "protocols.websocket.handshake", "protocols.websocket.inflation"),
-        *("supervisor.actions", "supervisor.deadlines", "supervisor.events", "supervisor.fleet"),
+        *("supervisor.actions", "supervisor.commands", "supervisor.deadlines", "supervisor.events", "supervisor.fleet"),
         *("supervisor.observe", "supervisor.plan"),
     },
     # 2: the ASGI side

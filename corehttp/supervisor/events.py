@@ -126,6 +126,11 @@ class ReloadFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeRequested:
+    """A new supervisor is to be started that takes over. Nothing follows for this fleet until it has: see HandedOn."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resized:
     """So many workers are wanted; never fewer than one."""
 
@@ -212,6 +217,7 @@ Event = (
     | ReloadRequested
     | ReloadAbandoned
     | ReloadFinished
+    | UpgradeRequested
     | Resized
     | RetireRequested
     | Beat

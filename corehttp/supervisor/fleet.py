@@ -110,10 +110,11 @@ class Fleet:
     latest: int = 1
     rollout: int | None = None  # the generation that is taking over
     broken: bool = False  # a worker or the template of that generation has failed
-    stop: Stop = Stop.NO
-    stop_since: float = 0.0
+    stop_requested_at: float | None = None  # when somebody asked for a stop, or handed the service on
+    forced: bool = False  # whether somebody asked that all workers be killed
+    start_failed_at: float | None = None  # when a worker or a template failed before every slot had had a ready worker
+    overran: bool = False  # whether a worker had to be killed, or to cut requests, during the stop
     handed_on: bool = False  # another supervisor has the sockets too: at a stop they are left to it
-    exit_code: ExitCode = ExitCode.CLEAN
     booted: bool = False  # every slot has had a ready worker
     refusing: bool = False  # new connections are refused
     away: frozenset[int] = frozenset()  # slots that new connections do not reach
@@ -126,6 +127,28 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.slots = [SlotRecord() for _ in range(self.size)]
+
+    @property
+    def stop(self) -> Stop:
+        """Whether and how everything is to end. A failure at the first start ends everything too."""
+        if self.forced:
+            return Stop.FORCED
+        return Stop.NO if self.stop_since == float("inf") else Stop.GRACEFUL
+
+    @property
+    def stop_since(self) -> float:
+        """When the stop began (seconds, monotonic); infinity if there is none."""
+        times = (self.start_failed_at, self.stop_requested_at)
+        return next((time for time in times if time is not None), float("inf"))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that tells how everything ended, if it ended now."""
+        if self.forced:
+            return ExitCode.FORCED
+        if self.start_failed_at is not None:
+            return ExitCode.STARTUP
+        return ExitCode.DRAIN if self.overran else ExitCode.CLEAN
 
     @property
     def wanted(self) -> int:

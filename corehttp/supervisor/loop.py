@@ -4,19 +4,22 @@ import logging
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import assert_never
 
 from corehttp.errors import ConfigError, ExitCode
 from corehttp.shortage import shortage
 from corehttp.supervisor.actions import Exit
+from corehttp.supervisor.commands import Command, Refusal, decide
 from corehttp.supervisor.deadlines import NEVER, next_deadline
 from corehttp.supervisor.events import (
     ForceRequested,
     ReloadRequested,
     Resized,
     StopRequested,
+    UpgradeRequested,
     WasLate,
 )
-from corehttp.supervisor.fleet import Fleet, Stop
+from corehttp.supervisor.fleet import Fleet
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.health import HealthChecks
 from corehttp.supervisor.hearing import Hearing
@@ -24,6 +27,7 @@ from corehttp.supervisor.mishaps import survived
 from corehttp.supervisor.perform import Performer
 from corehttp.supervisor.plan import plan
 from corehttp.supervisor.service import Service
+from corehttp.supervisor.signals import COMMANDS
 from corehttp.supervisor.upgrade import Upgrade
 from corehttp.supervisor.world import World
 from corehttp.unused_signals import name as signal_name
@@ -121,28 +125,31 @@ class Supervisor:
         self._on_ready()
 
     def _on_signal(self, number: int) -> None:
-        fleet = self._fleet
-        self._report.signal(number, self._world.now())
-        match number:
-            case signal.SIGCHLD:
-                self._reap()
-            case signal.SIGINT if fleet.stop is not Stop.NO:
-                self._observe(ForceRequested())
-            case signal.SIGQUIT:
-                self._observe(ForceRequested())
-            case signal.SIGTERM | signal.SIGINT:
-                self._observe(StopRequested())
-                self._service.upgrade.call_off()
-            case signal.SIGHUP if fleet.stop is Stop.NO:
-                self._reload()
-            case signal.SIGTTIN if fleet.stop is Stop.NO:
-                self._observe(Resized(fleet.size + 1))
-            case signal.SIGTTOU if fleet.stop is Stop.NO:
-                self._observe(Resized(max(1, fleet.size - 1)))
-            case signal.SIGUSR2 if fleet.stop is Stop.NO and fleet.booted:
-                self._start_successor()
-            case _:
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number in COMMANDS:
+            self._on_command(COMMANDS[signal.Signals(number)], signal_name(number))
+        else:
+            self._report.unused_signal(number)
+
+    def _on_command(self, command: Command, source: str) -> None:
+        """Do what an operator asks for, or say why not; `source` is how the command came in, for log lines."""
+        decision = decide(self._fleet, command)
+        self._report.command(source, command, decision, self._world.now())
+        match decision:
+            case Refusal():
                 pass
+            case ReloadRequested():
+                self._reload()
+            case UpgradeRequested():
+                self._start_successor()
+            case StopRequested():
+                self._observe(decision)
+                self._service.upgrade.call_off()
+            case ForceRequested() | Resized():
+                self._observe(decision)
+            case _:
+                assert_never(decision)
 
     def _reload(self) -> None:
         """Read the configuration afresh; if it is wrong, nothing changes."""

@@ -32,6 +32,7 @@ from corehttp.supervisor.events import (
     TemplateRetired,
     TemplateStarted,
     Told,
+    UpgradeRequested,
     WasDumped,
     WasKilled,
     WasLate,
@@ -56,15 +57,18 @@ def observe(fleet: Fleet, event: Event, now: float) -> None:
     """Record an event; `now` in seconds, monotonic. An event of a worker that is not known is ignored."""
     match event:
         case StopRequested():
-            _stop(fleet, ExitCode.CLEAN, now)
+            _request_stop(fleet, now)
         case ForceRequested():
-            fleet.stop, fleet.exit_code = Stop.FORCED, ExitCode.FORCED
+            fleet.forced = True
+            _request_stop(fleet, now)
         case HandedOn():
             fleet.handed_on = True
-            _stop(fleet, ExitCode.CLEAN, now)
+            _request_stop(fleet, now)
         case Resized(size):
             fleet.size = max(1, size)
             _see_whether_complete(fleet)
+        case UpgradeRequested():
+            pass  # the new supervisor has a fleet of its own
         case WasLate(seconds):
             for worker in fleet.workers.values():
                 worker.since += seconds
@@ -231,7 +235,7 @@ def _template_failed(fleet: Fleet, generation: int, jitter: float, now: float) -
     if generation == fleet.rollout:
         fleet.broken = True
     elif not fleet.booted:
-        _stop(fleet, ExitCode.STARTUP, now)
+        fleet.start_failed_at = now
     else:
         fleet.template_failures += 1
         fleet.template_retry_at = now + backoff(fleet.template_failures + 1, fleet.limits, jitter)
@@ -248,8 +252,8 @@ def _record_exit(fleet: Fleet, gone: WorkerRecord, code: int, jitter: float, now
     slot = fleet.slots[gone.slot]
     if gone.phase in (WorkerPhase.DRAINING, WorkerPhase.CLOSING, WorkerPhase.KILLED) and not gone.late:
         overdue = gone.phase is WorkerPhase.KILLED or code == ExitCode.DRAIN
-        if overdue and fleet.stop is Stop.GRACEFUL and fleet.exit_code is ExitCode.CLEAN:
-            fleet.exit_code = ExitCode.DRAIN
+        if overdue and fleet.stop is Stop.GRACEFUL:
+            fleet.overran = True
         return
     if fleet.stop is not Stop.NO or (gone.phase is WorkerPhase.READY and code == 0):
         return  # it ended with us, or somebody told it to
@@ -260,7 +264,7 @@ def _record_exit(fleet: Fleet, gone: WorkerRecord, code: int, jitter: float, now
     if gone.phase is WorkerPhase.READY or gone.generation <= fleet.generation:
         _record_failure(slot, fleet.limits, now, jitter)
     if not fleet.booted:
-        _stop(fleet, ExitCode.STARTUP, now)
+        fleet.start_failed_at = now
 
 
 def _record_failure(slot: SlotRecord, limits: FleetLimits, now: float, jitter: float) -> None:
@@ -270,6 +274,7 @@ def _record_failure(slot: SlotRecord, limits: FleetLimits, now: float, jitter: f
         slot.failing_since = now
 
 
-def _stop(fleet: Fleet, code: ExitCode, now: float) -> None:
-    if fleet.stop is Stop.NO:
-        fleet.stop, fleet.stop_since, fleet.exit_code = Stop.GRACEFUL, now, code
+def _request_stop(fleet: Fleet, now: float) -> None:
+    """Record when a stop was asked for; the first time counts."""
+    if fleet.stop_requested_at is None:
+        fleet.stop_requested_at = now

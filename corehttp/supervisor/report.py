@@ -1,12 +1,14 @@
 """What the supervisor tells the operator: one line for each thing that matters, with its cause."""
 
 import logging
-import signal
+from typing import assert_never
 
 from corehttp import farewell, unused_signals
 from corehttp.errors import ExitCode
 from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.commands import Command, Decision, Refusal
 from corehttp.supervisor.deadlines import template_due
+from corehttp.supervisor.events import ForceRequested, ReloadRequested, Resized, StopRequested, UpgradeRequested
 from corehttp.supervisor.fleet import Fleet, Stop, TemplatePhase, WorkerPhase
 from corehttp.supervisor.workers import Member
 
@@ -26,37 +28,33 @@ class Report:
         self._answered = self._cut = 0  # requests, during the stop
         self._ignored: set[int] = set()  # signals that nobody uses and that were told
 
-    def signal(self, number: int, now: float) -> None:
+    def command(self, source: str, command: Command, decision: Decision, now: float) -> None:
+        """Say what a command leads to, before that is recorded; `source` is how it came in, as the signal's name."""
         fleet = self._fleet
-        stopping = fleet.stop is not Stop.NO
-        match number:
-            case signal.SIGINT if stopping:
-                logger.warning("interrupted again: all workers are killed")
-            case signal.SIGQUIT:
-                logger.warning("SIGQUIT: all workers are killed")
-            case signal.SIGTERM | signal.SIGINT if not stopping:
-                name, limits = signal.Signals(number).name, fleet.limits
-                logger.info("%s", farewell.stopping(name, limits.shutdown_delay, limits.graceful))
-            case signal.SIGHUP if not stopping:
+        match decision:
+            case Refusal(reason):
+                logger.warning("%s: %s", source, reason)
+            case ForceRequested():
+                began = "interrupted again" if command is Command.INTERRUPT else source
+                logger.warning("%s: all workers are killed", began)
+            case StopRequested():
+                if fleet.stop is Stop.NO:
+                    logger.info("%s", farewell.stopping(source, fleet.limits.shutdown_delay, fleet.limits.graceful))
+            case ReloadRequested():
                 self._reload_began = now
-                logger.info("SIGHUP: reloading")
-            case signal.SIGTTIN if not stopping:
-                logger.info("SIGTTIN: from %d to %d workers", fleet.size, fleet.size + 1)
-            case signal.SIGTTOU if not stopping and fleet.size > 1:
-                logger.info("SIGTTOU: from %d to %d workers", fleet.size, fleet.size - 1)
-            case signal.SIGTTOU if not stopping:
-                logger.warning("SIGTTOU: ignored, the last worker stays")
-            case signal.SIGUSR2 if not stopping and not fleet.booted:
-                logger.warning("SIGUSR2: ignored, the workers are not ready yet")
-            case signal.SIGHUP | signal.SIGTTIN | signal.SIGTTOU | signal.SIGUSR2 if stopping:
-                logger.warning("%s: ignored during the stop", signal.Signals(number).name)
-            case signal.SIGCHLD | signal.SIGTERM | signal.SIGUSR2:
-                pass
-            case _ if number not in self._ignored:
-                self._ignored.add(number)
-                logger.warning("%s", unused_signals.told(number))
+                logger.info("%s: reloading", source)
+            case Resized(size):
+                logger.info("%s: from %d to %d workers", source, fleet.size, size)
+            case UpgradeRequested():
+                pass  # `upgrade` says whether a new supervisor could be started
             case _:
-                pass
+                assert_never(decision)
+
+    def unused_signal(self, number: int) -> None:
+        """Say once of each signal without a meaning here that it is ignored."""
+        if number not in self._ignored:
+            self._ignored.add(number)
+            logger.warning("%s", unused_signals.told(number))
 
     def complete(self, workers: list[int], pid: int, now: float) -> None:
         """All workers serve for the first time; `workers` are their processes, `pid` is this one."""

@@ -7,11 +7,18 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from corehttp import unused_signals
+from corehttp.supervisor.commands import Command
 
-HANDLED = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGHUP),
-    *(signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2),
-)
+COMMANDS = {
+    signal.SIGTERM: Command.STOP,
+    signal.SIGINT: Command.INTERRUPT,
+    signal.SIGQUIT: Command.FORCE,
+    signal.SIGHUP: Command.RELOAD,
+    signal.SIGTTIN: Command.GROW,
+    signal.SIGTTOU: Command.SHRINK,
+    signal.SIGUSR2: Command.UPGRADE,
+}
+HANDLED = (*COMMANDS, signal.SIGCHLD)
 MOST = 64  # of one signal that are kept until they are read
 
 
