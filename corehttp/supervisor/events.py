@@ -197,7 +197,7 @@ class TemplateGone:
     jitter: float
 
 
-Event = (
+FleetEvent = (
     Spawned
     | SpawnFailed
     | BecameReady

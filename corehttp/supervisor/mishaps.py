@@ -23,7 +23,7 @@ from corehttp.supervisor.actions import (
     Steer,
 )
 from corehttp.supervisor.events import (
-    Event,
+    FleetEvent,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
@@ -60,7 +60,7 @@ def survived(what: str, act: Callable[[], object]) -> bool:
     return False
 
 
-def done(action: Doing) -> Event:
+def done(action: Doing) -> FleetEvent:
     """Return what is to be recorded of an action that was performed."""
     match action:
         case Leave(worker, why):
@@ -87,7 +87,7 @@ def done(action: Doing) -> Event:
             assert_never(action)
 
 
-def failed(action: Action, jitter: float) -> Event:
+def failed(action: Action, jitter: float) -> FleetEvent:
     """Return what is to be recorded of an action that has failed; `jitter` is a random number in [0, 1).
 
     What makes something is tried again, with back-off. Anything else counts as done: what did not come of it has a

@@ -8,8 +8,8 @@ from corehttp.supervisor.events import (
     Beat,
     BecameReady,
     Drained,
-    Event,
     Exited,
+    FleetEvent,
     ForceRequested,
     HandedOn,
     Refusing,
@@ -53,7 +53,7 @@ CLOSE_AFTER = 1.0  # seconds that a worker has at a stop to empty its accept que
 _ORDER = list(WorkerPhase)
 
 
-def observe(fleet: Fleet, event: Event, now: float) -> None:
+def observe(fleet: Fleet, event: FleetEvent, now: float) -> None:
     """Record an event; `now` in seconds, monotonic. An event of a worker that is not known is ignored."""
     match event:
         case StopRequested():

@@ -22,7 +22,7 @@ from corehttp.supervisor.actions import (
     Spawn,
     Steer,
 )
-from corehttp.supervisor.events import Event, SlotOpened, Spawned, TemplateStarted
+from corehttp.supervisor.events import FleetEvent, SlotOpened, Spawned, TemplateStarted
 from corehttp.supervisor.hearing import Hearing
 from corehttp.supervisor.mishaps import Doing, done, failed, survived
 from corehttp.supervisor.processes import WORKER
@@ -40,13 +40,13 @@ class Performer:
         self._hearing = hearing
         self._spawned = 0  # workers so far, which gives each its number
 
-    def perform(self, action: Action) -> Event:
+    def perform(self, action: Action) -> FleetEvent:
         """Perform an action, and return what is to be recorded of it. A failure is logged; nothing is raised."""
-        events: list[Event] = []
+        events: list[FleetEvent] = []
         survived(str(action), lambda: events.append(self._perform(action)))
         return events[0] if events else failed(action, self._service.world.jitter())
 
-    def _perform(self, action: Action) -> Event:
+    def _perform(self, action: Action) -> FleetEvent:
         """Raises what stands in the way, of which nothing is told yet."""
         match action:
             case Spawn():
@@ -103,7 +103,7 @@ class Performer:
                 service.report.retire_template(generation, service.world.now())
                 service.templates.retire(generation)
 
-    def _spawn(self, action: Spawn) -> Event:
+    def _spawn(self, action: Spawn) -> FleetEvent:
         service, slot, generation = self._service, action.slot, action.generation
         title = service.generations.title(generation)
         row = None
@@ -137,7 +137,7 @@ class Performer:
         if mishap is not None:
             service.report.blame(member, f"a new worker cannot be told what to serve: {shortage(mishap)}", "")
 
-    def _open(self, action: OpenSlot) -> Event:
+    def _open(self, action: OpenSlot) -> FleetEvent:
         slot = action.slot
         try:
             self._service.slots.open(slot)
@@ -155,7 +155,7 @@ class Performer:
         service.orphans.rescue(service.fleet.rescued)
         service.tell_inbox(slot)
 
-    def _load(self, action: LoadTemplate) -> Event:
+    def _load(self, action: LoadTemplate) -> FleetEvent:
         service, generation = self._service, action.generation
         boot = service.generations.boot(generation)
         try:

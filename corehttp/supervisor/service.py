@@ -3,7 +3,7 @@
 from corehttp.ipc.balance import Load
 from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.supervisor.children import Children
-from corehttp.supervisor.events import Event, Resized
+from corehttp.supervisor.events import FleetEvent, Resized
 from corehttp.supervisor.fleet import Fleet
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.observe import observe
@@ -30,7 +30,7 @@ class Service:
         self.report = Report(fleet, world.slots.urls, world.now())
         self.orphans = world.rescuer(self._loads, self._keep_alive)
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: FleetEvent) -> None:
         """Record in the fleet that something has happened now."""
         observe(self.fleet, event, self.world.now())
 

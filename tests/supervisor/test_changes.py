@@ -25,8 +25,8 @@ from corehttp.supervisor.events import (
     Beat,
     BecameReady,
     Drained,
-    Event,
     Exited,
+    FleetEvent,
     HandedOn,
     Refusing,
     ReloadAbandoned,
@@ -61,7 +61,7 @@ NOBODY = frozenset[int]()
 STOP, REPLACED, CLOSES = LeaveReason.STOP, LeaveReason.REPLACED, LeaveReason.SLOT_CLOSES
 
 
-def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
+def tell(fleet: Fleet, *events: FleetEvent, now: float = 0.0) -> None:
     for event in events:
         observe(fleet, event, now)
 
@@ -106,7 +106,7 @@ def test_a_reload_goes_slot_by_slot() -> None:
 @pytest.mark.parametrize(
     "last", [StoppedAccepting(2), Drained(2), Exited(2, 0, 0.0)], ids=lambda event: type(event).__name__
 )
-def test_a_reload_is_not_over_while_an_old_worker_may_still_accept(last: Event) -> None:
+def test_a_reload_is_not_over_while_an_old_worker_may_still_accept(last: FleetEvent) -> None:
     fleet = serving(2)
     tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED), StoppedAccepting(1))
     tell(fleet, Spawned(4, 1, 2), BecameReady(4), Told(2, REPLACED))
@@ -149,7 +149,7 @@ def test_stop_first_makes_room_before_it_starts_the_successor() -> None:
     ],
     ids=["cannot start", "starts too slowly", "crashes", "no process to be had"],
 )
-def test_the_first_failure_ends_a_reload(failure: tuple[Event, ...]) -> None:
+def test_the_first_failure_ends_a_reload(failure: tuple[FleetEvent, ...]) -> None:
     fleet = serving(2)
     tell(fleet, ReloadRequested(), *failure)
     assert plan(fleet, 0.0) == [AbandonReload(2)]

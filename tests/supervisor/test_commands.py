@@ -8,8 +8,8 @@ import pytest
 from corehttp.supervisor.commands import Command, Decision, Refusal, decide
 from corehttp.supervisor.events import (
     BecameReady,
-    Event,
     Exited,
+    FleetEvent,
     ForceRequested,
     HandedOn,
     ReloadRequested,
@@ -23,8 +23,8 @@ from corehttp.supervisor.observe import observe
 from corehttp.supervisor.report import Report
 from corehttp.supervisor.signals import COMMANDS
 
-READY: list[Event] = [Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(1), BecameReady(2)]
-STATES: dict[str, list[Event]] = {
+READY: list[FleetEvent] = [Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(1), BecameReady(2)]
+STATES: dict[str, list[FleetEvent]] = {
     "it starts": [],
     "it serves": READY,
     "one worker serves": [*READY, Resized(1)],

@@ -9,8 +9,8 @@ from corehttp.supervisor.deadlines import NEVER, next_deadline
 from corehttp.supervisor.events import (
     BecameReady,
     Drained,
-    Event,
     Exited,
+    FleetEvent,
     ForceRequested,
     Refusing,
     ReloadRequested,
@@ -32,7 +32,7 @@ RESCUE = Rescue(frozenset({0}))  # and those that wait for it are given to other
 STOP, REPLACED = LeaveReason.STOP, LeaveReason.REPLACED
 
 
-def tell(fleet: Fleet, *events: Event, now: float = 0.0) -> None:
+def tell(fleet: Fleet, *events: FleetEvent, now: float = 0.0) -> None:
     for event in events:
         observe(fleet, event, now)
 

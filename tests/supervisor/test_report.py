@@ -7,8 +7,8 @@ import pytest
 from corehttp.errors import ExitCode
 from corehttp.supervisor.events import (
     BecameReady,
-    Event,
     Exited,
+    FleetEvent,
     HandedOn,
     Spawned,
     StopRequested,
@@ -27,7 +27,7 @@ def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "corehttp.supervisor")
 
 
-def serving(*events: Event) -> tuple[Fleet, Report]:
+def serving(*events: FleetEvent) -> tuple[Fleet, Report]:
     """Two workers that serve, and what has happened to them since at second 100."""
     fleet = Fleet(2, FleetLimits(crash_loop=90.0))
     for index in range(2):
@@ -38,9 +38,9 @@ def serving(*events: Event) -> tuple[Fleet, Report]:
     return fleet, Report(fleet, "http://a", 0.0)
 
 
-def crashes(worker: int, slot: int) -> list[Event]:
+def crashes(worker: int, slot: int) -> list[FleetEvent]:
     """Three deaths in a row."""
-    again: list[Event] = [Spawned(worker, slot, 1), BecameReady(worker), Exited(worker, -9, 0.0)]
+    again: list[FleetEvent] = [Spawned(worker, slot, 1), BecameReady(worker), Exited(worker, -9, 0.0)]
     return [Exited(slot + 1, -9, 0.0), *again, *again]
 
 
@@ -58,7 +58,7 @@ def crashes(worker: int, slot: int) -> list[Event]:
     ],
 )
 def test_when_a_dead_worker_starts_again_and_how_many_wait(
-    caplog: pytest.LogCaptureFixture, events: list[Event], waiting: int, line: str
+    caplog: pytest.LogCaptureFixture, events: list[FleetEvent], waiting: int, line: str
 ) -> None:
     _, report = serving(*events)
     report.starts_again(0, waiting, 100.0)
@@ -71,7 +71,7 @@ def test_when_a_dead_worker_starts_again_and_how_many_wait(
     ids=["it lives", "everything ends", "an operator has ended it", "it does already"],
 )
 def test_nothing_is_said_of_a_worker_that_need_not_start_again(
-    caplog: pytest.LogCaptureFixture, events: list[Event]
+    caplog: pytest.LogCaptureFixture, events: list[FleetEvent]
 ) -> None:
     _, report = serving(*events)
     report.starts_again(0, 5, 100.0)
@@ -93,7 +93,7 @@ def test_nothing_is_said_of_a_worker_that_need_not_start_again(
     ],
 )
 def test_the_last_line_of_a_stop_sums_over_the_workers(
-    caplog: pytest.LogCaptureFixture, event: Event, code: ExitCode, cut: int, level: str, end: str
+    caplog: pytest.LogCaptureFixture, event: FleetEvent, code: ExitCode, cut: int, level: str, end: str
 ) -> None:
     _, report = serving(event)
     report.account(4, 0)
@@ -133,7 +133,7 @@ LATE = "the application was not loaded after 70 s (--timeout-worker-startup): it
     ids=["it has said nothing", "it has said why", "it was ready", "it was told to end", "it is known already"],
 )
 def test_a_template_that_ends_by_itself_is_told_once(
-    caplog: pytest.LogCaptureFixture, events: list[Event], blamed: bool, lines: list[str]
+    caplog: pytest.LogCaptureFixture, events: list[FleetEvent], blamed: bool, lines: list[str]
 ) -> None:
     _, report = serving(TemplateStarted(1), *events)
     if blamed:
@@ -148,7 +148,7 @@ def test_a_template_that_ends_by_itself_is_told_once(
     ids=["it is late", "it is needed no more", "it was ready", "everything ends"],
 )
 def test_a_template_that_is_ended_because_it_is_late_is_told_with_the_option(
-    caplog: pytest.LogCaptureFixture, events: list[Event], passed: float, lines: list[str]
+    caplog: pytest.LogCaptureFixture, events: list[FleetEvent], passed: float, lines: list[str]
 ) -> None:
     fleet, report = serving(TemplateStarted(1), *events)
     report.retire_template(1, 100.0 + passed)

@@ -36,8 +36,8 @@ from corehttp.supervisor.events import (
     Beat,
     BecameReady,
     Drained,
-    Event,
     Exited,
+    FleetEvent,
     ForceRequested,
     HandedOn,
     Refusing,
@@ -88,7 +88,7 @@ class World:
     alive: set[int] = field(default_factory=set)
     accepting: set[int] = field(default_factory=set)
     templates: set[int] = field(default_factory=set)
-    agenda: list[tuple[float, int, Event]] = field(default_factory=list)
+    agenda: list[tuple[float, int, FleetEvent]] = field(default_factory=list)
     order: int = 0
     stubborn: set[int] = field(default_factory=set)  # they do not leave when told to
     silent: dict[int, tuple[float, float]] = field(default_factory=dict)  # from when till when the loop is blocked
@@ -96,11 +96,11 @@ class World:
     troubles: bool = True
     done: Counter[str] = field(default_factory=Counter)
 
-    def later(self, seconds: float, event: Event) -> None:
+    def later(self, seconds: float, event: FleetEvent) -> None:
         self.order += 1
         heapq.heappush(self.agenda, (self.now + seconds, self.order, event))
 
-    def perform(self, action: Action) -> Event:
+    def perform(self, action: Action) -> FleetEvent:
         chance = self.chance
         self.done[type(action).__name__] += 1
         # Only to end a process does not fail.
@@ -160,7 +160,7 @@ class World:
         start, end = self.silent.get(worker, (0.0, 0.0))
         return start <= self.now < end
 
-    def _spawn(self, slot: int, generation: int) -> Event:
+    def _spawn(self, slot: int, generation: int) -> FleetEvent:
         chance = self.chance
         if self.fleet.preload:
             assert generation in self.templates
@@ -193,7 +193,7 @@ class World:
                 self.later(leaves + chance.uniform(4, 5), Exited(worker, 0, chance.random()))
         return Spawned(worker, slot, generation)
 
-    def _load(self, generation: int) -> Event:
+    def _load(self, generation: int) -> FleetEvent:
         chance = self.chance
         if self.troubles and chance.random() < 0.03:
             return TemplateGone(generation, chance.random())
@@ -225,7 +225,7 @@ class Life:
         )
         self.world = World(chance, self.fleet)
         ends = chance.uniform(0, 120)
-        acts: list[tuple[float, Event]] = []
+        acts: list[tuple[float, FleetEvent]] = []
         for _ in range(chance.randint(0, 5)):
             acts.append((chance.uniform(0, ends), self._act()))
         self.calm_at = ends
@@ -238,9 +238,9 @@ class Life:
         self.stopped_since: float | None = None
         self.failed: int | None = None  # the generation of which a worker could not start
 
-    def _act(self) -> Event:
+    def _act(self) -> FleetEvent:
         chance = self.chance
-        acts: list[Event] = [ReloadRequested(), Resized(chance.randint(0, 5)), WasLate(chance.uniform(2, 1e6))]
+        acts: list[FleetEvent] = [ReloadRequested(), Resized(chance.randint(0, 5)), WasLate(chance.uniform(2, 1e6))]
         return chance.choice([ReloadRequested(), *acts])
 
     def run(self) -> ExitCode:
@@ -315,7 +315,7 @@ class Life:
                 world.agenda.remove(crash)
         heapq.heapify(world.agenda)
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: FleetEvent) -> None:
         world = self.world
         match event:
             case Exited(worker):
