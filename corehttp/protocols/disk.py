@@ -44,7 +44,7 @@ def has_positions(file: int) -> bool:
     return True
 
 
-class Reading:
+class FileRead:
     """Reads a piece of a file, for a Job; of one without positions from where it is."""
 
     __slots__ = ("_count", "_offset")

@@ -5,25 +5,21 @@ what a slow client has yet to take is waited for on the loop. So a disk holds th
 """
 
 import asyncio
-import contextlib
 import errno
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols.disk import PIECE, Job, Reading, Sending, has_positions, read_now, settle
+from corehttp.protocols.disk import PIECE, Sending, read_now
+from corehttp.protocols.file_reader import FileReader
 
 FEW = 4 * PIECE  # up to here, to read what is in memory costs less than a thread: 50 against 80 us for two pieces
-PATIENCE = 1.0  # seconds that a transfer which ends early waits for the call of the kernel in which its thread is
 
 # What sendfile(2) answers for a file that it does not know how to send; read(2) may.
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE})
 # What a lost client looks like, beside what Python calls a ConnectionError.
 _UNREACHABLE = frozenset({errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
-
-_T = TypeVar("_T")
 
 
 class Transfer:
@@ -39,7 +35,7 @@ class Transfer:
     did not end by itself can only be aborted.
     """
 
-    __slots__ = ("_loop", "_lost", "_sending", "_sent", "_transport", "_waiter", "_writable")
+    __slots__ = ("_loop", "_reader", "_sending", "_sent", "_transport", "_writable")
 
     def __init__(
         self,
@@ -50,10 +46,9 @@ class Transfer:
         self._transport = transport
         self._loop = loop
         self._writable = writable
-        self._lost = False
+        self._reader = FileReader(loop)
         self._sending: Sending | None = None  # what a thread is at
         self._sent = 0  # but for that
-        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def sent(self) -> int:
@@ -75,34 +70,24 @@ class Transfer:
         return self._sent
 
     async def read(self, file: int, offset: int, count: int) -> bytes:
-        """Some of `count` bytes of `file` from `offset` on, at most PIECE; none at its end.
+        """Some of the `count` bytes of `file` from `offset` on, at most PIECE of them; none at the file's end.
 
-        For who has to know what is sent before it is: the chunks of a source without a size. Raises as `send` does.
+        For a caller that has to know what is sent before it is, such as one that writes chunks of a source without a
+        size. Raises as `send` does.
         """
-        count = min(count, PIECE)
-        piece = read_now(file, offset, count)
-        if piece is None:
-            if not has_positions(file):
-                # What may be long in coming, as from a pipe, must not hold a thread.
-                with contextlib.suppress(PermissionError):  # epoll_ctl(2): of a kind that is always ready
-                    await self._ready(file, self._loop.add_reader, self._loop.remove_reader)
-                self._check()
-            piece = await self._in_thread(Reading(offset, count), file)
-        return piece
+        return await self._reader.read(file, offset, count)
 
     def disconnect(self) -> None:
-        """The connection is lost: what is under way ends, by ClientDisconnectedError if there was more to send.
+        """Note that the connection is lost: `send` ends, with ClientDisconnectedError if there was more to send.
 
-        A client that has all of a file and leaves at once has been served: so the call in which a thread hands over
-        the last of it is waited for.
+        A client that has all of a file and leaves at once has been served; so the call in which a thread gives the last
+        of it to the kernel is waited for.
         """
-        self._lost = True
-        if self._waiter is not None:
-            settle(self._waiter)
+        self._reader.disconnect()
 
     def _check(self) -> None:
         # While the transport is not closing, its socket's descriptor is open, and is no other file's.
-        if self._lost or self._transport.is_closing():
+        if self._reader.lost or self._transport.is_closing():
             raise ClientDisconnectedError("the client has disconnected")
 
     def _feeds_socket(self) -> bool:
@@ -140,7 +125,7 @@ class Transfer:
         while self._sent < count:
             self._sending = sending = Sending(offset + self._sent, count - self._sent)
             try:
-                await self._in_thread(sending, self._socket(), file)
+                await self._reader.in_thread(sending, self._socket(), file, sending=sending)
             except OSError as error:
                 if error.errno in _REFUSED:
                     return
@@ -151,14 +136,14 @@ class Transfer:
                 self._sending = None
                 self._sent += sending.sent
             if sending.full:
-                await self._ready(self._socket(), loop.add_writer, loop.remove_writer)
+                await self._reader.ready(self._socket(), loop.add_writer, loop.remove_writer)
             elif sending.ended:
                 return
 
     async def _through_memory(self, file: int, offset: int, count: int) -> None:
         while self._sent < count:
             self._check()
-            piece = await self.read(file, offset + self._sent, count - self._sent)
+            piece = await self._reader.read(file, offset + self._sent, count - self._sent)
             if not piece:
                 return
             self._check()
@@ -179,7 +164,7 @@ class Transfer:
             try:
                 size = os.write(self._socket(), rest)
             except BlockingIOError:
-                await self._ready(self._socket(), self._loop.add_writer, self._loop.remove_writer)
+                await self._reader.ready(self._socket(), self._loop.add_writer, self._loop.remove_writer)
             except OSError as error:
                 if _is_loss(error):
                     raise ClientDisconnectedError("the client has disconnected") from error
@@ -187,39 +172,6 @@ class Transfer:
             else:
                 self._sent += size
                 rest = rest[size:]
-
-    async def _ready(self, descriptor: int, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
-        # A copy, since uvloop refuses to watch what one of its transports does, and the file may be watched as well.
-        copy = os.dup(descriptor)
-        try:
-            self._waiter = waiter = self._loop.create_future()
-            watch(copy, settle, waiter)
-            try:
-                await waiter
-            finally:
-                unwatch(copy)
-        finally:
-            self._waiter = None
-            os.close(copy)
-
-    async def _in_thread(self, work: Callable[..., _T], *descriptors: int) -> _T:
-        """What `work` answers; ClientDisconnectedError if the client leaves before it does."""
-        job = Job(self._loop, work, *descriptors)
-        try:
-            try:
-                self._waiter = waiter = self._loop.create_future()
-                job.report_to(waiter)
-                await waiter
-            finally:
-                self._waiter = None
-                if not (job.done or job.withdraw()) and self._sending is not None:
-                    self._sending.stopped = True
-                    await job.wait(PATIENCE)
-            if not job.done:
-                raise ClientDisconnectedError("the client has disconnected")
-            return job.result()
-        finally:
-            del job  # its exception's traceback leads back here: a cycle
 
 
 def _is_loss(error: OSError) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols import disk, files
+from corehttp.protocols import disk, file_reader, files
 from corehttp.protocols.disk import CALL, PIECE, THREADS
 from corehttp.protocols.files import FEW
 from corehttp.worker.worker import loop_factory
@@ -38,7 +38,7 @@ async def test_a_thread_at_work_keeps_to_its_file_though_the_number_is_another_f
     opened: Opened, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk takes longer than a transfer that is cancelled waits for it."""
-    monkeypatch.setattr(files, "PATIENCE", 0)
+    monkeypatch.setattr(file_reader, "PATIENCE", 0)
     source = opened(FEW + 1)
     status = source.path.stat()
     before = descriptors()
@@ -158,7 +158,7 @@ async def test_its_end_waits_for_one_call_of_its_thread_and_counts_what_that_han
 async def test_a_disk_that_does_not_answer_keeps_no_transfer_that_has_ended(
     opened: Opened, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch, end: End, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE", 0)
+    monkeypatch.setattr(file_reader, "PATIENCE", 0)
     source = opened(LARGE)
     before = descriptors()
     async with connected("unix") as (connection, _):

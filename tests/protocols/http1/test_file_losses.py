@@ -12,7 +12,7 @@ import pytest
 
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
-from corehttp.protocols import files
+from corehttp.protocols import file_reader, files
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.disk import CALL, PIECE
@@ -177,7 +177,7 @@ async def test_what_a_thread_is_just_sending_is_counted_too(opened: Opened, slow
 async def test_a_disk_that_does_not_answer_does_not_keep_a_request_whose_client_left(
     opened: Opened, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE", 0)
+    monkeypatch.setattr(file_reader, "PATIENCE", 0)
     async with serving(opened(LARGE)) as served:
         await until(lambda: len(slow_disk.calls) > 0)
         served.cut()
