@@ -3,11 +3,9 @@
 import logging
 import signal
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
-from corehttp.worker import drain
 from tests.kit.draining import Time
 
 # A job in the background, or one under nohup(1), is started with these signals ignored, and so would be whatever the
@@ -39,9 +37,6 @@ def error_log() -> Iterator[list[logging.LogRecord]]:
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The time of drains, which passes while one sleeps."""
-    time = Time()
-    monkeypatch.setattr(drain, "time", time)
-    monkeypatch.setattr(drain, "asyncio", SimpleNamespace(sleep=time.sleep))
-    return time
+def time() -> Time:
+    """The time of a drain, which passes while the drain sleeps."""
+    return Time()

@@ -11,10 +11,10 @@ from corehttp.protocols.application_tasks import task_starter
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.contracts import (
     AccessSink,
-    Application,
     Connection,
     HandOver,
     Ledger,
+    Named,
     RecognizeUpgrade,
     Request,
     RequestParser,
@@ -193,7 +193,7 @@ class WorkerContext:
         if self.admission is not None and self.admission.waits:
             self.soon(self.admission.release)  # not within the task that ends, as a part of what it does
 
-    def app_failed(self, request: Application, fault: BaseException | str) -> None:
+    def app_failed(self, request: Named, fault: BaseException | str) -> None:
         """Log a fault of the application once, with the request that met it."""
         if isinstance(fault, str):
             logger.error("%s: %s", request.name, fault)

@@ -195,7 +195,7 @@ class ExchangeHost(Protocol):
         """Remove a request from `running`: its application has returned."""
         ...
 
-    def app_failed(self, request: "Application", fault: BaseException | str) -> None:
+    def app_failed(self, request: "Named", fault: BaseException | str) -> None:
         """Log a fault of the application: an exception, or a sentence that says what it did wrong."""
         ...
 
@@ -286,19 +286,28 @@ class Ledger(Protocol):
         ...
 
 
-class Application(Protocol):
-    """One call of the application for one request or WebSocket, as the worker sees it."""
-
-    ended: bool  # whether the application has returned
+class Named(Protocol):
+    """What the application was called for."""
 
     @property
     def name(self) -> str:
-        """What it was called for, such as method and path, as log lines show it."""
+        """What the application was called for, such as method and path, as log lines show it."""
         ...
+
+
+class Application(Named, Protocol):
+    """One call of the application for one request or WebSocket, as the worker sees it."""
+
+    ended: bool  # whether the application has returned
+    started_at: float  # when its request was read, or its WebSocket opened (seconds, monotonic)
 
     @property
     def unawaited(self) -> bool:
         """Whether nobody waits for its end any more, as when its client has left."""
+        ...
+
+    def tell(self) -> None:
+        """Tell the application that the worker leaves, if what it does may never end by itself."""
         ...
 
     def cancel(self) -> None:
@@ -309,11 +318,27 @@ class Application(Protocol):
 class Request(Application, Protocol):
     """The application's call for one HTTP request."""
 
-    started_at: float  # when its head was read (seconds, monotonic)
     place: int  # in the ledger, while it runs
 
-    def tell(self) -> None:
-        """Tell the application that the worker leaves, if its response may never end by itself."""
+
+class Departure(Protocol):
+    """What a connection asks of a worker that leaves, to decide whether it is time to go."""
+
+    hand_over: HandOver | None  # gives an idle connection to another worker; None if no other worker goes on
+
+    def has_waited(self, connection: "Connection", now: float) -> bool:
+        """Whether the idle `connection` was kept long enough, for a request that its client might have sent, to close.
+
+        The wait begins with the first call for a connection, and anew whenever the connection has not been idle.
+        """
+        ...
+
+    def is_turn_of(self, connection: "Connection", now: float) -> bool:
+        """Whether it is the turn of `connection` to close, though its client is likely to come back at once.
+
+        The first call for a connection gives it its turn. Turns are spread evenly over a grace, so that clients do not
+        come back all at the same time.
+        """
         ...
 
 
@@ -354,6 +379,17 @@ class Connection(Protocol):
         """Close the connection, which is idle."""
         ...
 
+    def leave(self, now: float, departure: Departure) -> None:
+        """Go, as soon as that costs the client nothing; `now` is in seconds, monotonic.
+
+        A worker that leaves calls this many times a second until the connection has left `WorkerContext.connections`.
+        A connection that is in use finishes what it does. One that is idle passes itself on through
+        `departure.hand_over`, or closes when it has waited long enough. One whose client has to be told, and will then
+        connect again, tells it when it is its turn; a protocol that announces its end ahead of it, such as HTTP/2 with
+        GOAWAY (RFC 9113, 6.8), does so at its turn as well, and closes when its last stream has ended.
+        """
+        ...
+
     def suspect(self) -> None:
         """Find out soon whether the client has left, if it has ended its side or reading is paused."""
         ...
@@ -365,14 +401,3 @@ class Connection(Protocol):
 
 class WebSocket(Application, Connection, Protocol):
     """A WebSocket: a connection and the application's one call for it."""
-
-    opened_at: float  # when it was opened (seconds, monotonic)
-
-    @property
-    def stage(self) -> object:
-        """How far the WebSocket has come; the values are the protocol's own."""
-        ...
-
-    def leave(self) -> None:
-        """Close the WebSocket because the worker leaves."""
-        ...

@@ -29,7 +29,8 @@ from corehttp.text import shown
 from corehttp.worker.acceptor import Acceptor
 from corehttp.worker.access_log import AccessLog
 from corehttp.worker.deadline_sweep import Sweep
-from corehttp.worker.drain import Drain
+from corehttp.worker.departure import WorkerDeparture
+from corehttp.worker.drain import Drain, SystemClock
 from corehttp.worker.lifespan import Lifespan
 from corehttp.worker.retirement import Retirement, rss
 from corehttp.worker.siblings import Siblings
@@ -150,13 +151,15 @@ class Worker:
             await asyncio.sleep(config.shutdown_delay)
         deadline = time.monotonic() + config.timeout_graceful_shutdown
         self._stop_accepting(why, on_closed)
-        drain = Drain(
-            self._context,
-            self._acceptor,
+        now = time.monotonic()
+        departure = WorkerDeparture(
+            now,
+            hand_over=self._context.hand_over,
             idle_grace=config.shutdown_idle_grace,
-            stream_grace=config.shutdown_stream_grace,
-            websocket_grace=config.shutdown_ws_grace,
+            reconnect_grace=config.shutdown_ws_grace,
         )
+        tell_at = now + config.shutdown_stream_grace
+        drain = Drain(self._context, self._acceptor, departure, tell_at=tell_at, clock=SystemClock())
         finished = await drain.finish(deadline)
         self.answered = self._context.answered - before
         if not finished:

@@ -2,7 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
+from corehttp.protocols.context import WorkerContext
+from corehttp.worker.acceptor import Acceptor
+from corehttp.worker.departure import WorkerDeparture
+from corehttp.worker.drain import Drain
 from tests.kit.fakes import NOW, TURNS
 
 
@@ -29,3 +34,11 @@ class Full:
     done = True
 
     def close(self) -> None: ...
+
+
+def drain_of(
+    context: WorkerContext, time: Time, *, idle_grace: float = 0.2, stream_grace: float = 0.0, grace: float = 0.0
+) -> Drain:
+    """The drain of a worker that leaves now; `grace` is over how many seconds its WebSockets are closed."""
+    departure = WorkerDeparture(time.now, hand_over=context.hand_over, idle_grace=idle_grace, reconnect_grace=grace)
+    return Drain(context, cast(Acceptor, Full()), departure, tell_at=time.now + stream_grace, clock=time)

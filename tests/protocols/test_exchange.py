@@ -9,7 +9,7 @@ import pytest
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import task_starter
-from corehttp.protocols.contracts import Application, Fields, Intent, Request
+from corehttp.protocols.contracts import Fields, Intent, Named, Request
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.fairness import Fairness, FairShare
 from tests.kit.fakes import TURNS
@@ -74,7 +74,7 @@ class FakeHost:
     def ended(self, request: Request) -> None:
         self.running.discard(request)
 
-    def app_failed(self, request: Application, fault: BaseException | str) -> None:
+    def app_failed(self, request: Named, fault: BaseException | str) -> None:
         self.faults.append(fault)
 
 

@@ -189,7 +189,7 @@ class Peers:
                 self.drain(transport)
             case "leave":
                 for websocket in tuple(self._context.websockets):
-                    websocket.leave()
+                    websocket.tell()
             case "lose":
                 transport.lose()
             case _:

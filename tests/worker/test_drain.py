@@ -3,17 +3,15 @@
 import logging
 from collections.abc import Callable
 from itertools import pairwise
-from typing import cast
 
 import pytest
 
 from corehttp.asgi import ASGIApp
-from corehttp.protocols.contracts import HandOver
+from corehttp.protocols.contracts import Departure, HandOver
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.worker.acceptor import Acceptor
 from corehttp.worker.drain import POLL, Drain
-from tests.kit.draining import Full, Time
+from tests.kit.draining import Time, drain_of
 from tests.kit.fakes import NOW
 from tests.kit.websocket_client import (
     CLOSE,
@@ -32,15 +30,13 @@ TOLD = switching() + unmasked(CLOSE, close_payload(1012, "the server is restarti
 GRACE = 2.0  # seconds
 
 
-async def clients_of(app: ASGIApp, count: int) -> tuple[list[WebSocketClient], Callable[[float], Drain]]:
+async def clients_of(app: ASGIApp, count: int, time: Time) -> tuple[list[WebSocketClient], Callable[[float], Drain]]:
     """So many open WebSockets, and what makes the drain of their worker, with a grace in seconds."""
     context = websocket_context(app, HttptoolsParser)
     clients = [WebSocketClient(context) for _ in range(count)]
     for client in clients:
         await client.send(handshake())
-    return clients, lambda grace: Drain(
-        context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=0.0, websocket_grace=grace
-    )
+    return clients, lambda grace: drain_of(context, time, grace=grace)
 
 
 def told(clients: list[WebSocketClient]) -> int:
@@ -59,7 +55,7 @@ def answer_all(clients: list[WebSocketClient]) -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 100, 250])
 async def test_websockets_are_closed_spread_over_the_grace(time: Time, count: int) -> None:
-    clients, make = await clients_of(echo, count)
+    clients, make = await clients_of(echo, count, time)
     seen: list[tuple[float, int]] = []
 
     def meanwhile() -> None:
@@ -80,7 +76,7 @@ async def test_websockets_are_closed_spread_over_the_grace(time: Time, count: in
 
 
 async def test_without_a_grace_all_are_closed_at_once(time: Time) -> None:
-    clients, make = await clients_of(echo, 50)
+    clients, make = await clients_of(echo, 50, time)
     seen: list[int] = []
 
     def meanwhile() -> None:
@@ -94,7 +90,7 @@ async def test_without_a_grace_all_are_closed_at_once(time: Time) -> None:
 
 async def test_one_that_is_accepted_during_the_drain_is_closed_too(time: Time) -> None:
     app = Puppet()
-    clients, make = await clients_of(app, 1)
+    clients, make = await clients_of(app, 1, time)
 
     def accept() -> None:
         if time.now > NOW + 2 * GRACE and not clients[0].received:
@@ -112,7 +108,7 @@ async def test_the_drain_waits_for_applications_and_cuts_those_that_do_not_end(
     time: Time, error_log: list[logging.LogRecord]
 ) -> None:
     app = Puppet()
-    clients, make = await clients_of(app, 1)
+    clients, make = await clients_of(app, 1, time)
     await app.send({"type": "websocket.accept"})
     end = make(0.0)
     time.meanwhile = lambda: answer_all(clients)
@@ -126,7 +122,7 @@ async def test_the_drain_waits_for_applications_and_cuts_those_that_do_not_end(
 
 
 async def test_a_handshake_that_is_not_answered_by_the_end_is_refused_with_503(time: Time) -> None:
-    clients, make = await clients_of(Puppet(), 1)
+    clients, make = await clients_of(Puppet(), 1, time)
     end = make(0.0)
     assert not await end.finish(NOW + 5)
     assert clients[0].received == b""
@@ -138,7 +134,7 @@ async def test_a_handshake_that_is_not_answered_by_the_end_is_refused_with_503(t
 
 async def test_one_that_is_accepted_at_the_very_end_is_told_to_connect_again(time: Time) -> None:
     app = Puppet()
-    clients, make = await clients_of(app, 1)
+    clients, make = await clients_of(app, 1, time)
     end = make(0.0)
     assert not await end.finish(NOW + 5)
     await app.send({"type": "websocket.accept"})
@@ -148,7 +144,7 @@ async def test_one_that_is_accepted_at_the_very_end_is_told_to_connect_again(tim
 
 
 async def test_the_cut_ends_what_the_client_does_not(time: Time) -> None:
-    clients, make = await clients_of(echo, 2)
+    clients, make = await clients_of(echo, 2, time)
     end = make(0.0)
     assert not await end.finish(NOW + 5)
     assert told(clients) == 2
@@ -192,6 +188,13 @@ async def test_a_connection_that_fails_is_cut_and_the_stop_goes_on(
         def suspect(self) -> None:
             self.act("suspect")
 
+        def leave(self, now: float, departure: Departure) -> None:
+            waited = departure.has_waited(self, now)
+            if departure.hand_over is not None and self.pass_on(departure.hand_over):
+                return
+            if waited:
+                self.close()
+
         def pass_on(self, hand_over: HandOver) -> bool:
             return self.act("pass_on")
 
@@ -204,7 +207,7 @@ async def test_a_connection_that_fails_is_cut_and_the_stop_goes_on(
     connections = [Idle() for _ in range(5)]
     connections[2].wrong = connections[3].wrong = True
     context.connections.update(connections)
-    drain = Drain(context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=0.0, websocket_grace=0.0)
+    drain = drain_of(context, time)
     assert await drain.finish(NOW + 60)
     assert [connection.ended for connection in connections] == ["close", "close", "cut", "cut", "close"]
     assert [record.exc_info[0] for record in error_log if record.exc_info] == [LookupError]

@@ -3,17 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.worker.acceptor import Acceptor
 from corehttp.worker.drain import CANCEL_GRACE, LAST, POLL, Drain
+from tests.kit import draining
 from tests.kit.apps import respond
-from tests.kit.draining import Full, Time
+from tests.kit.draining import Time
 from tests.kit.fakes import NOW, Client, make_context
 from tests.kit.websocket_client import (
     CLOSE,
@@ -31,9 +30,9 @@ LIMIT = 30.0  # seconds, of graceful time
 MOMENT = LAST + CANCEL_GRACE + 3 * POLL  # by then nobody is waited for any more
 
 
-def drain_of(context: WorkerContext, stream_grace: float = LIMIT) -> Drain:
+def drain_of(context: WorkerContext, time: Time, stream_grace: float = LIMIT) -> Drain:
     context.draining = True
-    return Drain(context, cast(Acceptor, Full()), idle_grace=0.2, stream_grace=stream_grace, websocket_grace=0.0)
+    return draining.drain_of(context, time, stream_grace=stream_grace)
 
 
 def start(*headers: tuple[bytes, bytes]) -> Message:
@@ -71,7 +70,7 @@ async def test_a_request_whose_client_has_left_is_cancelled_after_a_moment_and_i
             client.transport.lose()
 
     time.meanwhile = meanwhile
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert app.cancelled
     assert NOW + when + LAST <= time.now <= NOW + when + MOMENT
     assert error_log == []
@@ -84,7 +83,7 @@ async def test_what_ends_within_the_moment_is_not_cancelled(time: Time) -> None:
     await client.send(GET)
     await client.lose()
     time.meanwhile = lambda: app.end() if time.now > NOW + LAST / 2 else None
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert not app.cancelled
 
 
@@ -104,7 +103,7 @@ async def test_an_application_that_does_not_heed_its_cancellation_is_not_waited_
     client = Client(context)
     await client.send(GET)
     await client.lose()
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert time.now <= NOW + MOMENT
     assert cancelled == 1
     release.set()
@@ -119,7 +118,7 @@ async def test_work_after_a_whole_response_is_waited_for_though_the_client_has_l
     await respond(app.send, b"done")
     await client.lose()
     time.meanwhile = lambda: app.end() if time.now > NOW + 7 else None
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert time.now > NOW + 7
     assert not app.cancelled
 
@@ -141,7 +140,7 @@ async def streaming(kind: bytes) -> tuple[Puppet, WorkerContext, Client]:
 @pytest.mark.parametrize("kind", ENDLESS)
 async def test_a_stream_that_never_ends_by_its_type_is_told_by_send_and_ended_whole(time: Time, kind: bytes) -> None:
     app, context, client = await streaming(kind)
-    drain = drain_of(context, stream_grace=2.0)
+    drain = drain_of(context, time, stream_grace=2.0)
     sent = asyncio.ensure_future(drain.finish(NOW + LIMIT))
     while time.now < NOW + 1.5:
         await app.send(piece(b"more"))
@@ -168,7 +167,7 @@ async def test_a_stream_without_an_end_that_sends_nothing_is_cancelled_and_ended
             client.transport.lose()
 
     time.meanwhile = meanwhile
-    assert await drain_of(context, stream_grace=2.0).finish(NOW + LIMIT)
+    assert await drain_of(context, time, stream_grace=2.0).finish(NOW + LIMIT)
     assert app.cancelled
     assert client.received.endswith(b"some\r\n0\r\n\r\n")
     assert time.now <= NOW + 2.0 + MOMENT + 1
@@ -177,7 +176,7 @@ async def test_a_stream_without_an_end_that_sends_nothing_is_cancelled_and_ended
 
 async def test_at_the_end_of_the_graceful_time_a_stream_without_an_end_is_no_cut(time: Time) -> None:
     _, context, client = await streaming(ENDLESS[0])
-    drain = drain_of(context, stream_grace=60.0)
+    drain = drain_of(context, time, stream_grace=60.0)
     assert not await drain.finish(NOW + 5)
     assert await drain.cut() == 0
     assert client.received.endswith(b"some\r\n0\r\n\r\n")
@@ -187,7 +186,7 @@ async def test_at_the_end_of_the_graceful_time_a_stream_without_an_end_is_no_cut
 @pytest.mark.parametrize("kind", OTHERS)
 async def test_any_other_stream_has_the_whole_graceful_time_and_is_then_cut(time: Time, kind: bytes) -> None:
     app, context, client = await streaming(kind)
-    drain = drain_of(context, stream_grace=0.0)
+    drain = drain_of(context, time, stream_grace=0.0)
     assert not await drain.finish(NOW + 5)
     await app.send(piece(b"more"))
     assert not app.cancelled
@@ -213,7 +212,7 @@ async def test_a_websocket_whose_client_has_left_is_cancelled_after_a_moment_and
     context = websocket_context(app, HttptoolsParser)
     client = await accepted(app, context)
     leave(client)
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert app.cancelled
     assert time.now <= NOW + MOMENT
     assert error_log == []
@@ -225,7 +224,7 @@ async def test_a_handshake_whose_client_has_left_is_cancelled_after_a_moment(tim
     client = WebSocketClient(context)
     await client.send(handshake())
     await client.lose()
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert app.cancelled
     assert time.now <= NOW + MOMENT
 
@@ -246,7 +245,7 @@ async def test_work_after_a_websocket_that_its_client_did_not_end_is_waited_for(
             app.end()
 
     time.meanwhile = meanwhile
-    assert await drain_of(context).finish(NOW + LIMIT)
+    assert await drain_of(context, time).finish(NOW + LIMIT)
     assert time.now > NOW + 7
     assert not app.cancelled
 
@@ -258,7 +257,7 @@ async def test_where_reading_is_paused_a_client_is_probed_with_what_its_response
     body = b"x" * 2**20
     await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 * len(body)) + body)
     assert not client.transport.reading
-    assert not await drain_of(context).finish(NOW + 1)
+    assert not await drain_of(context, time).finish(NOW + 1)
     assert client.received == b"HTTP/1.1 ", "which one that is gone answers with a reset"
     await respond(app.send, b"done")
     assert client.received.count(b"HTTP/1.1 ") == 1

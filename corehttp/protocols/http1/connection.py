@@ -10,7 +10,7 @@ from typing import cast
 from corehttp.protocols import peer_socket
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import HandOver, Upgrade
+from corehttp.protocols.contracts import Departure, HandOver, Upgrade
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import Framing
@@ -202,6 +202,15 @@ class HTTP1Connection(ResponseWriting):
             return False
         transport.abort()
         return True
+
+    def leave(self, now: float, departure: Departure) -> None:
+        """Pass the connection on if it is idle, or close it when it has been idle for long enough."""
+        if self.idle:
+            waited = departure.has_waited(self, now)
+            if departure.hand_over is not None and self.pass_on(departure.hand_over):
+                return
+            if waited:
+                self.close()
 
     def suspect(self) -> None:
         """Find out soon whether the client has left, if it has ended its side or reading is paused.

@@ -8,7 +8,7 @@ from time import monotonic
 from corehttp.asgi import Message, Scope
 from corehttp.protocols.answers import CLIENT_CLOSED
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import HandOver, Request, UpgradeAnswer
+from corehttp.protocols.contracts import Departure, HandOver, Request, UpgradeAnswer
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import descriptor
 from corehttp.protocols.scope import websocket_scope
@@ -95,7 +95,7 @@ class WebSocketConnection(WebSocketWriting):
         raise AssertionError("a WebSocket is closed by `leave`")
 
     def suspect(self) -> None:
-        """Nothing: reading goes on once the WebSocket is closed, as `leave` does."""
+        """Nothing: reading goes on once the WebSocket is closed, as `tell` does."""
 
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
@@ -115,11 +115,19 @@ class WebSocketConnection(WebSocketWriting):
         if not self.ended:
             self._task = task
 
-    def leave(self) -> None:
-        """The worker goes: tell the client to connect again (RFC 6455 and the IANA registry, 1012).
+    def leave(self, now: float, departure: Departure) -> None:
+        """Close the WebSocket when it is its turn; a handshake that is not answered yet is waited for."""
+        if self.stage is _OPEN and departure.is_turn_of(self, now):
+            self.tell()
 
-        A handshake that is not answered is still waited for; if the application never does, it is with 503.
+    def tell(self) -> None:
+        """Tell client and application that the worker leaves, with 1012 (RFC 6455 and the IANA registry).
+
+        The client is to connect again. A handshake that the application has not answered when it ends is answered with
+        503. A WebSocket that has ended is left as it is.
         """
+        if self.stage is _CLOSING or self.stage is _CLOSED:
+            return
         self.leaving = True
         if self.stage is _OPEN:
             self.send_close(1012, "the server is restarting")
@@ -184,7 +192,7 @@ class WebSocketConnection(WebSocketWriting):
     def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
         if self.stage is _DENYING or self.stage is _CONNECTING:  # the answer is not whole
-            self._record(self._denied_with or CLIENT_CLOSED, self._bytes_out, monotonic() - self.opened_at)
+            self._record(self._denied_with or CLIENT_CLOSED, self._bytes_out, monotonic() - self.started_at)
         self.stage = _CLOSED
         self._plain = False
         self._context.left(self)
@@ -373,7 +381,7 @@ class WebSocketConnection(WebSocketWriting):
                 self.target.partition("?")[0],
                 self.code,
                 (self._messages_in, self._messages_out, self._bytes_in, self._bytes_out),
-                monotonic() - self.opened_at,
+                monotonic() - self.started_at,
             )
 
 

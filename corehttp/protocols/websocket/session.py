@@ -9,7 +9,7 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.answers import FAULT, LEAVING, PLAIN
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
-from corehttp.protocols.contracts import Application
+from corehttp.protocols.contracts import Named
 from corehttp.protocols.extensions import field, pairs
 from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Fairness
 from corehttp.protocols.websocket.frames import BINARY, TEXT
@@ -46,7 +46,7 @@ class Keeper(Protocol):
     loop: asyncio.AbstractEventLoop
     fairness: Fairness
 
-    def app_failed(self, request: Application, fault: BaseException | str) -> None:
+    def app_failed(self, request: Named, fault: BaseException | str) -> None:
         """Report a fault of the application: an exception, or what it did wrong."""
         ...
 

@@ -75,7 +75,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         "_was_open",
         "code",
         "deadline",
-        "opened_at",
+        "started_at",
     )
 
     _transport: asyncio.Transport
@@ -111,7 +111,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self._denied_with = 0  # the status of a denial, once its head is out
         self._was_open = False
         self._messages_out = self._bytes_out = 0
-        self.opened_at = monotonic()
+        self.started_at = monotonic()
         self.code = 1006  # with which it ended, as the access log shows it
         self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
 
@@ -147,9 +147,9 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
         self._transport.write(self._answer.switch(b"websocket", fields))
         self.stage = _OPEN
         self._plain = not self._unread
-        began, self.opened_at = self.opened_at, monotonic()
+        began, self.started_at = self.started_at, monotonic()
         self._was_open = True
-        self._record(101, 0, self.opened_at - began)
+        self._record(101, 0, self.started_at - began)
         self._time_ping()
         self._resume_reading()
 
@@ -199,7 +199,7 @@ class WebSocketWriting(WebSocketSession, asyncio.Protocol):
             self._denied()
 
     def _denied(self) -> None:
-        self._record(self._denied_with, self._bytes_out, monotonic() - self.opened_at)
+        self._record(self._denied_with, self._bytes_out, monotonic() - self.started_at)
         self.stage = _CLOSING
         self._plain = False
         self.disconnect(1006, "")

@@ -7,8 +7,8 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.contracts import AccessRecord
-from corehttp.worker.drain import Drain
 from tests.kit.apps import Recorder, hello, respond
+from tests.kit.draining import Time, drain_of
 from tests.kit.fakes import LINES, Client, MakeParser, make_context
 from tests.kit.websocket_client import (
     ACCEPT,
@@ -121,12 +121,6 @@ async def test_the_ledger_names_the_request_that_came(parser: MakeParser, change
     assert entries.calls == [("begin", *names), ("enter", *names), ("pause",), ("leave", 7)]
 
 
-class NoAcceptor:
-    done = True
-
-    def close(self) -> None: ...
-
-
 @CHANGES
 async def test_what_is_cut_and_what_fails_is_logged_by_its_own_name(
     parser: MakeParser, change: object, caplog: pytest.LogCaptureFixture
@@ -143,13 +137,7 @@ async def test_what_is_cut_and_what_fails_is_logged_by_its_own_name(
     context = make_context(fail, parser)
     client = Client(context)
     await client.send(b"POST /a%0ab?secret HTTP/1.1\r\nHost: a\r\n\r\n")
-    drain = Drain(
-        context,
-        NoAcceptor(),  # type: ignore[arg-type]  # the part of one that it uses
-        idle_grace=0.0,
-        stream_grace=0.0,
-        websocket_grace=0.0,
-    )
+    drain = drain_of(context, Time())
     assert await drain.cut()
     cut, fault = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert cut.startswith("cut at the end of the graceful time: POST /a\\nb after ")
