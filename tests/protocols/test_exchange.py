@@ -309,5 +309,50 @@ async def test_nothing_is_sent_for_a_client_that_is_gone() -> None:
     assert talk.host.faults == []
 
 
+async def test_a_client_that_is_gone_leaves_nothing_to_call_the_stream_for() -> None:
+    talk = Talk(length=8, expects_continue=True)
+    talk.start()
+    await talk.exchange.send(START)
+    await talk.exchange.send(MORE)
+    talk.exchange.feed(b"abcd")
+    calls = list(talk.stream.calls)
+    talk.exchange.disconnect()
+    talk.exchange.feed(b"efgh")
+    await talk.exchange.receive()
+    with pytest.raises(ClientDisconnectedError):
+        await talk.exchange.send(END)
+    talk.exchange.tell()
+    await talk.finish()
+    assert talk.stream.calls == calls
+
+
+async def test_after_its_end_a_response_only_gives_up_what_is_left_of_the_request() -> None:
+    talk = Talk(length=8)
+    talk.start()
+    talk.exchange.feed(b"abcd")
+    await talk.exchange.send(START)
+    await talk.exchange.send(END)
+    assert not talk.exchange.feed(b"efgh")
+    calls = list(talk.stream.calls)
+    await talk.finish()
+    assert talk.stream.calls == [*calls, ("consumed", 4)]
+    assert talk.exchange.buffered == 0
+
+
+async def test_an_answer_of_the_server_is_the_end_of_the_response() -> None:
+    talk = Talk()
+    talk.start()
+    await talk.exchange.receive()
+    waiting = asyncio.ensure_future(talk.exchange.receive())
+    await turn()
+    talk.exchange.preempt()
+    assert await waiting == DISCONNECT
+    with pytest.raises(AppError, match="no message after the end"):
+        await talk.exchange.send(START)
+    await talk.finish()
+    assert talk.stream.calls == []
+    assert talk.host.faults == []
+
+
 async def test_the_repr_shows_the_state() -> None:
     assert repr(Talk(length=2).exchange) == "<Exchange GET /a\\n: head, body coming>"
