@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 
 from anyio.from_thread import start_blocking_portal
 
-from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode
 from corehttp.sockets import listening, unix_path
-from corehttp.worker.worker import Worker, loop_factory
+from corehttp.worker.wiring import load_application, loop_factory
+from corehttp.worker.worker import Worker
 
 
 class Server:
@@ -46,7 +46,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
     not touched. Raises ConfigError or StartupError, never SystemExit.
     """
     config = Config.of({"access_log": False, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False})
-    loaded = load(app, factory=config.factory, app_dir=config.app_dir)
+    loaded = load_application(config)
     [sockets] = listening.bind(config, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)
     server = Server(worker, sockets)

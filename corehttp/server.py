@@ -1,25 +1,17 @@
 """Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
 
-import atexit
-import contextlib
-import functools
 import logging
 import os
-import signal
-import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
+from collections.abc import Callable, Iterable
 
-from corehttp import farewell, unused_signals
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
-from corehttp.errors import ConfigError, ExitCode, InterruptedStart, StartupError
+from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.installation import check_installation
-from corehttp.logs import flush, set_up
+from corehttp.logs import set_up
 from corehttp.shortage import shortage
 from corehttp.sockets import listening, unix_path
 from corehttp.standard_streams import open_standard_streams
@@ -156,136 +148,13 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
 
 
 def _serve_here(config: Config, owns_process: bool) -> ExitCode:
-    """One worker in this process, without a supervisor."""
-    import asyncio
-
-    from corehttp.app import load
-    from corehttp.forks import protect
-    from corehttp.supervisor.leftovers import end_started, mark
-    from corehttp.worker import loop_faults
-    from corehttp.worker.exit_limit import hold_signals, limit_exit
-    from corehttp.worker.watchdog import Watchdog
-    from corehttp.worker.worker import Worker, loop_factory, parser_factory
+    """Serve with one worker in this process, without a supervisor."""
+    from corehttp.worker.alone import serve_alone
 
     [sockets] = listening.bind(config, 1, reuseport=False)
-    urls = _urls(sockets)
-    used = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-    last_words: list[Callable[[], None]] = []  # said once all has ended, whatever runs at the end of the process
-
-    def end_leftovers(process: int = os.getpid()) -> None:
-        end_started(process)
-        while last_words and os.getpid() == process:
-            last_words.pop()()
-
-    if owns_process:
-        os.environ.update(mark())
-        atexit.register(unused_signals.ignore_all)
-        atexit.register(end_leftovers)  # before all exit handlers of the application, so that it is called after them
-    handlers = contextlib.ExitStack()
-    unprotect = protect(list, signals=True)
-    unused = unused_signals.ignore(used)
-    if not owns_process:
-        handlers.callback(unprotect)
-        handlers.enter_context(signals_put_back(*used))
-        handlers.callback(unused_signals.restore, unused)
+    urls = ", ".join(listening.url(sock) for sock in sockets)
     try:
-        signal.signal(signal.SIGINT, _interrupt_start)
-        # What the server is made of is imported while no module of the application can be in its way.
-        make_loop = loop_factory(config.loop)
-        parser_factory(config.http)
-        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        worker = Worker(app, config, sockets)
-        began: list[float] = []  # when it was told to stop
-
-        def say_stopped(code: ExitCode) -> None:
-            took = time.monotonic() - began[0]
-            level = logging.WARNING if worker.cut else logging.INFO
-            logger.log(level, "%s", farewell.stopped(took, worker.answered, worker.cut, code))
-
-        async def serve() -> ExitCode:
-            loop = asyncio.get_running_loop()
-            loop.set_exception_handler(loop_faults.report)
-            stop = asyncio.Event()
-            await worker.start()
-
-            def on_signal(number: signal.Signals) -> None:
-                if number == signal.SIGQUIT or (stop.is_set() and number == signal.SIGINT):
-                    logger.warning("%s: leaving at once", "interrupted again" if stop.is_set() else number.name)
-                    if owns_process:
-                        flush()
-                        os._exit(ExitCode.FORCED)
-                    raise KeyboardInterrupt
-                if not stop.is_set():
-                    began.append(time.monotonic())
-                    graceful = config.timeout_graceful_shutdown
-                    logger.info("%s", farewell.stopping(number.name, config.shutdown_delay, graceful))
-                stop.set()
-
-            for number in used:
-                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                    continue  # by nohup(1)
-                loop.add_signal_handler(number, on_signal, number)
-            # Only now, since whoever reads it may send a signal at once.
-            how = farewell.how_to_stop(os.getpid())
-            logger.info("corehttp %s, pid %d: ready without a supervisor: %s (%s)", __version__, os.getpid(), urls, how)
-            watchdog = Watchdog(loop, lambda now: None, config.blocked_warn)
-            watchdog.start()
-            try:
-                await stop.wait()
-                code = await worker.stop()
-            except asyncio.CancelledError:
-                worker.abandon()
-                raise
-            finally:
-                watchdog.stop()
-            last_words.append(functools.partial(say_stopped, code))
-            if owns_process:
-                hold_signals(loop, used, forced=(signal.SIGINT, signal.SIGQUIT))
-                limit_exit(config.timeout_exit, code, end_leftovers)
-            return code
-
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # for which asyncio.Runner cancels the start-up
-        with asyncio.Runner(loop_factory=make_loop) as runner:
-            try:
-                code = runner.run(serve())
-            except SystemExit as error:
-                raise worker.failed_start(error) from error
-        if not owns_process:
-            last_words.pop()()
-        return code
-    except StartupError:
-        if owns_process:
-            limit_exit(config.timeout_exit, ExitCode.STARTUP, end_leftovers)
-        raise
-    except KeyboardInterrupt:  # during the start-up, or again during the stop
-        if owns_process:
-            limit_exit(config.timeout_exit, ExitCode.FORCED, end_leftovers)
-        return ExitCode.FORCED
+        return serve_alone(config, sockets, urls, owns_process=owns_process)
     finally:
-        handlers.close()
-        for sock in sockets:  # those that no worker has taken over
-            sock.close()
         if config.uds is not None:
             unix_path.forget(config.uds)
-
-
-def _interrupt_start(signum: int, frame: FrameType | None) -> None:
-    raise InterruptedStart
-
-
-@contextlib.contextmanager
-def signals_put_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Whatever an event loop does with these signals meanwhile, their handlers and the wake-up descriptor come back."""
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    wakeup_fd = signal.set_wakeup_fd(-1)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup_fd)
-        for number, handler in handlers.items():
-            if handler is not None:  # None: set by a library in C
-                signal.signal(number, handler)
-
-
-def _urls(sockets: list[socket.socket]) -> str:
-    return ", ".join(listening.url(sock) for sock in sockets)

@@ -11,7 +11,7 @@ import pytest
 from corehttp.config import Config, Option, options
 from corehttp.errors import ConfigError
 from corehttp.protocols.limits import Limits
-from corehttp.worker.worker import limits
+from corehttp.worker.wiring import limits
 from tests.options_table import table, with_table
 
 README = Path(__file__).parents[1] / "README.md"

@@ -56,7 +56,8 @@ LAYERS = (
     # 4: assembly; "" is the package itself
     {
         *("", "__main__", "cli", "command", "embed", "installation", "server"),
-        *("worker.__main__", "worker.launch", "worker.process", "worker.template", "worker.worker"),
+        *("worker.__main__", "worker.alone", "worker.launch", "worker.process", "worker.template", "worker.wiring"),
+        "worker.worker",
     },
 )
 # Packages, from below; `protocols`, `supervisor` never import each other. What is none of them is a module of the root.

@@ -11,7 +11,6 @@ import sys
 from typing import cast
 
 from corehttp import unused_signals
-from corehttp.app import load
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
@@ -20,17 +19,16 @@ from corehttp.ipc import messages
 from corehttp.ipc.channel import Channel
 from corehttp.ipc.messages import LeaveReason
 from corehttp.ipc.scoreboard import Scoreboard
-from corehttp.logs import set_up
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.supervisor import deployment
 from corehttp.text import shown
-from corehttp.worker import loop_faults
+from corehttp.worker import loop_faults, wiring
 from corehttp.worker.exit_limit import hold_signals, limit_exit
 from corehttp.worker.retirement import check_rss
 from corehttp.worker.siblings import Siblings
-from corehttp.worker.watchdog import Watchdog, install_dump
-from corehttp.worker.worker import Worker, loop_factory, parser_factory
+from corehttp.worker.watchdog import install_dump, watched
+from corehttp.worker.worker import Worker
 
 logger = logging.getLogger("corehttp.error")
 
@@ -110,7 +108,8 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
     """
     config = Config(**boot["config"])
     who = f"worker {boot['slot'] + 1}"
-    set_up(config.log_level, config.log_format, who)
+    settings = wiring.worker_settings(config)
+    wiring.start_log(config, who)
     install_dump()
     os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
     try:
@@ -124,35 +123,32 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
         boot["row"],
         boot["slot"],
         socket.socket(fileno=inbox),
-        limit=config.limit_connections,
+        limit=settings.limit_connections,
         share_sockets=boot["shared"],
     )
     try:
-        # What the server is made of is imported while no module of the application can be in its way.
-        make_loop = loop_factory(config.loop)
-        parser_factory(config.http)
+        make_loop = wiring.import_early(config)
         if app is None:
-            app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        if config.worker_max_rss:
+            app = wiring.load_application(config)
+        if settings.watches_memory:
             check_rss()
-        retires = config.limit_max_requests or config.worker_max_age or config.worker_max_rss
-        on_retire = functools.partial(channel.send, messages.RETIRE) if retires else None
+        on_retire = functools.partial(channel.send, messages.RETIRE) if settings.retires else None
         worker = Worker(app, config, sockets, who, siblings, on_retire)
         with asyncio.Runner(loop_factory=make_loop) as runner:
             try:
-                return runner.run(_serve(worker, channel, siblings, config))
+                return runner.run(_serve(worker, channel, siblings, settings))
             except (SystemExit, KeyboardInterrupt) as error:
                 raise worker.failed_start(error) from error
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
-        limit_exit(config.timeout_exit, ExitCode.STARTUP)
+        limit_exit(settings.shutdown.exit, ExitCode.STARTUP)
         return ExitCode.STARTUP
     except Exception as error:  # a fault of the server; the interpreter would tell it to whatever sys.stderr is by now
         logger.critical("the worker has failed: %s", shown(error), exc_info=error)
-        limit_exit(config.timeout_exit, 1)
+        limit_exit(settings.shutdown.exit, 1)
         return 1
     except BaseException:
-        limit_exit(config.timeout_exit, 1)
+        limit_exit(settings.shutdown.exit, 1)
         raise
     finally:
         siblings.close()
@@ -160,7 +156,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
             sock.close()
 
 
-async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: Config) -> ExitCode:
+async def _serve(worker: Worker, channel: Channel, siblings: Siblings, settings: wiring.WorkerSettings) -> ExitCode:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(loop_faults.report)
     departure: asyncio.Future[LeaveReason] = loop.create_future()
@@ -196,24 +192,16 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, config: C
     # Until here SIGTERM ends the process at once, as it should: nothing is in flight. From now on it means that only
     # this worker is to leave: the supervisor has another way to say what it wants.
     loop.add_signal_handler(signal.SIGTERM, leave, LeaveReason.REPLACED)
-    watchdog = Watchdog(loop, siblings.beat, config.blocked_warn)
-    watchdog.start()
-    channel.outlive_other_end(
-        config.shutdown_delay
-        + config.timeout_graceful_shutdown
-        + config.timeout_lifespan_shutdown
-        + config.timeout_exit
-        + 1
-    )
-    loop.add_reader(channel.fileno(), on_channel)
-    channel.send(messages.READY)
-    why = await departure
-    code = await worker.stop(
-        why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
-    )
-    watchdog.stop()
+    channel.outlive_other_end(settings.shutdown.whole + 1)
+    with watched(loop, siblings.beat, settings.blocked_warn):
+        loop.add_reader(channel.fileno(), on_channel)
+        channel.send(messages.READY)
+        why = await departure
+        code = await worker.stop(
+            why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
+        )
     hold_signals(loop, [signal.SIGTERM])
-    limit_exit(config.timeout_exit, code, _end_leftovers)
+    limit_exit(settings.shutdown.exit, code, _end_leftovers)
     return code
 
 

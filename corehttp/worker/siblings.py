@@ -3,11 +3,12 @@
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from corehttp.ipc import handover
 from corehttp.ipc.balance import Load, excess, target
 from corehttp.ipc.scoreboard import Scoreboard, State
+from corehttp.protocols.contracts import Connection
 
 logger = logging.getLogger("corehttp.error")
 
@@ -87,6 +88,15 @@ class Siblings:
         """The same, but if there is no other worker, leave it in our own inbox for the one that comes after us."""
         slot = target(self._others(), self._slot)
         return self._put(self._slot if slot is None else slot, fd, keep_until)
+
+    def even_out(self, connections: Collection[Connection]) -> None:
+        """Pass on as many idle ones of our `connections` as we have too many, where others have clearly fewer."""
+        surplus = self.excess()
+        for connection in tuple(connections) if surplus > 0 else ():
+            if connection.pass_on(self.hand_over):
+                surplus -= 1
+            if surplus <= 0:
+                return
 
     def excess(self) -> int:
         """How many idle connections we should pass on, for all to have about as many."""

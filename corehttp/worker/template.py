@@ -11,21 +11,18 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import own
 from corehttp.ipc import messages
 from corehttp.ipc.channel import Channel
-from corehttp.logs import set_up
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.text import shown
 from corehttp.tracebacks import formatted
-from corehttp.worker import process
+from corehttp.worker import process, wiring
 from corehttp.worker.exit_limit import limit_exit
-from corehttp.worker.worker import loop_factory, parser_factory
 
 logger = logging.getLogger("corehttp.error")
 
@@ -38,7 +35,7 @@ def main(channel_fd: int) -> int:
     if boot is None or not process.enter(channel, boot):
         return ExitCode.STARTUP
     config = Config(**boot["config"])
-    set_up(config.log_level, config.log_format, "template")
+    wiring.start_log(config, "template")
     app = _load(channel, config)
     if app is None:
         return _end(config, ExitCode.STARTUP)
@@ -66,11 +63,9 @@ def _load(channel: Channel, config: Config) -> ASGIApp | None:
     """The application; None if it cannot be loaded, and the supervisor knows why."""
     before = set(os.listdir("/proc/self/fd"))
     try:
-        # What each worker needs as well, imported while no module of the application can be in its way.
-        parser_factory(config.http)
-        loop_factory(config.loop)
-        app = load(config.app, factory=config.factory, app_dir=config.app_dir)
-        check(strict=config.preload_strict, before=before)
+        wiring.import_early(config)
+        app = wiring.load_application(config)
+        check(strict=wiring.worker_settings(config).preload_strict, before=before)
     except StartupError as error:
         channel.send(messages.FAILED, str(error), error.detail)
         return None
@@ -83,7 +78,7 @@ def _load(channel: Channel, config: Config) -> ASGIApp | None:
 
 def _end(config: Config, code: ExitCode) -> ExitCode:
     """The exit code, with which this process ends even if threads of the application run on."""
-    limit_exit(config.timeout_exit, code)
+    limit_exit(wiring.worker_settings(config).shutdown.exit, code)
     return code
 
 

@@ -1,6 +1,7 @@
 """Is the event loop running? Its heartbeat, and what is said when something blocks it."""
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import signal
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from corehttp.protocols.exchange import Exchange
@@ -91,6 +92,17 @@ class Watchdog:
             whose = f" by {request.name}"
         stack = "".join(traceback.format_stack(frame)).rstrip()
         logger.warning("the event loop is blocked for %.1f s%s, in\n%s", blocked, whose, stack)
+
+
+@contextlib.contextmanager
+def watched(loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> Iterator[None]:
+    """Have a Watchdog over the running `loop` for a while; see there for the arguments."""
+    watchdog = Watchdog(loop, beat, warn)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
 
 
 def install_dump() -> None:

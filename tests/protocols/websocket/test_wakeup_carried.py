@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corehttp.protocols.websocket.wakeup import Bell
-from corehttp.worker.worker import loop_factory
+from corehttp.worker.wiring import loop_factory
 from tests.kit.connections import on_both_loops, until
 from tests.protocols.test_properties import profile
 
