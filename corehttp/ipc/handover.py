@@ -1,20 +1,22 @@
-"""Connected sockets that workers pass each other: each worker has an inbox for them (unix(7), SCM_RIGHTS).
+"""Connections that processes of one service hand to each other: a worker has an inbox for them (unix(7), SCM_RIGHTS).
 
 What comes in is input: whatever is no connection is closed and passed over.
 """
 
 import array
 import errno
-import math
+import logging
 import os
 import select
 import socket
-import struct
 import sys
 
+from corehttp.ipc import parcel
+from corehttp.ipc.parcel import Parcel
 from corehttp.sockets.accept_queue import AcceptedSocket
 
-_DUE = struct.Struct("d")
+logger = logging.getLogger("corehttp.error")
+
 _FD = array.array("i", [0]).itemsize
 _SPACE = socket.CMSG_SPACE(_FD)
 # Whole messages, in order; where there is no SOCK_SEQPACKET for unix sockets (macOS), datagrams do the same.
@@ -22,62 +24,63 @@ _KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _SHUT = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
 
-MOST = 1 << 16  # messages that are read at once, lest who fills it meanwhile keeps us; no inbox holds so many
+# Messages that are read at once: more than an inbox holds, and an end where another process fills it meanwhile.
+MOST = 1 << 16
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """A new inbox: the end to read and the end to write, for as long as it is to exist."""
+    """Make an inbox; returns the end to read and the end to write. It exists as long as both are open somewhere."""
     reader, writer = socket.socketpair(socket.AF_UNIX, _KIND)
     reader.setblocking(False)
     writer.setblocking(False)
     return reader, writer
 
 
-def put(writer: socket.socket, fd: int, keep_until: float) -> bool:
-    """Put a copy of the connection `fd` into an inbox; False if it is full or gone.
+def put(writer: socket.socket, sent: Parcel) -> bool:
+    """Put a copy of a connection into an inbox; returns False if the inbox is full or gone.
 
-    `keep_until`: the end of its keep-alive time in seconds, monotonic (clock_gettime(2): the same in all processes).
+    The caller keeps its own descriptor and closes it. Raises ValueError for a parcel that is beyond the limits.
     """
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent.descriptor]))]
     try:
-        writer.sendmsg([_DUE.pack(keep_until)], rights, socket.MSG_DONTWAIT)
+        writer.sendmsg([parcel.encode(sent)], rights, socket.MSG_DONTWAIT)
     except OSError:
         return False
     return True
 
 
 def has_room(writer: socket.socket) -> bool:
-    """Whether a connection can be put into an inbox; a quarter of it being full counts as none (unix(7), poll(2))."""
+    """Whether a connection can be put into an inbox; one that is a quarter full counts as full (unix(7), poll(2))."""
     poll = select.poll()
     poll.register(writer, select.POLLOUT)
     return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
 def is_shut(reader: socket.socket) -> bool:
-    """Whether nothing will arrive any more: whoever has an end of an inbox can shut it down for all (shutdown(2))."""
+    """Whether nothing can arrive any more: every process that has an end of an inbox can shut it down (shutdown(2))."""
     poll = select.poll()
     poll.register(reader, _SHUT)
     return bool(poll.poll(0))
 
 
 def forward(reader: socket.socket, writer: socket.socket) -> int:
-    """Put what one inbox holds into another, as far as there is room; answers how many connections."""
+    """Put what one inbox holds into another, as far as there is room; returns how many connections were moved."""
     moved = 0
     for _ in range(MOST):
         try:
             os.close(os.dup(reader.fileno()))  # as in `InboxQueue.take`
-            keep_until, fd = _read(reader, socket.MSG_PEEK)
+            found = _read(reader, socket.MSG_PEEK)
         except ConnectionAbortedError:
             sent = False
         except (OSError, EOFError):
             break
         else:
-            sent = put(writer, fd, keep_until)
-            os.close(fd)
+            sent = put(writer, found)
+            os.close(found.descriptor)
             if not sent:
                 break
         try:
-            os.close(_read(reader)[1])
+            os.close(_read(reader).descriptor)
         except ConnectionAbortedError:
             continue
         except (OSError, EOFError):
@@ -86,11 +89,24 @@ def forward(reader: socket.socket, writer: socket.socket) -> int:
     return moved
 
 
+class HandedSocket(AcceptedSocket):
+    """A connection that another process has handed over.
+
+    `parcel` says what is to be known of it. Whoever makes the connection's protocol takes it out and sets None, so that
+    an idle connection does not keep it.
+    """
+
+    __slots__ = ("parcel",)
+
+    parcel: Parcel | None
+
+
 class InboxQueue:
-    """The connections in an inbox, in the way of `listeners.AcceptQueue`; `reader` is its own from now on."""
+    """The connections in an inbox, as `AcceptQueue` has those of a listening socket; it owns `reader` and closes it."""
 
     def __init__(self, reader: socket.socket) -> None:
         self._reader = reader
+        self._warned = False  # whether a message that was no connection has been logged
         self._poll = select.poll()
         self._poll.register(reader, select.POLLIN)
 
@@ -98,32 +114,42 @@ class InboxQueue:
         return self._reader.fileno()
 
     def waits(self) -> bool:
-        """Whether there is a connection."""
+        """Whether there is a connection, or the inbox was shut down."""
         return bool(self._poll.poll(0))
 
-    def take(self) -> AcceptedSocket:
-        """The first one; raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it.
+    def take(self) -> HandedSocket:
+        """Take the first connection out of the inbox.
 
-        Raises ConnectionAbortedError if the first message is no connection; then that is gone. Raises EOFError if the
+        Raises BlockingIOError if there is none, OSError (EMFILE) if no descriptor is free for it, and then it stays;
+        ConnectionAbortedError if the first message is no connection, and then the message is gone; EOFError if the
         inbox was shut down.
         """
-        # Were none free, the kernel would close the connection rather than leave it here.
+        # If no descriptor were free, the kernel would drop the connection instead of leaving it in the inbox.
         os.close(os.dup(self._reader.fileno()))
-        keep_until, fd = _read(self._reader)
         try:
-            family = _family(fd)
-        except OSError as error:
-            os.close(fd)
-            raise _no_connection() from error
+            found, family = self._read()
+        except ConnectionAbortedError:
+            if not self._warned:
+                self._warned = True
+                logger.warning("a process has put something else than a connection into an inbox: it is closed")
+            raise
         protocol = 0 if family == socket.AF_UNIX else socket.IPPROTO_TCP
-        connection = AcceptedSocket(family, socket.SOCK_STREAM, protocol, fd)
+        connection = HandedSocket(family, socket.SOCK_STREAM, protocol, found.descriptor)
         connection.family = family
         connection.type = socket.SOCK_STREAM
-        connection.keep_until = keep_until
+        connection.parcel = found
         return connection
 
     def close(self) -> None:
         self._reader.close()
+
+    def _read(self) -> tuple[Parcel, socket.AddressFamily]:
+        found = _read(self._reader)
+        try:
+            return found, _family(found.descriptor)
+        except OSError as error:
+            os.close(found.descriptor)
+            raise _no_connection() from error
 
 
 def _family(fd: int) -> socket.AddressFamily:
@@ -139,20 +165,22 @@ def _family(fd: int) -> socket.AddressFamily:
         sock.detach()
 
 
-def _read(reader: socket.socket, flags: int = 0) -> tuple[float, int]:
-    data, ancillary, _, _ = reader.recvmsg(_DUE.size + 1, _SPACE, flags | _CLOEXEC | socket.MSG_DONTWAIT)
+def _read(reader: socket.socket, flags: int = 0) -> Parcel:
+    """Read one message; raises as `InboxQueue.take` does. Descriptors that come with a wrong message are closed."""
+    data, ancillary, _, _ = reader.recvmsg(parcel.LIMIT + 1, _SPACE, flags | _CLOEXEC | socket.MSG_DONTWAIT)
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % _FD])
-    keep_until = _DUE.unpack(data)[0] if len(data) == _DUE.size else math.nan
-    if len(fds) == 1 and math.isfinite(keep_until):
-        return keep_until, fds[0]
-    for fd in fds:
-        os.close(fd)
-    if not data and is_shut(reader):
-        raise EOFError("the inbox was shut down")
-    raise _no_connection()  # perhaps the kernel could not deliver it
+    try:
+        [descriptor] = fds  # none: perhaps the kernel could not deliver it
+        return parcel.decode(data, descriptor)
+    except ValueError as error:
+        for fd in fds:
+            os.close(fd)
+        if not data and is_shut(reader):
+            raise EOFError("the inbox was shut down") from None
+        raise _no_connection() from error
 
 
 def _no_connection() -> ConnectionAbortedError:

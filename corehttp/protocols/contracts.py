@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Scope, Unchecked
+from corehttp.ipc.parcel import Parcel
 from corehttp.protocols.peer import Peer
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -17,9 +18,8 @@ Fields = Iterable[tuple[bytes, bytes]]
 # the bytes of the response's body that were sent, and the milliseconds from the request's head to the response's end.
 AccessRecord = tuple[str, str, str, str, int, int, float]
 
-# Gives an idle connection to another worker. It takes the descriptor of the connection's socket and the time until
-# which the connection may stay idle (seconds, monotonic), and answers whether the other worker has taken it.
-HandOver = Callable[[int, float], bool]
+# Gives an idle connection to another worker, and answers whether the other worker has taken it.
+HandOver = Callable[[Parcel], bool]
 
 # Recognizes a request that asks for another protocol on its connection (RFC 9110, 7.8). It takes the request's scope,
 # as built for HTTP, and its peer. It answers None for a request that is to be served as any other, and raises PeerError

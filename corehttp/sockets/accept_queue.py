@@ -22,12 +22,10 @@ class AcceptedSocket(socket.socket):
     what connecting it to a transport costs.
     """
 
-    __slots__ = ("family", "keep_until", "type")
+    __slots__ = ("family", "type")
 
     family: socket.AddressFamily
     type: socket.SocketKind
-    # Until when a connection that another worker has passed on may be idle (seconds, monotonic); None: it is new.
-    keep_until: float | None
 
 
 class AcceptQueue:
@@ -55,7 +53,6 @@ class AcceptQueue:
         connection = AcceptedSocket(self._family, socket.SOCK_STREAM, self._protocol, fd)
         connection.family = self._family
         connection.type = socket.SOCK_STREAM
-        connection.keep_until = None
         return connection
 
     def close(self) -> None:

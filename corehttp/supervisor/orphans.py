@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from corehttp.ipc import handover
 from corehttp.ipc.balance import Load, target
-from corehttp.ipc.handover import InboxQueue
+from corehttp.ipc.handover import HandedSocket, InboxQueue
+from corehttp.ipc.parcel import Parcel
 from corehttp.shortage import shortage
 from corehttp.sockets.accept_queue import PEER_FAILED, AcceptedSocket, AcceptQueue
 from corehttp.supervisor.poller import Poller
@@ -39,7 +40,7 @@ class Orphans:
         self._poller = poller
         self._queues: dict[int, Sequence[AcceptQueue | InboxQueue]] = {}  # by slot
         # Connections, each with its slot, that were taken out of a queue and then found no worker with room.
-        self._held: deque[tuple[int, AcceptedSocket]] = deque()
+        self._held: deque[tuple[int, AcceptedSocket, Parcel]] = deque()
         self._given: Counter[int] = Counter()  # by slot: how many
         self._complained = False  # about what stands in the way at the moment
         self.paused = False
@@ -79,7 +80,7 @@ class Orphans:
         for queues in self._queues.values():
             self._ignore(queues)
         self._queues.clear()
-        for _, connection in self._held:
+        for _, connection, _ in self._held:
             connection.close()
         self._held.clear()
 
@@ -123,10 +124,11 @@ class Orphans:
                     logger.error("connections that wait for worker %d cannot be given to others: %s", slot + 1, reason)
                 self._pause()
                 return
-            if connection.keep_until is None:
-                connection.keep_until = time.monotonic() + self._keep_alive()
-            if not self._give(loads, slot, connection):
-                self._held.append((slot, connection))
+            parcel = connection.parcel if isinstance(connection, HandedSocket) else None
+            if parcel is None:
+                parcel = Parcel(connection.fileno(), time.monotonic() + self._keep_alive())
+            if not self._give(loads, slot, connection, parcel):
+                self._held.append((slot, connection, parcel))
                 self._pause()
                 return
 
@@ -135,11 +137,10 @@ class Orphans:
         writers = self._slots.writers()
         return target([load for load in loads if load.slot in writers and handover.has_room(writers[load.slot])], slot)
 
-    def _give(self, loads: list[Load], slot: int, connection: AcceptedSocket) -> bool:
+    def _give(self, loads: list[Load], slot: int, connection: AcceptedSocket, parcel: Parcel) -> bool:
         """Put it into the inbox of the worker that gets it, which is counted there from now on; False if none does."""
-        assert connection.keep_until is not None
         while (chosen := self._with_room(loads, slot)) is not None:
-            given = handover.put(self._slots.writers()[chosen], connection.fileno(), connection.keep_until)
+            given = handover.put(self._slots.writers()[chosen], parcel)
             index = next(index for index, load in enumerate(loads) if load.slot == chosen)
             if not given:  # suddenly it is full, or it was shut down
                 del loads[index]
@@ -153,8 +154,8 @@ class Orphans:
 
     def _pass_held(self) -> None:
         while self._held:
-            slot, connection = self._held[0]
-            if not self._give(self._loads(), slot, connection):
+            slot, connection, parcel = self._held[0]
+            if not self._give(self._loads(), slot, connection, parcel):
                 self._pause()
                 return
             self._held.popleft()

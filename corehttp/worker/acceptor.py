@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from enum import Enum
 
-from corehttp.ipc.handover import MOST, InboxQueue
+from corehttp.ipc.handover import MOST, HandedSocket, InboxQueue
 from corehttp.sockets.accept_queue import PEER_FAILED, AcceptedSocket, AcceptQueue
 
 logger = logging.getLogger("corehttp.error")
@@ -56,7 +56,7 @@ class Acceptor:
 
     `connections` are those that are open, kept by whoever makes the protocols; never more than `limit`, unless that is
     0. Those that other workers pass on come in through `inbox`, which it owns too; `make_protocol` is called with the
-    end of their keep-alive time. To be used in the thread of the event loop.
+    `Parcel` of each. To be used in the thread of the event loop.
     """
 
     def __init__(
@@ -205,9 +205,10 @@ class Acceptor:
 
     def _maker(self, connection: AcceptedSocket) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of this connection."""
-        if connection.keep_until is None:
+        if not isinstance(connection, HandedSocket):
             return self._make_protocol
-        return functools.partial(self._make_protocol, connection.keep_until)
+        parcel, connection.parcel = connection.parcel, None
+        return functools.partial(self._make_protocol, parcel)
 
     def _advance(self, adoption: Adoption, connection: socket.socket, waiting: list[Waiting]) -> None:
         """Let an adoption go on until it ends, or waits and joins those in `waiting`.

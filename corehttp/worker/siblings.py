@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from corehttp.ipc import handover
 from corehttp.ipc.balance import Load, excess, target
+from corehttp.ipc.parcel import Parcel
 from corehttp.ipc.scoreboard import Scoreboard, State
 from corehttp.protocols.contracts import Connection
 
@@ -79,15 +80,15 @@ class Siblings:
         """From now on we cannot."""
         self.row.state = State.LEAVING
 
-    def hand_over(self, fd: int, keep_until: float) -> bool:
-        """Give the connection `fd` to the worker with the fewest; False if none can take it now."""
+    def hand_over(self, parcel: Parcel) -> bool:
+        """Give a connection to the worker with the fewest; returns False if none can take it now."""
         slot = target(self._others(), self._slot)
-        return slot is not None and self._put(slot, fd, keep_until)
+        return slot is not None and self._put(slot, parcel)
 
-    def hand_over_or_leave(self, fd: int, keep_until: float) -> bool:
+    def hand_over_or_leave(self, parcel: Parcel) -> bool:
         """The same, but if there is no other worker, leave it in our own inbox for the one that comes after us."""
         slot = target(self._others(), self._slot)
-        return self._put(self._slot if slot is None else slot, fd, keep_until)
+        return self._put(self._slot if slot is None else slot, parcel)
 
     def even_out(self, connections: Collection[Connection]) -> None:
         """Pass on as many idle ones of our `connections` as we have too many, where others have clearly fewer."""
@@ -102,9 +103,9 @@ class Siblings:
         """How many idle connections we should pass on, for all to have about as many."""
         return excess(self._others(), int(self.row.connections))
 
-    def _put(self, slot: int, fd: int, keep_until: float) -> bool:
+    def _put(self, slot: int, parcel: Parcel) -> bool:
         writer = self._writers.get(slot)
-        if writer is None or not handover.put(writer, fd, keep_until):
+        if writer is None or not handover.put(writer, parcel):
             self._read_at = 0.0
             return False
         self.row.handed_over += 1

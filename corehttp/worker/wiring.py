@@ -11,6 +11,7 @@ from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import StartupError
+from corehttp.ipc.parcel import Parcel
 from corehttp.logs import set_up
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.clock import Clock
@@ -23,6 +24,7 @@ from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from corehttp.shortage import shortage
 from corehttp.worker.access_log import AccessLog
+from corehttp.worker.held_bytes import HeldBytes
 from corehttp.worker.retirement import Retirement
 from corehttp.worker.timers import make_alarm
 
@@ -167,15 +169,15 @@ def admission(config: Config, context: WorkerContext) -> Admission | None:
     )
 
 
-def connect(context: WorkerContext, keep_until: float | None = None) -> HTTP1Connection:
-    """The protocol of a new connection, or of one that another worker has passed on.
-
-    `keep_until` is until when the latter may stay idle (seconds, monotonic).
-    """
-    if keep_until is not None and context.ledger is not None:
+def connect(context: WorkerContext, parcel: Parcel | None = None) -> asyncio.Protocol:
+    """The protocol of a new connection, or of one that another worker has handed over in a parcel."""
+    if parcel is None:
+        return HTTP1Connection(context)
+    if context.ledger is not None:
         context.ledger.taken_over += 1
         logger.debug("a connection was taken over")
-    return HTTP1Connection(context, keep_until)
+    connection = HTTP1Connection(context, parcel.keep_until)
+    return HeldBytes(connection, parcel.held) if parcel.held else connection
 
 
 def retirement(config: Config) -> Retirement:

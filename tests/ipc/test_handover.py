@@ -6,13 +6,13 @@ import math
 import os
 import resource
 import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
 
-from corehttp.ipc import handover
-from corehttp.ipc.handover import InboxQueue
+from corehttp.ipc import handover, parcel
+from corehttp.ipc.handover import HandedSocket, InboxQueue
+from corehttp.ipc.parcel import Parcel
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -37,16 +37,22 @@ def connection(request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield ours, theirs
 
 
+def until(taken: HandedSocket) -> float:
+    """The end of the keep-alive time of a connection that was handed over."""
+    assert taken.parcel is not None
+    return taken.parcel.keep_until
+
+
 def test_a_connection_arrives_with_its_deadline_and_what_its_client_has_sent(box: Pair, connection: Pair) -> None:
     reader, writer = box
     ours, theirs = connection
     theirs.sendall(b"on the way")
-    assert handover.put(writer, ours.fileno(), 12.5)
+    assert handover.put(writer, Parcel(ours.fileno(), 12.5))
     ours.close()
     queue = InboxQueue(reader)
     assert queue.waits()
     with queue.take() as taken:
-        assert taken.keep_until == 12.5
+        assert until(taken) == 12.5
         assert taken.family == theirs.family
         assert taken.recv(100) == b"on the way"
         taken.sendall(b"still there")
@@ -65,19 +71,19 @@ def test_a_full_inbox_takes_no_more_and_loses_nothing(box: Pair, connection: Pai
     reader, writer = box
     ours, _ = connection
     put = 0
-    while handover.put(writer, ours.fileno(), float(put)):
+    while handover.put(writer, Parcel(ours.fileno(), float(put))):
         put += 1
     queue = InboxQueue(reader)
     for number in range(put):
         with queue.take() as taken:
-            assert taken.keep_until == number
+            assert until(taken) == number
     assert not queue.waits()
 
 
 def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, connection: Pair) -> None:
     reader, writer = box
     ours, _ = connection
-    handover.put(writer, ours.fileno(), 1.0)
+    handover.put(writer, Parcel(ours.fileno(), 1.0))
     queue = InboxQueue(reader)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.ExitStack() as stack:
@@ -89,7 +95,7 @@ def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, con
         with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
             queue.take()
     with queue.take() as taken:
-        assert taken.keep_until == 1.0
+        assert until(taken) == 1.0
 
 
 def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair) -> None:
@@ -97,14 +103,14 @@ def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair
     ours, theirs = connection
     other_reader, other_writer = handover.pair()
     with other_reader, other_writer:
-        handover.put(writer, ours.fileno(), 1.0)
-        handover.put(writer, ours.fileno(), 2.0)
+        handover.put(writer, Parcel(ours.fileno(), 1.0))
+        handover.put(writer, Parcel(ours.fileno(), 2.0))
         assert handover.forward(reader, other_writer) == 2
         assert not InboxQueue(reader).waits()
         ours.close()
         queue = InboxQueue(other_reader)
         with queue.take() as first, queue.take() as second:
-            assert (first.keep_until, second.keep_until) == (1.0, 2.0)
+            assert (until(first), until(second)) == (1.0, 2.0)
             first.sendall(b"hello")
     assert theirs.recv(100) == b"hello"
 
@@ -112,7 +118,7 @@ def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair
 def test_an_inbox_that_is_gone_takes_nothing(connection: Pair) -> None:
     reader, writer = handover.pair()
     reader.close()
-    assert not handover.put(writer, connection[0].fileno(), 1.0)
+    assert not handover.put(writer, Parcel(connection[0].fileno(), 1.0))
     writer.close()
 
 
@@ -122,7 +128,7 @@ def test_an_inbox_that_somebody_has_shut_down_is_at_its_end_once_it_is_empty(
     box: Pair, connection: Pair, end: int, how: int
 ) -> None:
     assert not handover.is_shut(box[0])
-    handover.put(box[1], connection[0].fileno(), 1.0)
+    handover.put(box[1], Parcel(connection[0].fileno(), 1.0))
     box[end].shutdown(how)
     queue = InboxQueue(box[0])
     queue.take().close()
@@ -139,7 +145,7 @@ def send(writer: socket.socket, data: bytes, fds: list[int]) -> None:
     socket.send_fds(writer, [data], fds)
 
 
-DUE = struct.pack("d", 1.0)
+DUE = parcel.encode(Parcel(0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -148,8 +154,8 @@ DUE = struct.pack("d", 1.0)
         (b"", "connection"),
         (b"x", "connection"),
         (DUE + b"x", "connection"),
-        (struct.pack("d", math.nan), "connection"),
-        (struct.pack("d", math.inf), "connection"),
+        (parcel.encode(Parcel(0, math.nan)), "connection"),
+        (parcel.encode(Parcel(0, math.inf)), "connection"),
         (DUE, "nothing"),
         (DUE, "two"),
         (DUE, "pipe"),
@@ -176,12 +182,12 @@ def test_what_is_no_connection_is_closed_and_passed_over(box: Pair, connection: 
         before = len(os.listdir("/proc/self/fd"))
         queue = InboxQueue(reader)
         send(writer, data or b"\0", fds)
-        handover.put(writer, ours.fileno(), 5.0)
+        handover.put(writer, Parcel(ours.fileno(), 5.0))
         with pytest.raises(ConnectionAbortedError) as caught:
             queue.take()
         assert caught.value.errno == errno.ECONNABORTED
         with queue.take() as taken:
-            assert taken.keep_until == 5.0
+            assert until(taken) == 5.0
         assert len(os.listdir("/proc/self/fd")) == before
     for fd in pipe:
         os.close(fd)
@@ -192,12 +198,12 @@ def test_what_is_no_connection_is_not_forwarded(box: Pair, connection: Pair) -> 
     after, into = handover.pair()
     with after, into:
         send(writer, b"garbage", [])
-        handover.put(writer, connection[0].fileno(), 5.0)
+        handover.put(writer, Parcel(connection[0].fileno(), 5.0))
         send(writer, DUE, [])
-        handover.put(writer, connection[0].fileno(), 6.0)
+        handover.put(writer, Parcel(connection[0].fileno(), 6.0))
         assert handover.forward(reader, into) == 2
         queue = InboxQueue(after)
         for deadline in (5.0, 6.0):
             with queue.take() as taken:
-                assert taken.keep_until == deadline
+                assert until(taken) == deadline
         assert not queue.waits()

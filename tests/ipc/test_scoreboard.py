@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from corehttp.ipc.parcel import Parcel
 from corehttp.ipc.scoreboard import ROWS, Scoreboard, State
 from corehttp.worker.siblings import Siblings
 
@@ -128,7 +129,7 @@ def _see_with_a_siblings_eyes(board: Scoreboard) -> None:
     with ours, theirs, connection, client:
         siblings = Siblings(board, 0, 0, ours)
         assert 0 <= siblings.excess() <= 64
-        assert siblings.hand_over(connection.fileno(), 5.0) is False, "to a slot that is not there"
+        assert siblings.hand_over(Parcel(connection.fileno(), 5.0)) is False, "to a slot that is not there"
 
 
 def test_a_heartbeat_of_the_future_counts_for_nothing(board: Scoreboard) -> None:

@@ -11,9 +11,9 @@ import pytest
 from corehttp.config import Config
 from corehttp.ipc import handover
 from corehttp.ipc.balance import Load
-from corehttp.ipc.handover import InboxQueue
+from corehttp.ipc.handover import HandedSocket, InboxQueue
+from corehttp.ipc.parcel import Parcel
 from corehttp.sockets import listening
-from corehttp.sockets.accept_queue import AcceptedSocket
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
@@ -52,7 +52,7 @@ class Site:
             heed()
         return bool(due)
 
-    def arrived(self) -> list[AcceptedSocket]:
+    def arrived(self) -> list[HandedSocket]:
         """What has come into the first slot's inbox."""
         queue = InboxQueue(self.inbox)
         found = []
@@ -113,20 +113,21 @@ def test_a_new_connection_has_the_whole_keep_alive_time(site: Site) -> None:
     site.turn()
     [connection] = site.arrived()
     with connection:
-        assert connection.keep_until is not None
-        assert before + KEEP_ALIVE <= connection.keep_until <= time.monotonic() + KEEP_ALIVE
+        assert connection.parcel is not None
+        assert before + KEEP_ALIVE <= connection.parcel.keep_until <= time.monotonic() + KEEP_ALIVE
 
 
 def test_what_was_passed_on_to_a_worker_that_died_goes_to_another_and_keeps_its_time(site: Site) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         until = time.monotonic() + 7
-        assert handover.put(site.slots.writers()[1], theirs.fileno(), until)
+        assert handover.put(site.slots.writers()[1], Parcel(theirs.fileno(), until))
         site.orphans.rescue(SLOT)
         site.turn()
         [connection] = site.arrived()
         with connection:
-            assert connection.keep_until == until
+            assert connection.parcel is not None
+            assert connection.parcel.keep_until == until
             ours.sendall(b"still here")
             assert connection.recv(100) == b"still here"
 
@@ -162,7 +163,7 @@ def test_where_nobody_has_room_they_wait_on_in_the_kernel_and_cost_nothing(site:
     writer = site.slots.writers()[0]
     with socket.socket() as filler:
         while handover.has_room(writer):
-            assert handover.put(writer, filler.fileno(), 0.0)
+            assert handover.put(writer, Parcel(filler.fileno(), 0.0))
     site.come(5)
     site.orphans.rescue(SLOT)
     site.turn()
@@ -192,7 +193,7 @@ def test_they_wait_on_until_somebody_can_take_them(site: Site, loads: list[Load]
 def test_one_that_suddenly_finds_no_room_is_kept_and_given_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.come(2)
     site.orphans.rescue(SLOT)
-    monkeypatch.setattr(handover, "put", lambda writer, fd, keep_until: False)
+    monkeypatch.setattr(handover, "put", lambda writer, parcel: False)
     site.turn()
     assert site.orphans.paused
     monkeypatch.undo()
@@ -214,7 +215,7 @@ def test_an_inbox_that_was_shut_down_ends_what_is_done_for_its_slot_and_no_more(
     site.slots.renew_inbox(1)
     assert not site.slots.is_cut_off(1)
     site.orphans.rescue(SLOT)
-    handover.put(site.slots.writers()[1], site.clients[0].fileno(), 1.0)
+    handover.put(site.slots.writers()[1], Parcel(site.clients[0].fileno(), 1.0))
     assert site.turn()
     [passed_on] = site.arrived()
     passed_on.close()

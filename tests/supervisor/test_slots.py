@@ -12,6 +12,7 @@ import pytest
 from corehttp.config import Config
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
+from corehttp.ipc.parcel import Parcel
 from corehttp.sockets import listening
 from corehttp.supervisor import inheritance
 from corehttp.supervisor.slots import Slots
@@ -107,7 +108,7 @@ def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
 def test_what_is_in_the_inbox_of_a_slot_that_closes_another_gets(three: Site) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        handover.put(three.slots._slots[1].writer, ours.fileno(), 5.0)
+        handover.put(three.slots._slots[1].writer, Parcel(ours.fileno(), 5.0))
         three.slots.close(1)
         with three.slots._slots[0].reader.dup() as reader, InboxQueue(reader).take() as taken:
             taken.sendall(b"hello")

@@ -157,7 +157,7 @@ async def accepting(
             sockets.append(sock)
         site = Site(sockets, clients)
         loop = asyncio.get_running_loop()
-        site.acceptor = Acceptor(loop, sockets, lambda keep_until=0.0: Echo(site), site.open, limit, box)
+        site.acceptor = Acceptor(loop, sockets, lambda parcel=None: Echo(site), site.open, limit, box)
         site.acceptor.start()
         try:
             yield site

@@ -2,6 +2,7 @@
 
 import pytest
 
+from corehttp.ipc.parcel import Parcel
 from corehttp.protocols.contracts import Departure, HandOver, Request
 from corehttp.worker.departure import UNTAKEN, WorkerDeparture
 
@@ -25,7 +26,7 @@ class FakeConnection:
     def expire(self) -> None: ...
 
     def pass_on(self, hand_over: HandOver) -> bool:
-        return hand_over(-1, 0.0)
+        return hand_over(Parcel(-1, 0.0))
 
     def close(self) -> None: ...
 
@@ -97,5 +98,5 @@ def test_a_request_makes_an_idle_connection_wait_anew() -> None:
 
 def test_where_others_may_take_it_an_idle_connection_waits_for_them() -> None:
     connection = FakeConnection(idle=True)
-    ask_all([connection], departure(hand_over=lambda fd, keep_until: False, idle_grace=0.0), 0.0, 5.0)
+    ask_all([connection], departure(hand_over=lambda parcel: False, idle_grace=0.0), 0.0, 5.0)
     assert connection.left_at == START + UNTAKEN

@@ -160,7 +160,7 @@ async def test_a_connection_that_fails_is_cut_and_the_stop_goes_on(
 ) -> None:
     context = websocket_context(echo, HttptoolsParser)
     if fails == "pass_on":
-        context.hand_over = lambda fd, keep_until: False
+        context.hand_over = lambda parcel: False
 
     class Idle:
         idle = True

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from typing import cast
 
+from corehttp.ipc.parcel import Parcel
 from corehttp.protocols import peer_socket
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import WorkerContext
@@ -198,7 +199,7 @@ class HTTP1Connection(ResponseWriting):
         sock = transport.get_extra_info("socket")
         if sock is None or transport.get_extra_info("ssl_object") is not None:
             return False
-        if not hand_over(sock.fileno(), self._keep_until + self._context.clock.lost):
+        if not hand_over(Parcel(sock.fileno(), self._keep_until + self._context.clock.lost)):
             return False
         transport.abort()
         return True

@@ -8,6 +8,7 @@ import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
+from corehttp.ipc.parcel import Parcel
 from tests.kit.apps import Held, answer, echo, hello, respond
 from tests.kit.fakes import KEEP_ALIVE, NOW, Client, FakeTransport, MakeParser, make_context
 
@@ -22,8 +23,8 @@ class Taker:
         self.takes = takes
         self.given: list[tuple[int, float]] = []
 
-    def __call__(self, fd: int, keep_until: float) -> bool:
-        self.given.append((fd, keep_until))
+    def __call__(self, parcel: Parcel) -> bool:
+        self.given.append((parcel.descriptor, parcel.keep_until))
         return self.takes
 
 

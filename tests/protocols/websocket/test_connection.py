@@ -788,7 +788,7 @@ async def test_a_websocket_is_never_idle_nor_passed_on(parser: MakeParser) -> No
     client = await accepted(app, context)
     assert context.connections == {client.websocket} == context.websockets
     assert not client.websocket.idle
-    assert not client.websocket.pass_on(lambda fd, keep_until: True)
+    assert not client.websocket.pass_on(lambda parcel: True)
     assert client.websocket.unanswered == []
     client.websocket.cut()
     assert client.transport.calls[-1] == "abort"
