@@ -1,4 +1,4 @@
-"""How many requests run at once: the ones beyond it wait in line, and the ones beyond that are turned away."""
+"""How many requests run at once: further ones wait in line, and those for which the line is full are turned away."""
 
 import logging
 import math
@@ -9,12 +9,12 @@ from typing import Protocol
 logger = logging.getLogger("corehttp.error")
 
 REPORT_EVERY = 60.0  # seconds between two log lines about requests that were turned away
-STATUS = 503
-LATE = 0.25  # seconds that a timer may come late on a busy loop; what is beyond it, the loop did not run
+STATUS = 503  # the answer to a request that is turned away (RFC 9110, 15.6.4)
+LATE = 0.25  # seconds that a timer may come late on a busy event loop; beyond them, the loop did not run
 
 
 class Verdict(Enum):
-    """What happens to a request whose turn on its connection has come."""
+    """What happens to a request that is ready to run."""
 
     RUN = "run"
     WAIT = "wait"
@@ -22,30 +22,37 @@ class Verdict(Enum):
 
 
 class Applicant(Protocol):
-    """A connection with a request that waits in line."""
+    """A stream with a request that is to run; of one connection several may wait in line, each for itself.
+
+    An HTTP/1.1 connection is one stream, which applies for one request after the other.
+    """
 
     def proceed(self) -> None:
-        """Its turn has come: ask for a verdict again."""
+        """Ask for a verdict again: there is a place for the request that has waited."""
         ...
 
     def turn_away(self, status: int, reason: str, retry_after: int) -> None:
-        """Answer it without running it."""
+        """Answer the request with `status` and `reason` instead of running it.
+
+        The client may come again after `retry_after` seconds.
+        """
         ...
 
 
 class Timers(Protocol):
     """The part of an event loop that keeps time."""
 
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """The time in seconds, by a clock that never goes back."""
+        ...
 
-    def call_later(self, delay: float, callback: Callable[[], object], /) -> object: ...
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> object:
+        """Call `callback` after `delay` seconds."""
+        ...
 
 
 class Admission:
-    """Counts running requests, not connections: idle ones cost nothing.
-
-    `running` is what runs now; a request that never waits for anything is not in it and needs no place.
-    """
+    """Decides which requests run now. It counts running requests, not connections, so that idle ones cost nothing."""
 
     def __init__(
         self,
@@ -57,6 +64,11 @@ class Admission:
         queue_timeout: float,
         exempt: Collection[str] = (),
     ) -> None:
+        """Let `limit` requests run at once, `queue` wait, each for `queue_timeout` seconds at most.
+
+        `running` are the requests that run now; one that never waits for anything is not among them, and needs no
+        place. A request for one of the paths `exempt` always runs.
+        """
         self._running = running
         self._time = timers.time
         self._call_later = timers.call_later
@@ -64,20 +76,20 @@ class Admission:
         self._queue = queue
         self._queue_timeout = queue_timeout  # seconds
         self._exempt = frozenset(exempt)
-        self._waiting: dict[Applicant, float] = {}  # in order, with the time when it has waited too long
-        self._admitted: Applicant | None = None  # it has waited long enough
-        self._timer: object = None  # for who has waited longest
+        self._waiting: dict[Applicant, float] = {}  # in line, with the time when each has waited too long
+        self._admitted: Applicant | None = None  # whose wait is over, while it is told
+        self._timer: object = None  # of the applicant that has waited longest
         self._timer_due = 0.0
-        self._turned_away = 0  # since the last report
+        self._turned_away = 0  # requests since the last report
         self._report_at = -math.inf
 
     @property
     def waits(self) -> bool:
-        """Whether anybody waits in line."""
+        """Whether any applicant waits in line."""
         return bool(self._waiting)
 
     def verdict(self, applicant: Applicant, path: str) -> Verdict:
-        """What happens to the next request of `applicant`; one that waits will be told by a call."""
+        """Decide about the next request of `applicant`, for `path`; one that has to wait is told later by a call."""
         if applicant is self._admitted:
             self._admitted = None  # a place is for one request
             return Verdict.RUN
@@ -85,7 +97,7 @@ class Admission:
             return Verdict.WAIT
         if (len(self._running) < self._limit and not self._waiting) or path in self._exempt:
             return Verdict.RUN
-        # Places that are free already are for the first in line: they are about to begin, and take up no room there.
+        # The first in line are about to get the places that are free already, so they take up no room in the queue.
         if len(self._waiting) >= self._queue + max(0, self._limit - len(self._running)):
             return Verdict.TURN_AWAY
         self._waiting[applicant] = self._time() + self._queue_timeout
@@ -94,7 +106,7 @@ class Admission:
         return Verdict.WAIT
 
     def turn_away(self, applicant: Applicant) -> None:
-        """Answer its next request with 503 and when to come again (RFC 9110, 15.6.4)."""
+        """Have the next request of `applicant` answered with 503 and when to come again (RFC 9110, 10.2.3)."""
         self._turned_away += 1
         now = self._time()
         if now >= self._report_at:
@@ -106,7 +118,7 @@ class Admission:
         applicant.turn_away(STATUS, "the server is busy", max(1, math.ceil(self._queue_timeout)))
 
     def release(self) -> None:
-        """A request has ended: its place is for whoever waits longest."""
+        """Give the places that are free to those that have waited longest; to be called when a request has ended."""
         while self._waiting and len(self._running) < self._limit:
             applicant = next(iter(self._waiting))
             self.forget(applicant)
@@ -115,10 +127,11 @@ class Admission:
             self._admitted = None
 
     def forget(self, applicant: Applicant) -> None:
-        """It waits no more."""
+        """Take an applicant out of the line, if it waits."""
         self._waiting.pop(applicant, None)
 
     def _expire(self) -> None:
+        """Turn away those that have waited too long."""
         self._timer = None
         now = self._time()
         if now - self._timer_due > LATE:
@@ -131,7 +144,7 @@ class Admission:
             self.turn_away(applicant)
 
     def _wait_longer(self, seconds: float) -> None:
-        """The event loop did not run, so no request could end: nobody has waited in vain meanwhile."""
+        """Add the time in which the event loop did not run to all waits, since no request could end meanwhile."""
         for applicant in self._waiting:
             self._waiting[applicant] += seconds
 

@@ -1,4 +1,4 @@
-"""The tasks that run applications: how they are started, how one is cancelled, and whether one was."""
+"""The tasks that run applications: how one is started, how it is cancelled, and whether somebody has cancelled it."""
 
 import asyncio
 import inspect
@@ -10,11 +10,11 @@ TaskStarter = Callable[[Coroutine[object, object, None]], asyncio.Task[None]]
 
 
 def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
-    """What starts a task in `loop`: at once where Python can (3.12), else at the loop's next turn.
+    """A function that starts a coroutine as a task: at once from Python 3.12 on, else in the next turn of `loop`.
 
-    The task has a copy of the context variables of whoever starts it: see `WorkerContext.fresh`.
-    Started at once, what does not wait ends without a turn of the loop. A partial with all arguments bound saves a
-    tenth of the time that a call with keywords takes.
+    The task has a copy of the context variables of its starter: see `WorkerContext.fresh`. An application that is
+    started at once and does not wait ends without a turn of the loop. A partial object with all arguments bound takes a
+    tenth less time than a call with keywords.
     """
     if sys.version_info >= (3, 12):
         return partial(asyncio.Task, loop=loop, eager_start=True)
@@ -22,9 +22,9 @@ def task_starter(loop: asyncio.AbstractEventLoop) -> TaskStarter:
 
 
 def cancel_begun(task: asyncio.Task[None]) -> None:
-    """Cancel a task of `task_starter`, at the loop's next turn if it has not begun (before Python 3.12).
+    """Cancel a task of `task_starter`; in the loop's next turn if it has not begun, as may be before Python 3.12.
 
-    Cancelled before that, its coroutine would never run: neither the part of it that notes its end.
+    If it were cancelled before it begins, its coroutine would never run, and so not the part that notes its end.
     """
     coroutine = task.get_coro()
     if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
@@ -34,6 +34,6 @@ def cancel_begun(task: asyncio.Task[None]) -> None:
 
 
 def nobody_cancels() -> bool:
-    """Whether nobody has cancelled the task that runs: a CancelledError in it is then the application's own."""
+    """Whether nobody has cancelled the running task, so that the application itself has raised its CancelledError."""
     task = asyncio.current_task()
     return task is not None and not task.cancelling()

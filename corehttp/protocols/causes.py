@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from corehttp.errors import ClientDisconnectedError
 
-MAX_CAUSES = 1000  # exceptions that are looked at to find out why an application has failed
-MAX_DEPTH = 20  # of groups in groups
+MAX_CAUSES = 1000  # how many exceptions are looked at to find out why an application has failed
+MAX_DEPTH = 20  # how deep groups in groups are looked at
 
 
 def stems_from_disconnect(error: BaseException) -> bool:
-    """Whether `error` is our own ClientDisconnected, or was raised because of it (frameworks wrap it).
+    """Whether `error` is a ClientDisconnectedError, or was raised because of one: frameworks wrap it.
 
-    A group is, if all in it are. Chains may have any length, cycles (`raise error from error`) and groups in groups:
-    after so many exceptions the answer is no.
+    A group stems from a disconnect if all its members do. A chain of causes may have any length, cycles
+    (`raise error from error`) and groups in groups; the answer is no if MAX_CAUSES exceptions do not tell.
     """
     return _stems(error, iter(range(MAX_CAUSES)), 0)
 

@@ -13,14 +13,15 @@ def http_date(wall: float) -> str:
 
 
 class Clock:
-    """The time, one tick exact, and the header lines that every response carries.
+    """The time to within one tick, and the header lines that every response carries.
 
-    Reading an attribute is all that a request pays; the ticker does the rest. Between two ticks `now` is when the next
-    one comes: so whatever gets so many seconds from `now` on has them, and up to a tick more.
+    A request only reads attributes; the ticker sets them. Between two ticks `now` is the time of the next tick, so that
+    a deadline of some seconds from `now` on leaves these seconds, and up to a tick more.
 
-    `now` and `ticked` are the worker's time, for deadlines: it stands still while the event loop does not run (it is
-    blocked, or stopped, or the machine sleeps), for nobody can be late for a server that does not read. `monotonic` is
-    the same moment by time.monotonic(), for what others compare; it is `lost` seconds ahead.
+    `now` and `ticked` are the worker's time, for deadlines. It stands still while the event loop does not run (the loop
+    is blocked, the process is stopped, or the machine sleeps), since no client can be late for a server that does not
+    read. `monotonic` is the same moment by time.monotonic(), for what other processes compare; it is `lost` seconds
+    ahead.
     """
 
     __slots__ = (
@@ -42,14 +43,14 @@ class Clock:
         server: bytes = b"",
         fields: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
-        """`fields` are sent with every response. The time is 0 until the first `update`."""
+        """Send `date`, `server` and further `fields` with every response. The time is 0 until the first `update`."""
         self._date = date
         self.server = b"server: %b\r\n" % server if server else b""
         self._fixed = b"".join([b"%b: %b\r\n" % field for field in fields])
-        self.lost = 0.0  # seconds in which the event loop did not run
+        self.lost = 0.0  # seconds in which the event loop did not run so far
         self.monotonic = 0.0
         self.now = 0.0
-        self.ticked = 0.0  # the time of the last tick: for what is done at a tick, though it may take a while
+        self.ticked = 0.0  # the time of the last tick, for what is done at a tick, though that may take a while
         self.date = b""
         self.lines = b""
         self.update(0.0, 0.0)

@@ -10,10 +10,8 @@ from corehttp.protocols.admission import Admission
 from corehttp.protocols.application_tasks import task_starter
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.contracts import (
-    AccessSink,
     Connection,
     HandOver,
-    Ledger,
     Named,
     RecognizeUpgrade,
     Request,
@@ -23,6 +21,7 @@ from corehttp.protocols.contracts import (
 )
 from corehttp.protocols.fairness import Fairness
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.observers import AccessSink, Ledger
 from corehttp.protocols.peer import Peer, Trust
 from corehttp.protocols.scope import Extensions
 

@@ -1,7 +1,7 @@
-"""Every contract between the parts of a worker's protocols; what implements one is chosen elsewhere.
+"""The contracts between the parts of a worker's protocols; what implements one is chosen elsewhere.
 
 A parser calls a `RequestSink`. An exchange writes to a `ResponseStream`. A worker looks after `Connection` objects, and
-after the applications that run for them. Connections report to an `AccessSink` and a `Ledger`.
+after the applications that run for them. Those to which connections report are in `observers`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,13 +10,11 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Scope, Unchecked
 from corehttp.ipc.parcel import Parcel
+from corehttp.protocols.observers import AccessSink as AccessSink
+from corehttp.protocols.observers import Ledger as Ledger
 from corehttp.protocols.peer import Peer
 
 Fields = Iterable[tuple[bytes, bytes]]
-
-# One line of the access log: the client's address, the method, the target as it was sent, the HTTP version, the status,
-# the bytes of the response's body that were sent, and the milliseconds from the request's head to the response's end.
-AccessRecord = tuple[str, str, str, str, int, int, float]
 
 # Gives an idle connection to another worker, and answers whether the other worker has taken it.
 HandOver = Callable[[Parcel], bool]
@@ -237,52 +235,6 @@ class Upgrade(Protocol):
 
         Nothing is paused, and nothing has been answered. The connection that calls this is not told of anything after.
         """
-        ...
-
-
-class AccessSink(Protocol):
-    """Where requests and WebSockets that have ended are noted for the access log."""
-
-    records: list[AccessRecord]  # of requests that have ended, in order; who appends to it calls `arm` unless `armed`
-    armed: bool  # whether the sink will look at `records` soon, without another call of `arm`
-
-    def arm(self) -> None:
-        """Tell the sink that there are new `records`."""
-        ...
-
-    def websocket_closed(
-        self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
-    ) -> None:
-        """Note that a WebSocket has ended with the close `code`, after so many `seconds`.
-
-        `counts` are the messages received and sent, and the bytes received and sent.
-        """
-        ...
-
-
-class Ledger(Protocol):
-    """Where a worker notes what it does, in memory that other processes can read even after the worker has died."""
-
-    connections: float  # how many connections are open
-    taken_over: float  # how many connections other workers have passed on to this one
-    websockets: float  # how many WebSockets have not ended
-
-    @property
-    def begin(self) -> Callable[[float, bytes, bytes], None]:
-        """Note that a request begins to run now: the time (seconds, monotonic), its method and its path."""
-        ...
-
-    @property
-    def pause(self) -> Callable[[], None]:
-        """Note that the request of the last `begin` does not run any more: it has ended, or it waits."""
-        ...
-
-    def enter(self, now: float, method: bytes, path: bytes) -> int:
-        """Note a request that waits, since `now` (seconds, monotonic); answers its place in the ledger."""
-        ...
-
-    def leave(self, place: int) -> None:
-        """Note that the request in this place has ended."""
         ...
 
 

@@ -1,7 +1,8 @@
-"""A range of an open file to a client: through the kernel where it can be, and never a wait on the event loop.
+"""Sending a range of an open file to a client over a transport's socket, without ever blocking the event loop.
 
-What is in memory is read at once. What may have to come from a disk is sent, or read, in a thread, for a bounded time;
-what a slow client has yet to take is waited for on the loop. So a disk holds threads, and a client none.
+What is in memory is read at once. What may have to come from a disk is sent, or read, in a thread for a bounded time.
+Until a slow client has taken what was sent, a transfer waits on the event loop. So a slow disk keeps threads busy, and
+a slow client keeps none.
 """
 
 import asyncio
@@ -14,25 +15,25 @@ from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols.disk import PIECE, Sending, read_now
 from corehttp.protocols.file_reader import FileReader
 
-FEW = 4 * PIECE  # up to here, to read what is in memory costs less than a thread: 50 against 80 us for two pieces
+FEW = 4 * PIECE  # bytes up to which reading from memory costs less than a thread: 50 against 80 us for two pieces
 
-# What sendfile(2) answers for a file that it does not know how to send; read(2) may.
+# What sendfile(2) fails with for a file that it cannot send, though read(2) may read it.
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE})
-# What a lost client looks like, beside what Python calls a ConnectionError.
+# What a socket fails with when its client is lost, beside what Python calls a ConnectionError.
 _UNREACHABLE = frozenset({errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
 class Transfer:
-    """A range of a file on its way to a client; serves one call at a time.
+    """Sends ranges of files over one transport, one call at a time.
 
-    `writable` waits until the transport's protocol is not told to pause, or the connection is lost. Until `send` has
-    ended nobody else may write to the transport. Its protocol calls `disconnect` from `connection_lost`, and may cut a
-    client that takes nothing: `sent` and `untaken` show that.
+    `writable` waits until the transport takes more, or the connection is lost. Until `send` has ended nobody else may
+    write to the transport. The transport's protocol calls `disconnect` from `connection_lost`, and may cut a client
+    that takes nothing, which `sent` and `peer_socket.untaken` show.
 
-    A transfer can be cancelled at any moment, and the file closed right after. Neither then nor when the client is lost
-    does its thread outlast `send`, unless a disk takes longer than PATIENCE for one call; that one goes on with
-    descriptors of its own, so that the client may get more of the range than `sent` says: a connection whose transfer
-    did not end by itself can only be aborted.
+    A transfer can be cancelled at any moment, and the file closed right after. Its thread does not outlast `send`, also
+    if the client is lost, unless a disk takes longer than `file_reader.PATIENCE` for one call. That call goes on with
+    descriptors of its own, so that the client may get more of the range than `sent` says; so a connection whose
+    transfer did not end by itself can only be aborted.
     """
 
     __slots__ = ("_loop", "_reader", "_sending", "_sent", "_transport", "_writable")
@@ -47,12 +48,12 @@ class Transfer:
         self._loop = loop
         self._writable = writable
         self._reader = FileReader(loop)
-        self._sending: Sending | None = None  # what a thread is at
-        self._sent = 0  # but for that
+        self._sending: Sending | None = None  # what a thread sends now
+        self._sent = 0  # bytes that were sent before that
 
     @property
     def sent(self) -> int:
-        """Bytes of the range that the kernel has taken; or the transport, where all goes through it."""
+        """Bytes of the range that the kernel has taken, or the transport where all goes through it."""
         return self._sent + (self._sending.sent if self._sending is not None else 0)
 
     async def send(self, file: int, offset: int, count: int) -> int:
@@ -86,12 +87,12 @@ class Transfer:
         self._reader.disconnect()
 
     def _check(self) -> None:
-        # While the transport is not closing, its socket's descriptor is open, and is no other file's.
+        # While the transport is not closing, its socket's descriptor is open and belongs to no other file.
         if self._reader.lost or self._transport.is_closing():
             raise ClientDisconnectedError("the client has disconnected")
 
     def _feeds_socket(self) -> bool:
-        """Whether we may go past the transport: without TLS, and where the socket's queue can be seen (`untaken`)."""
+        """Whether bytes may go past the transport: without TLS, and where the socket tells its queue's length."""
         transport = self._transport
         return (
             sys.platform == "linux"
@@ -105,7 +106,7 @@ class Transfer:
         return descriptor
 
     async def _flush(self) -> None:
-        """Wait until the socket has all that was written to the transport."""
+        """Wait until the socket has taken all that was written to the transport."""
         transport = self._transport
         low, high = transport.get_write_buffer_limits()
         if transport.get_write_buffer_size():
@@ -120,7 +121,7 @@ class Transfer:
                     transport.set_write_buffer_limits(high, low)
 
     async def _through_kernel(self, file: int, offset: int, count: int) -> None:
-        """Send with sendfile(2), as far as it goes: to the end of the range or the file, or not at all."""
+        """Send with sendfile(2) to the end of the range or the file; nothing if sendfile(2) cannot send this file."""
         loop = self._loop
         while self._sent < count:
             self._sending = sending = Sending(offset + self._sent, count - self._sent)
@@ -154,10 +155,10 @@ class Transfer:
                 self._sent += len(piece)
                 await self._writable()
             if self._sent < count:
-                await asyncio.sleep(0)  # a fast client must not keep the others waiting
+                await asyncio.sleep(0)  # a fast client must not keep other clients waiting
 
     async def _hand_over(self, piece: bytes) -> None:
-        """Give a piece to the socket: what is in the transport's buffer when the client leaves, nobody could count."""
+        """Write a piece to the socket itself: what a transport holds when the client leaves cannot be counted."""
         await self._flush()
         rest = memoryview(piece)
         while rest:
@@ -175,10 +176,10 @@ class Transfer:
 
 
 def _is_loss(error: OSError) -> bool:
-    """Whether what a socket says means that its client is gone."""
+    """Whether an error of a socket means that its client is gone."""
     return isinstance(error, ConnectionError) or error.errno in _UNREACHABLE
 
 
 def _ends_in_memory(file: int, end: int) -> bool:
-    """Whether the last byte before `end` is in memory, as then most likely all are."""
+    """Whether the last byte before `end` is in memory; then most likely all bytes before it are."""
     return read_now(file, end - 1, 1) is not None

@@ -7,7 +7,7 @@ from itertools import chain
 
 from corehttp.line_writer import LineWriter
 from corehttp.logs import local_timestamp, utc_timestamp
-from corehttp.protocols.contracts import AccessRecord
+from corehttp.protocols.observers import AccessRecord
 from corehttp.standard_streams import is_terminal, output
 from corehttp.worker.periodic import Periodic
 from corehttp.worker.timers import MakeAlarm

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from corehttp.asgi import ASGIApp
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import AccessRecord, RequestParser, RequestSink
+from corehttp.protocols.contracts import RequestParser, RequestSink
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.observers import AccessRecord
 from corehttp.protocols.peer import Trust
 
 MakeParser = Callable[[RequestSink, Limits], RequestParser]

@@ -4,8 +4,8 @@ import asyncio
 
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.observers import AccessRecord
 from corehttp.protocols.websocket.connection import WebSocketConnection
 from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 import pytest
 
-from corehttp.protocols.contracts import AccessRecord
+from corehttp.protocols.observers import AccessRecord
 from corehttp.worker import access_log
 from corehttp.worker.access_log import AccessLog
 from tests.kit.fakes import FakeAlarms

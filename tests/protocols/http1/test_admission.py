@@ -8,8 +8,8 @@ import pytest
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import answer, read_body, respond
 from tests.kit.fakes import LINES, Client, FakeTimers, MakeParser, make_context, pass_time
 from tests.kit.garbage import leaves_nothing

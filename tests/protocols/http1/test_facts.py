@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.contracts import AccessRecord
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import Recorder, hello, respond
 from tests.kit.draining import Time, drain_of
 from tests.kit.fakes import LINES, Client, MakeParser, make_context

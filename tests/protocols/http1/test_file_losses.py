@@ -14,10 +14,10 @@ from corehttp.asgi import Receive, Scope, Send
 from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols import file_reader, files
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.disk import CALL, PIECE
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.connections import (
     LARGE,
     Client,

@@ -8,8 +8,8 @@ import h11
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import Held, Recorder, answer, respond
 from tests.kit.connections import Client as Peer
 from tests.kit.connections import pair_of_sockets

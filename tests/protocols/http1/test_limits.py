@@ -3,9 +3,9 @@
 import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.http1.wire import refusal
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import Held, Recorder, answer, echo, hello
 from tests.kit.cuts import serve_every_cut
 from tests.kit.fakes import LINES, Client, MakeParser, make_context

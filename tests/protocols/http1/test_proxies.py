@@ -6,8 +6,8 @@ import pytest
 
 from corehttp.asgi import Receive, Scope, Send
 from corehttp.protocols.context import DISTRUST_SILENCE, WorkerContext
-from corehttp.protocols.contracts import AccessRecord
 from corehttp.protocols.limits import Limits
+from corehttp.protocols.observers import AccessRecord
 from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.apps import Recorder, answer, hello

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.contracts import AccessRecord
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import PLAIN, Sender, answer, hello
 from tests.kit.cuts import serve_every_cut
 from tests.kit.fakes import DATE, LINES, SERVER, Client, MakeParser, make_context

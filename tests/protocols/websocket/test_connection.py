@@ -9,7 +9,7 @@ import pytest
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.ipc.scoreboard import Scoreboard
-from corehttp.protocols.contracts import AccessRecord
+from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import Held, answer
 from tests.kit.fakes import LINES, MakeParser, every_cut, pass_time
 from tests.kit.websocket_client import (
