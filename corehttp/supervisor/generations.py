@@ -20,9 +20,16 @@ _FIXED = ("host", "port", "uds", "uds_permissions", "fd", "socket", "preload")
 
 
 class Generations:
-    """`read` gives the configuration as it is now, and raises ConfigError."""
+    """`read` gives the configuration as it is now, and raises ConfigError. `set_up` sets up the log lines."""
 
-    def __init__(self, config: Config, read: Callable[[], Config], deployment: Deployment) -> None:
+    def __init__(
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        deployment: Deployment,
+        set_up: Callable[[str, str, str], object] = set_up,
+    ) -> None:
+        self._set_up = set_up
         self._configs = {1: config}
         self._read = read
         self._deployment = deployment
@@ -62,7 +69,7 @@ class Generations:
         self._configs = {number: config for number, config in self._configs.items() if number in in_use}
         self._releases = {number: release for number, release in self._releases.items() if number in in_use}
         config = self._configs[generation]
-        set_up(config.log_level, config.log_format, "supervisor")
+        self._set_up(config.log_level, config.log_format, "supervisor")
         fleet.limits = limits(config, self._configs.values())
         fleet.strategy = Strategy(config.reload_strategy)
         fleet.parallel = config.reload_parallel

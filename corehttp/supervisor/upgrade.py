@@ -11,7 +11,7 @@ from corehttp.shortage import shortage
 from corehttp.supervisor import inheritance, leftovers, processes
 from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Estate
-from corehttp.supervisor.world import SlotSockets
+from corehttp.supervisor.world import Processes, SlotSockets
 
 logger = logging.getLogger("corehttp.supervisor")
 
@@ -61,7 +61,8 @@ def say_ready(fd: int, *, taken_over: bool) -> None:
 class Upgrade:
     """The start of a new supervisor: the same command once more, as it is now installed and configured."""
 
-    def __init__(self, address: tuple[object, ...], deployment: Deployment) -> None:
+    def __init__(self, address: tuple[object, ...], deployment: Deployment, processes: Processes = processes) -> None:
+        self._processes = processes
         self._address = address
         self._deployment = deployment
         self._pid = 0
@@ -87,7 +88,7 @@ class Upgrade:
         argv = [sys.executable, *sys.orig_argv[1:]]
         try:
             with self._deployment.entered():
-                self._pid = processes.start(argv, environment, [*estate.sockets, writer])
+                self._pid = self._processes.start(argv, environment, [*estate.sockets, writer])
         except OSError as error:
             logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             os.close(reader)
@@ -111,7 +112,7 @@ class Upgrade:
         elif not self._called_off:
             logger.error("the new supervisor (pid %d) has failed: this one serves on", self._pid)
             if self._pid:
-                processes.kill(self._pid)  # it is about to end anyway, or what it has said makes no sense
+                self._processes.kill(self._pid)  # it is about to end anyway, or what it has said makes no sense
         os.close(self._reader)
         self._reader = -1
         return answer
@@ -132,4 +133,4 @@ class Upgrade:
         """We are to end: so is it, unless it has taken over."""
         if self._pid:
             self._called_off = True
-            processes.terminate(self._pid)
+            self._processes.terminate(self._pid)

@@ -150,6 +150,9 @@ class Processes(Protocol):
     def pair(self) -> tuple[ChildChannel, ChildEnd]:
         """Return both ends of a new channel, for a worker that a template forks. Raises OSError."""
 
+    def start(self, argv: list[str], environment: dict[str, str], fds: Iterable[int]) -> int:
+        """Start a program that inherits these descriptors by their numbers, and return its pid. Raises OSError."""
+
     def kill(self, pid: int) -> None:
         """End the process at once (SIGKILL)."""
 
