@@ -8,16 +8,24 @@ PORT ?= 8000
 APP ?= examples.fastapi_app:app
 
 FUZZ_SECONDS ?= 60
-# Tests at once, a file each: more than there are CPUs, since those with real processes mostly wait.
-JOBS ?= 6
-PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+# Tests at once: more than there are CPUs, since those with real processes mostly wait.
+JOBS ?= 8
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: serve test unit e2e applications autobahn check lint fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
+# Each server that a test starts would compile the package and every test its module once more, a third of all CPU time.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+
+.PHONY: help coverage serve test unit e2e applications autobahn check lint fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
+
+help:                            ## print these words
+	@awk -F ':.*## *' '/^[a-z0-9-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
 
-test: $(VENV)/test.done          ## the whole test suite
+test: $(VENV)/test.done          ## the whole test suite; FULL=1 runs every case, JOBS=8 at once
 	$(PYTEST)
 
 unit: $(VENV)/test.done          ## all but the tests with real processes
@@ -65,7 +73,7 @@ fuzz: $(VENV)/fuzz.done          ## look for input over which parsers or cuts di
 	$(BIN)/python -m tests.fuzz.fuzz_connection .fuzz tests/fuzz/corpus \
 		-max_total_time=$(FUZZ_SECONDS) -dict=tests/fuzz/http.dict -artifact_prefix=.fuzz/found- -print_final_stats=1
 
-clean:
+clean:                           ## remove the virtual environment and what tools have cached
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:

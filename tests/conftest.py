@@ -40,3 +40,21 @@ def error_log() -> Iterator[list[logging.LogRecord]]:
 def time() -> Time:
     """The time of a drain, which passes while the drain sleeps."""
     return Time()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with real processes first, and say which tests have to run in one process (`--dist loadgroup`).
+
+    The tests with real processes mostly wait, so they are spread one by one, but for those of a module that share a
+    server. The others stay together, file by file.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)  # stable
+    for item in items:
+        if item.get_closest_marker("e2e") is None or _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether the test uses a fixture that other tests of its module use as well."""
+    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(found[-1].scope == "module" and found[-1].baseid for found in definitions.values())

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from corehttp.logs import JsonFormatter, TextFormatter, set_up
+from tests.kit.extent import crossed
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -142,8 +143,7 @@ def said_after(configuration: str, place: str = "worker") -> str:
     return process.stderr
 
 
-@pytest.mark.parametrize("place", ["worker", "preload"])
-@pytest.mark.parametrize("name", UNNAMED)
+@crossed(("place", "name"), ["worker", "preload"], UNNAMED)
 def test_an_application_that_configures_logging_does_not_silence_the_server(name: str, place: str) -> None:
     said = said_after(UNNAMED[name], place)
     assert re.match(TIME + r" ERROR    \[worker 1\] in GET /\nTraceback", said), said

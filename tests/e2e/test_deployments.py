@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import crossed
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import ServerProcess, until
 
@@ -58,8 +59,7 @@ def seen(server: ServerProcess) -> tuple[str, str, str, list[str]]:
     return release, directory, pid, path
 
 
-@pytest.mark.parametrize("removed", [False, True], ids=["kept", "removed"])
-@pytest.mark.parametrize("way", list(WAYS))
+@crossed(("removed", "way"), [False, True], WAYS)
 def test_a_reload_serves_the_new_release(start: Start, tmp_path: Path, way: str, removed: bool) -> None:
     options = ("--preload",) if removed else ("--workers", "2")
     server = started(start, tmp_path, way, *options)

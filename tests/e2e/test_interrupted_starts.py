@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import crossed
 from tests.kit.server_process import APP, PACKAGE, PATIENCE, ServerProcess, until
 
 pytestmark = pytest.mark.e2e
@@ -24,6 +25,7 @@ async def app(scope, receive, send):
     pathlib.Path('reached').touch()
     await asyncio.sleep(60)
 """
+SLOW = {"import": SLOW_IMPORT, "lifespan": SLOW_START}
 
 
 @pytest.fixture
@@ -34,8 +36,11 @@ def servers() -> Iterator[list[ServerProcess]]:
         server.end()
 
 
-@pytest.mark.parametrize("module", ["corehttp.cli", "click.core", "corehttp.config", "corehttp.sockets.listening"])
-@pytest.mark.parametrize("arguments", [(), ("--no-supervise",)], ids=" ".join)
+@crossed(
+    ("module", "arguments"),
+    ["corehttp.cli", "click.core", "corehttp.config", "corehttp.sockets.listening"],
+    [(), ("--no-supervise",)],
+)
 def test_ctrl_c_while_the_command_is_being_imported(
     tmp_path: Path, servers: list[ServerProcess], module: str, arguments: tuple[str, ...]
 ) -> None:
@@ -49,12 +54,11 @@ def test_ctrl_c_while_the_command_is_being_imported(
     assert "KeyboardInterrupt" not in server.stderr
 
 
-@pytest.mark.parametrize("text", [SLOW_IMPORT, SLOW_START], ids=["import", "lifespan"])
-@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+@crossed(("place", "arguments"), SLOW, WAYS)
 def test_ctrl_c_while_the_application_starts(
-    start: Start, tmp_path: Path, arguments: tuple[str, ...], text: str
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], place: str
 ) -> None:
-    (tmp_path / "main.py").write_text(text)
+    (tmp_path / "main.py").write_text(SLOW[place])
     server = start("main", "--port", "0", *arguments, ready=False)
     until((tmp_path / "reached").exists, "the application's code")
     os.killpg(server.pid, signal.SIGINT)
@@ -71,8 +75,7 @@ EXITS = {
 }
 
 
-@pytest.mark.parametrize("where", EXITS)
-@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+@crossed(("where", "arguments"), EXITS, WAYS)
 def test_an_application_that_exits_in_its_start_has_failed_to_start(
     start: Start, tmp_path: Path, arguments: tuple[str, ...], where: str
 ) -> None:

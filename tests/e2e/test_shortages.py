@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.kit.changing import ChangingApp
+from tests.kit.extent import crossed
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, ServerProcess, until
 
@@ -51,8 +52,7 @@ def answer(server: ServerProcess, path: str = "/") -> str:
         return connection.get(path)[1].decode()
 
 
-@pytest.mark.parametrize("spare", [0, 2])
-@pytest.mark.parametrize("options", [("--socket", "reuseport"), ("--socket", "shared"), ("--preload",)], ids=" ".join)
+@crossed(("spare", "options"), [0, 2], [("--socket", "reuseport"), ("--socket", "shared"), ("--preload",)])
 def test_scaling_reloading_and_upgrading_fail_and_succeed_later(
     start: Start, app: ChangingApp, options: tuple[str, ...], spare: int
 ) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import crossed
 from tests.kit.server_process import HERE, PACKAGE, PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
@@ -84,8 +85,7 @@ def sockets() -> tuple[int, int]:
     return reader.detach(), writer.detach()
 
 
-@pytest.mark.parametrize("make", [pipe, sockets], ids=["pipe", "socket"])
-@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+@crossed(("make", "arguments"), [pipe, sockets], WAYS)
 def test_a_log_that_nobody_reads_holds_up_neither_a_request_nor_a_stop(
     tmp_path: Path, commands: list[Command], arguments: tuple[str, ...], make: object
 ) -> None:
@@ -125,8 +125,7 @@ def test_what_was_dropped_is_told_when_somebody_reads_again(tmp_path: Path, comm
     os.close(reader)
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+@crossed(("closed", "arguments"), ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"], WAYS)
 def test_it_serves_with_closed_streams(
     tmp_path: Path, commands: list[Command], arguments: tuple[str, ...], closed: str
 ) -> None:
@@ -143,8 +142,7 @@ STREAMS_OF_ITS_OWN = {
 }
 
 
-@pytest.mark.parametrize("streams", STREAMS_OF_ITS_OWN)
-@pytest.mark.parametrize("arguments", WAYS, ids=" ".join)
+@crossed(("streams", "arguments"), STREAMS_OF_ITS_OWN, WAYS)
 def test_an_application_may_replace_the_streams_of_python(
     start: Start, tmp_path: Path, arguments: tuple[str, ...], streams: str
 ) -> None:
