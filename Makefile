@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
-.PHONY: help coverage serve test unit e2e applications autobahn check lint fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
+.PHONY: help serve test unit e2e applications autobahn coverage check lint options fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
 
 help:                            ## print these words
 	@awk -F ':.*## *' '/^[a-z0-9-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,12 +40,22 @@ applications: $(VENV)/applications.done  ## Gradio, NiceGUI, Django, Flask and d
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
 
+coverage: $(VENV)/test.done      ## the whole test suite, and which lines of the package it does not run
+	rm -f .coverage .coverage.*
+	COVERAGE_CORE=sysmon $(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup \
+		--no-loadscope-reorder --ignore tests/test_budgets.py
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
 check: lint test                 ## lint, types, layers, budgets, tests
 
 lint: $(VENV)/test.done          ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+options: $(VENV)/test.done       ## write the table of options into the README
+	$(BIN)/python -m tests.options_table README.md
 
 fmt: $(VENV)/test.done           ## format the code, write the generated parts of the documentation
 	$(BIN)/ruff check --fix .
