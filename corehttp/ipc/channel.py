@@ -1,4 +1,4 @@
-"""The pipe between the supervisor and a worker: messages both ways; its end tells that the other one is gone."""
+"""The pipe between the supervisor and a child: messages both ways. Its end tells that the other process is gone."""
 
 import array
 import collections
@@ -11,60 +11,68 @@ import signal
 import socket
 from collections.abc import Sequence
 from types import FrameType
-from typing import Self
+from typing import Generic, TypeVar
 
-from corehttp.ipc.messages import ALLOWED_OF_CHILD, FROM_CHILD, FROM_SUPERVISOR, Message, Parser, encode
+from corehttp.ipc.messages import (
+    ALLOWED_OF_CHILD,
+    FROM_CHILD,
+    FROM_SUPERVISOR,
+    FromChild,
+    FromSupervisor,
+    Parser,
+    encode,
+)
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # a descriptor that comes in is not inherited from its first moment
-_PIECE = 65536  # bytes to read at once
-FDS_AT_ONCE = 253  # that one message can carry (unix(7), SCM_RIGHTS)
-QUEUE = 32  # messages that wait for an end that does not read, before it is given up
+_PIECE = 65536  # how many bytes are read at once
+FDS_AT_ONCE = 253  # how many descriptors one message can carry (unix(7), SCM_RIGHTS)
+QUEUE = 32  # how many messages wait for an end that does not read, before it is given up
+Sent = TypeVar("Sent", bound=FromSupervisor | FromChild)
+Received = TypeVar("Received", bound=FromSupervisor | FromChild)
 
 
-class Channel:
-    """One end. `messages` has the kinds of messages; they consist of plain values.
+class Channel(Generic[Sent, Received]):
+    """One end of the pipe. The module `messages` has what it carries.
 
-    The supervisor's end never waits, either way, and takes no descriptors: the kernel closes those that come in where
-    nobody asks for them.
+    The supervisor's end never waits, whether it sends or receives. It takes no descriptors: the kernel closes those
+    that come in where nobody asks for them. What cannot be sent at once waits in a queue, whole messages behind the
+    rest of one that was begun, so that the other end never gets a part of a message.
     """
 
-    def __init__(self, sock: socket.socket, parser: Parser, *, takes_fds: bool) -> None:
+    def __init__(self, sock: socket.socket, parser: Parser[Received], *, takes_fds: bool) -> None:
         self._sock = sock
         self._parser = parser
         self._takes_fds = takes_fds
-        self._fds: list[int] = []  # that have come in and are not taken
-        self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()  # with copies of descriptors
-        self.lost: OSError | None = None  # the other end is gone, or does not read: why nothing can be sent any more
+        self._fds: list[int] = []  # descriptors that have come in and were not asked for yet
+        self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()  # data with copies of descriptors
+        self.lost: OSError | None = None  # why nothing can be sent any more: the other end is gone, or does not read
 
-    @classmethod
-    def pair(cls) -> tuple[Self, Self]:
-        """The supervisor's end and the child's; raises OSError."""
+    @staticmethod
+    def pair() -> "tuple[SupervisorEnd, ChildEnd]":
+        """Return the supervisor's end and the child's end of a new channel. Raises OSError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        return cls(ours, Parser(FROM_CHILD, ALLOWED_OF_CHILD), takes_fds=False), cls._of_child(theirs)
+        return Channel(ours, Parser(FROM_CHILD, ALLOWED_OF_CHILD), takes_fds=False), _child_end(theirs)
 
-    @classmethod
-    def adopt(cls, fd: int) -> Self:
-        """The child's end, which was inherited as `fd`."""
+    @staticmethod
+    def adopt(fd: int) -> "ChildEnd":
+        """Return the child's end, which this process has inherited as `fd`."""
         os.set_inheritable(fd, False)
-        return cls._of_child(socket.socket(fileno=fd))
-
-    @classmethod
-    def _of_child(cls, sock: socket.socket) -> Self:
-        return cls(sock, Parser(FROM_SUPERVISOR), takes_fds=True)
+        return _child_end(socket.socket(fileno=fd))
 
     def fileno(self) -> int:
+        """The number of the descriptor; -1 once this end is closed."""
         return self._sock.fileno()
 
     @property
     def congested(self) -> bool:
-        """Whether messages wait to be sent: `flush` is to be called when the descriptor can be written."""
+        """Whether messages wait to be sent, so that `flush` is to be called when the descriptor can be written."""
         return bool(self._queue)
 
-    def send(self, *message: object, fds: Sequence[int] = ()) -> bool:
-        """Send a message, with copies of descriptors for the other end, now or by `flush`; False if that is lost.
+    def send(self, message: Sent, fds: Sequence[int] = ()) -> bool:
+        """Send a message, with copies of these descriptors for the other end, now or by a later `flush`.
 
-        Raises ValueError for a message that is too large.
+        Returns False if the channel is lost. Raises ValueError for a message that is too large.
         """
         data, unsent = encode(message), list(fds)
         if not self._queue:
@@ -74,7 +82,7 @@ class Channel:
         return self.lost is None
 
     def flush(self) -> None:
-        """Send what waits, as far as the other end takes it."""
+        """Send what waits, as far as the other end takes it at once."""
         while self._queue:
             data, fds = self._queue.popleft()
             rest, unsent = self._send(data, fds)
@@ -85,16 +93,16 @@ class Channel:
                     self._queue.appendleft((rest, unsent))
                 return
 
-    def expect(self, kind: str) -> None:
+    def expect(self, kind: type[Received]) -> None:
         """Allow the other end one more message of a kind."""
         self._parser.expect(kind)
 
-    def receive(self) -> tuple[list[Message], bool]:
-        """The messages that have come in, and whether the other end is gone; does not wait.
+    def receive(self) -> tuple[list[Received], bool]:
+        """Return the messages that have come in, and whether the other end is gone. Does not wait.
 
         Raises GarbledError if something else has come in.
         """
-        messages: list[Message] = []
+        messages: list[Received] = []
         if self._sock.fileno() < 0:
             return messages, True
         while True:
@@ -112,9 +120,10 @@ class Channel:
             self._parser.feed(data)
 
     def take_fds(self, count: int) -> list[int]:
-        """The next descriptors that have come in: those that belong to the first message not asked about yet.
+        """Return the next `count` descriptors that have come in.
 
-        Raises OSError if this process had no room for them all; then it has got none.
+        They come in the order of the messages that they belong to. Raises OSError if this process had no room for them
+        all; those that came in are closed then.
         """
         taken, self._fds = self._fds[:count], self._fds[count:]
         if len(taken) < count:
@@ -122,8 +131,8 @@ class Channel:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return taken
 
-    def wait_for_message(self) -> Message:
-        """The next message; raises EOFError if the other end goes first, and GarbledError."""
+    def wait_for_message(self) -> Received:
+        """Wait for the next message and return it. Raises EOFError if the other end goes first, and GarbledError."""
         while (message := self._parser.take()) is None:
             data = self._receive(0)
             if not data:
@@ -160,7 +169,7 @@ class Channel:
         fcntl.fcntl(self._sock, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
     def outlive_other_end(self, seconds: float) -> None:
-        """From now on, when the other end goes, this process has so many seconds left; the kernel keeps the time."""
+        """From now on, have the kernel end this process so many seconds after the other end has gone."""
 
         def on_sigio(signum: int, frame: FrameType | None) -> None:
             if self.hung_up():
@@ -173,13 +182,17 @@ class Channel:
         on_sigio(signal.SIGIO, None)
 
     def close(self) -> None:
+        """Close this end, with everything that waits in it. A second call does nothing."""
         self._lose(_gone())
         self._sock.close()
         _close(self._fds)
         self._fds = []
 
     def _send(self, data: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
-        """What is left of the data and of the descriptors, which go with its first byte."""
+        """Send what can be sent at once; return the rest of the data, and the descriptors if they did not go with it.
+
+        Descriptors go with the first byte.
+        """
         try:
             while data:
                 sent = socket.send_fds(self._sock, [data], fds) if fds else self._sock.send(data)
@@ -214,6 +227,14 @@ class Channel:
                 fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
         self._fds += fds
         return data
+
+
+SupervisorEnd = Channel[FromSupervisor, FromChild]
+ChildEnd = Channel[FromChild, FromSupervisor]
+
+
+def _child_end(sock: socket.socket) -> ChildEnd:
+    return Channel(sock, Parser(FROM_SUPERVISOR), takes_fds=True)
 
 
 def _gone() -> OSError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from corehttp.config import Config
 from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError
+from corehttp.ipc.messages import VERSION, Boot
 from corehttp.logs import set_up
 from corehttp.supervisor.deployment import Deployment, Release
 from corehttp.supervisor.fleet import Fleet, FleetLimits, Strategy
@@ -77,17 +78,12 @@ class Generations:
     def config(self, generation: int) -> Config:
         return self._configs[generation]
 
-    def boot(self, generation: int) -> dict[str, object]:
-        """What every worker of a generation is told at its start."""
+    def boot(self, generation: int) -> Boot:
+        """Return what every process of a generation is told at its start."""
         release = self._release(generation)
         config = dataclasses.replace(self._configs[generation], app_dir=release.app_dir)
         path = self._deployment.import_path(self._path, release, {sys.prefix, sys.exec_prefix})
-        return {
-            "config": dataclasses.asdict(config),
-            "directory": release.directory,
-            "path": path,
-            "argv": self._argv,
-        }
+        return Boot(VERSION, dataclasses.asdict(config), release.directory, path, self._argv)
 
     def _release(self, generation: int) -> Release:
         """Where a generation runs; a deployment may have removed that meanwhile."""

@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from typing import assert_never
 
 from corehttp.errors import StartupError
 from corehttp.ipc import messages
@@ -76,20 +77,22 @@ class Hearing:
             self._service.kill(member)
             self._distrust(str(member), member.channel, error)
             return
-        for kind, *details in received:
-            match kind:
-                case messages.READY:
+        for message in received:
+            match message:
+                case messages.Ready():
                     self._let_serve(member)
-                case messages.CLOSED:
+                case messages.Closed():
                     self._observe(StoppedAccepting(member.worker))
-                case messages.DRAINED:
+                case messages.Drained():
                     self._observe(Drained(member.worker))
-                case messages.RETIRE:
-                    self._observe(RetireRequested(member.worker, str(details[0])))
-                case messages.FAILED:
-                    self._service.report.blame(member, *(str(detail) for detail in details))
+                case messages.Retire(cause):
+                    self._observe(RetireRequested(member.worker, cause))
+                case messages.Failed(text, traceback):
+                    self._service.report.blame(member, text, traceback)
+                case messages.Forked() | messages.NotForked():
+                    raise AssertionError("no worker is asked to fork, so its channel refuses the answer")
                 case _:
-                    raise AssertionError(f"unknown message {kind!r}")
+                    assert_never(message)
         if gone:
             self._world.forget(member.channel.fileno())
 
@@ -141,16 +144,20 @@ class Hearing:
         generation = template.generation
         try:
             received, gone = template.channel.receive()
-            for kind, *details in received:
-                match kind:
-                    case messages.READY:
+            for message in received:
+                match message:
+                    case messages.Ready():
                         self._observe(TemplateReady(generation))
-                    case messages.FAILED:
-                        self._service.report.blame_template(generation, *(str(detail) for detail in details))
-                    case messages.FORKED | messages.NOT_FORKED:
-                        self._bear(template, details[0])
-                    case _:
+                    case messages.Failed(text, traceback):
+                        self._service.report.blame_template(generation, text, traceback)
+                    case messages.Forked(pid):
+                        self._bear(template, pid)
+                    case messages.NotForked(reason):
+                        self._miscarry(template, reason)
+                    case messages.Closed() | messages.Drained() | messages.Retire():
                         pass  # what only a worker has reason to say
+                    case _:
+                        assert_never(message)
         except GarbledError as error:
             if template.pid in self._service.children:
                 self._world.processes.kill(template.pid)
@@ -159,18 +166,22 @@ class Hearing:
         if gone:
             self._world.forget(template.channel.fileno())
 
-    def _bear(self, template: Template, pid: object) -> None:
-        """Take up the worker that a template says to have forked, if it is a child of ours that is not known yet.
+    def _miscarry(self, template: Template, reason: str) -> None:
+        """Give up the worker that a template could not fork. Raises GarbledError if none is awaited."""
+        unborn = self._service.workers.unborn(template.generation)
+        if not unborn:
+            raise GarbledError("that it could not fork a worker, which nobody has asked for,")
+        logger.error("worker %d cannot be started: %s", unborn[0].slot + 1, reason)
+        self._not_born(unborn[0])
 
-        If `pid` is a text, the template could not fork it, and that is why. Raises GarbledError.
+    def _bear(self, template: Template, pid: int) -> None:
+        """Take up the worker that a template says to have forked. Raises GarbledError.
+
+        It must be a child of the supervisor that is not known yet.
         """
         service = self._service
         unborn = service.workers.unborn(template.generation)
-        if unborn and not isinstance(pid, int):
-            logger.error("worker %d cannot be started: %s", unborn[0].slot + 1, pid)
-            self._not_born(unborn[0])
-            return
-        if not unborn or not isinstance(pid, int) or pid in service.children or not self._world.processes.is_child(pid):
+        if not unborn or pid in service.children or not self._world.processes.is_child(pid):
             raise GarbledError(f"the pid {pid}, which is no process that it has forked,")
         service.workers.born(unborn[0], pid)
         service.children.adopt(pid, self._worker_child(unborn[0]))

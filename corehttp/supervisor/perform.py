@@ -1,9 +1,11 @@
 """Perform the plan's actions, one by one. Each ends in an event, whatever goes wrong."""
 
 import logging
+from dataclasses import replace
 from typing import assert_never
 
 from corehttp.errors import StartupError
+from corehttp.ipc.messages import Seat
 from corehttp.shortage import shortage
 from corehttp.supervisor.actions import (
     AbandonReload,
@@ -132,7 +134,8 @@ class Performer:
         """Tell a new worker what to serve; if it cannot be told, it is ended, and its end makes room for another."""
         service, slots = self._service, self._service.slots
         fds = slots.fds(member.slot)
-        boot = {**service.generations.boot(member.generation), "sockets": len(fds), "shared": slots.shared}
+        seat = Seat(member.slot, member.row, len(fds), slots.shared)
+        boot = replace(service.generations.boot(member.generation), seat=seat)
         mishap = service.workers.join(member, boot, [*fds, slots.inbox(member.slot), service.board.fd])
         if mishap is not None:
             service.report.blame(member, f"a new worker cannot be told what to serve: {shortage(mishap)}", "")

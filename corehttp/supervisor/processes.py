@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from corehttp import unused_signals
-from corehttp.ipc.channel import Channel
+from corehttp.ipc.channel import Channel, ChildEnd, SupervisorEnd
 from corehttp.supervisor.leftovers import mark
 
 WORKER = "corehttp.worker.process"
@@ -20,7 +20,7 @@ _LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 UNKNOWN = 1 << 16  # in the place of an exit code that cannot be known
 
 
-def spawn(module: str, title: str) -> tuple[int, Channel]:
+def spawn(module: str, title: str) -> tuple[int, SupervisorEnd]:
     """Start `main` of a module of this package in a fresh interpreter, which inherits its end of a channel only.
 
     Returns its pid and our end. Raises OSError if no process can be had.
@@ -41,7 +41,7 @@ def spawn(module: str, title: str) -> tuple[int, Channel]:
     return pid, ours
 
 
-def pair() -> tuple[Channel, Channel]:
+def pair() -> tuple[SupervisorEnd, ChildEnd]:
     """Return our end and the child's of a new channel, for a process that another one forks. Raises OSError."""
     return Channel.pair()
 

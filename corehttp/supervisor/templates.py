@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from corehttp.ipc import messages
+from corehttp.ipc.messages import Boot, Fork, Forked, NotForked
 from corehttp.supervisor.processes import TEMPLATE
 from corehttp.supervisor.world import ChildChannel, Processes
 
@@ -35,25 +35,25 @@ class Templates:
     def __getitem__(self, generation: int) -> Template:
         return self._templates[generation]
 
-    def load(self, generation: int, boot: dict[str, object], title: str) -> Template:
-        """Start a template, which says READY or FAILED over its channel. Raises OSError."""
+    def load(self, generation: int, boot: Boot, title: str) -> Template:
+        """Start a template, which says Ready or Failed over its channel. Raises OSError."""
         self._processes.adopt_orphans(True)
         self._adopting = True
         pid, channel = self._processes.spawn(TEMPLATE, title)
-        channel.send(messages.BOOT, {**boot, "version": messages.VERSION})
+        channel.send(boot)
         self._templates[generation] = template = Template(generation, pid, channel)
         return template
 
     def fork(self, generation: int) -> ChildChannel:
-        """Ask a template for a new worker, and return our end of the worker's channel. FORKED or NOT_FORKED follows.
+        """Ask a template for a new worker, and return our end of the worker's channel. Forked or NotForked follows.
 
         Raises OSError. A template that cannot be told anything any more is ended then.
         """
         template = self._templates[generation]
         ours, theirs = self._processes.pair()
-        template.channel.expect(messages.FORKED)
-        template.channel.expect(messages.NOT_FORKED)
-        template.channel.send(messages.FORK, fds=[theirs.fileno()])
+        template.channel.expect(Forked)
+        template.channel.expect(NotForked)
+        template.channel.send(Fork(), [theirs.fileno()])
         theirs.close()
         if template.channel.lost:
             ours.close()

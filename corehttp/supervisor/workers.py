@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corehttp.errors import ExitCode
-from corehttp.ipc import messages
 from corehttp.ipc.channel import FDS_AT_ONCE
-from corehttp.ipc.messages import LeaveReason
+from corehttp.ipc.messages import Boot, Inboxes, Leave, LeaveReason, Serve
 from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.supervisor.processes import describe_exit
 from corehttp.supervisor.world import ChildChannel, Processes
@@ -55,15 +54,14 @@ class Workers:
         """The workers that their template has not forked yet, of one generation or of all, in the order of request."""
         return [m for m in self._members.values() if not m.pid and generation in (None, m.generation)]
 
-    def join(self, member: Member, boot: dict[str, object], fds: list[int]) -> OSError | None:
+    def join(self, member: Member, boot: Boot, fds: list[int]) -> OSError | None:
         """Add a worker whose process was started, and tell it what to serve.
 
         `fds` are the descriptors that go with the boot message (see `worker.process.run`). Returns why the worker
         cannot be told, and ends it then; None if it was told, or has ended already, since its own end says why.
         """
         self._members[member.worker] = member
-        boot = {**boot, "version": messages.VERSION, "slot": member.slot, "row": member.row}
-        member.channel.send(messages.BOOT, boot, fds=fds)
+        member.channel.send(boot, fds)
         error = member.channel.lost
         if error is None or isinstance(error, ConnectionError):
             return None
@@ -76,21 +74,21 @@ class Workers:
         """Let a worker accept, now that its sockets listen, and pass connections to others through their inboxes."""
         member.serves = True
         self.tell_inboxes(member, inboxes)
-        member.channel.send(messages.SERVE)
+        member.channel.send(Serve())
 
     def tell_inboxes(self, member: Member, inboxes: dict[int, int]) -> None:
         """Give a worker the descriptors of these slots' inboxes, unless it is still starting.
 
-        A worker that starts waits for SERVE alone, and ends at any other message. It gets all inboxes with `serve`.
+        A worker that starts waits for Serve alone, and ends at any other message. It gets all inboxes with `serve`.
         """
         slots = list(inboxes)
         while member.serves and slots:
             some, slots = slots[:FDS_AT_ONCE], slots[FDS_AT_ONCE:]
-            member.channel.send(messages.INBOXES, tuple(some), fds=[inboxes[slot] for slot in some])
+            member.channel.send(Inboxes(tuple(some)), [inboxes[slot] for slot in some])
 
     def leave(self, member: Member, why: LeaveReason) -> None:
         """Tell a worker to leave. One that is still starting ends at once."""
-        if member.serves and member.channel.send(messages.LEAVE, why.value):
+        if member.serves and member.channel.send(Leave(why)):
             return
         if member.pid:
             self._processes.terminate(member.pid)  # also understood by one whose channel is lost

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from corehttp.ipc.balance import Load
-from corehttp.ipc.messages import Message
+from corehttp.ipc.messages import FromChild, FromSupervisor
 from corehttp.supervisor.inheritance import Estate
 
 
@@ -23,7 +23,7 @@ class ChildChannel(Protocol):
     def fileno(self) -> int:
         """The number of the descriptor; -1 once the channel is closed."""
 
-    def send(self, *message: object, fds: Sequence[int] = ()) -> bool:
+    def send(self, message: FromSupervisor, fds: Sequence[int] = ()) -> bool:
         """Send a message, with copies of these descriptors, now or by a later `flush`.
 
         Returns False if the channel is lost. Raises ValueError for a message that is too large.
@@ -32,10 +32,10 @@ class ChildChannel(Protocol):
     def flush(self) -> object:
         """Send what waits, as far as the child takes it."""
 
-    def expect(self, kind: str) -> None:
+    def expect(self, kind: type[FromChild]) -> None:
         """Allow the child one more message of a kind."""
 
-    def receive(self) -> tuple[list[Message], bool]:
+    def receive(self) -> tuple[list[FromChild], bool]:
         """Return the messages that have come in, and whether the child's end is closed.
 
         Raises GarbledError if the child has sent something else.

@@ -8,16 +8,16 @@ import os
 import signal
 import socket
 import sys
-from typing import cast
+from typing import assert_never
 
 from corehttp import unused_signals
-from corehttp.asgi import ASGIApp, Unchecked
+from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import protect
 from corehttp.ipc import messages
-from corehttp.ipc.channel import Channel
-from corehttp.ipc.messages import LeaveReason
+from corehttp.ipc.channel import Channel, ChildEnd
+from corehttp.ipc.messages import Boot, Failed, GarbledError, LeaveReason
 from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
@@ -45,21 +45,21 @@ def main(channel_fd: int) -> int:
     return run(channel, boot, None)
 
 
-def begin(channel: Channel) -> dict[str, Unchecked] | None:
+def begin(channel: ChildEnd) -> Boot | None:
     """The first thing a process of a supervisor does: it hears what to serve, and then ends if the supervisor does.
 
     None if the supervisor is gone already.
     """
     heed_signals()
     try:
-        kind, boot = cast(tuple[str, dict[str, Unchecked]], channel.wait_for_message())
-        if kind != messages.BOOT or boot["version"] != messages.VERSION:
-            raise messages.GarbledError("another version")
+        boot = channel.wait_for_message()
+        if not isinstance(boot, Boot) or boot.version != messages.VERSION:
+            raise GarbledError("another version")
     except (EOFError, OSError):
         return None
-    except (messages.GarbledError, LookupError, ValueError):
+    except GarbledError:
         text = "the supervisor is of another version of corehttp than the one installed: restart it, or send it SIGUSR2"
-        channel.send(messages.FAILED, text, "")
+        channel.send(Failed(text, ""))
         return None
     # Closed after all that the application registers later: while its exit handlers run, this process still heeds the
     # end of its supervisor.
@@ -70,17 +70,17 @@ def begin(channel: Channel) -> dict[str, Unchecked] | None:
     return boot
 
 
-def enter(channel: Channel, boot: dict[str, Unchecked]) -> bool:
+def enter(channel: ChildEnd, boot: Boot) -> bool:
     """Take over what the application can see of the command: its import path, its arguments and its directory.
 
     False, and the supervisor knows why, if that directory cannot be entered.
     """
-    sys.path[:] = boot["path"]
-    sys.argv[:] = boot["argv"]
+    sys.path[:] = boot.path
+    sys.argv[:] = boot.argv
     try:
-        deployment.enter(boot["directory"])
+        deployment.enter(boot.directory)
     except OSError as error:
-        channel.send(messages.FAILED, f"the directory {boot['directory']} cannot be entered: {error.strerror}", "")
+        channel.send(Failed(f"the directory {boot.directory} cannot be entered: {error.strerror}", ""))
         return False
     return True
 
@@ -100,31 +100,32 @@ def heed_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [*used, *unused_signals.unused(used)])
 
 
-def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> int:
+def run(channel: ChildEnd, boot: Boot, app: ASGIApp | None) -> int:
     """Serve as the boot message says until told to leave; returns the exit code.
 
     `app` is the application, unless it is still to be loaded. With the message come descriptors: those of the
     listening sockets, the worker's inbox, and the scoreboard.
     """
-    config = Config(**boot["config"])
-    who = f"worker {boot['slot'] + 1}"
+    config, seat = Config(**boot.config), boot.seat  # type: ignore[arg-type]
+    assert seat is not None, "a worker is told its seat"
+    who = f"worker {seat.slot + 1}"
     settings = wiring.worker_settings(config)
     wiring.start_log(config, who)
     install_dump()
-    os.environ.update(COREHTTP_WORKER_ID=str(boot["slot"] + 1), COREHTTP_WORKER_PID=str(os.getpid()))
+    os.environ.update(COREHTTP_WORKER_ID=str(seat.slot + 1), COREHTTP_WORKER_PID=str(os.getpid()))
     try:
-        *listening, inbox, board = channel.take_fds(boot["sockets"] + 2)
+        *listening, inbox, board = channel.take_fds(seat.sockets + 2)
     except OSError as error:
-        channel.send(messages.FAILED, f"the worker has no room for its sockets: {shortage(error)}", "")
+        channel.send(Failed(f"the worker has no room for its sockets: {shortage(error)}", ""))
         return ExitCode.STARTUP
     sockets = [socket.socket(fileno=fd) for fd in listening]
     siblings = Siblings(
         Scoreboard.adopt(board),
-        boot["row"],
-        boot["slot"],
+        seat.row,
+        seat.slot,
         socket.socket(fileno=inbox),
         limit=settings.limit_connections,
-        share_sockets=boot["shared"],
+        share_sockets=seat.shared,
     )
     try:
         make_loop = wiring.import_early(config)
@@ -132,7 +133,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
             app = wiring.load_application(config)
         if settings.watches_memory:
             check_rss()
-        on_retire = functools.partial(channel.send, messages.RETIRE) if settings.retires else None
+        on_retire = (lambda cause: channel.send(messages.Retire(cause))) if settings.retires else None
         worker = Worker(app, config, sockets, who, siblings, on_retire)
         with asyncio.Runner(loop_factory=make_loop) as runner:
             try:
@@ -140,7 +141,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
             except (SystemExit, KeyboardInterrupt) as error:
                 raise worker.failed_start(error) from error
     except StartupError as error:
-        channel.send(messages.FAILED, str(error), error.detail)
+        channel.send(Failed(str(error), error.detail))
         limit_exit(settings.shutdown.exit, ExitCode.STARTUP)
         return ExitCode.STARTUP
     except Exception as error:  # a fault of the server; the interpreter would tell it to whatever sys.stderr is by now
@@ -156,7 +157,7 @@ def run(channel: Channel, boot: dict[str, Unchecked], app: ASGIApp | None) -> in
             sock.close()
 
 
-async def _serve(worker: Worker, channel: Channel, siblings: Siblings, settings: wiring.WorkerSettings) -> ExitCode:
+async def _serve(worker: Worker, channel: ChildEnd, siblings: Siblings, settings: wiring.WorkerSettings) -> ExitCode:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(loop_faults.report)
     departure: asyncio.Future[LeaveReason] = loop.create_future()
@@ -167,21 +168,21 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, settings:
 
     def on_channel() -> None:
         received, gone = channel.receive()
-        for kind, *details in received:
-            match kind:
-                case messages.SERVE:
+        for message in received:
+            match message:
+                case messages.Serve():
                     worker.accept()
-                case messages.LEAVE:
-                    leave(LeaveReason(details[0]))
-                case messages.INBOXES:
-                    [slots] = details
-                    assert isinstance(slots, tuple)
+                case messages.Leave(reason):
+                    leave(reason)
+                case messages.Inboxes(slots):
                     try:
                         siblings.meet(slots, channel.take_fds(len(slots)))
                     except OSError as error:
                         logger.error("the way to other workers is not known: %s", shortage(error))
+                case messages.Boot() | messages.Fork():
+                    raise AssertionError(f"a worker that serves was told {message}")
                 case _:
-                    raise AssertionError(f"unknown message {kind!r}")
+                    assert_never(message)
         if gone:
             logger.warning("the supervisor is gone: finishing what is in flight")
             loop.remove_reader(channel.fileno())
@@ -195,10 +196,10 @@ async def _serve(worker: Worker, channel: Channel, siblings: Siblings, settings:
     channel.outlive_other_end(settings.shutdown.whole + 1)
     with watched(loop, siblings.beat, settings.blocked_warn):
         loop.add_reader(channel.fileno(), on_channel)
-        channel.send(messages.READY)
+        channel.send(messages.Ready())
         why = await departure
         code = await worker.stop(
-            why, functools.partial(channel.send, messages.CLOSED), functools.partial(channel.send, messages.DRAINED)
+            why, functools.partial(channel.send, messages.Closed()), functools.partial(channel.send, messages.Drained())
         )
     hold_signals(loop, [signal.SIGTERM])
     limit_exit(settings.shutdown.exit, code, _end_leftovers)

@@ -15,8 +15,8 @@ from corehttp.asgi import ASGIApp
 from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import own
-from corehttp.ipc import messages
-from corehttp.ipc.channel import Channel
+from corehttp.ipc.channel import Channel, ChildEnd
+from corehttp.ipc.messages import Failed, Fork, Forked, NotForked, Ready
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.text import shown
@@ -34,7 +34,7 @@ def main(channel_fd: int) -> int:
     boot = process.begin(channel)
     if boot is None or not process.enter(channel, boot):
         return ExitCode.STARTUP
-    config = Config(**boot["config"])
+    config = Config(**boot.config)  # type: ignore[arg-type]
     wiring.start_log(config, "template")
     app = _load(channel, config)
     if app is None:
@@ -44,13 +44,13 @@ def main(channel_fd: int) -> int:
     gc.collect()
     gc.freeze()
     channel.live_on()
-    channel.send(messages.READY)
+    channel.send(Ready())
     while True:
         try:
-            kind, *_ = channel.wait_for_message()
+            message = channel.wait_for_message()
         except (EOFError, OSError):
             return _end(config, ExitCode.CLEAN)
-        assert kind == messages.FORK
+        assert isinstance(message, Fork), f"a template was told {message}"
         [fd] = channel.take_fds(1)
         if _fork(channel):
             os.close(fd)
@@ -59,7 +59,7 @@ def main(channel_fd: int) -> int:
         return _be_a_worker(fd, app)
 
 
-def _load(channel: Channel, config: Config) -> ASGIApp | None:
+def _load(channel: ChildEnd, config: Config) -> ASGIApp | None:
     """The application; None if it cannot be loaded, and the supervisor knows why."""
     before = set(os.listdir("/proc/self/fd"))
     try:
@@ -67,11 +67,11 @@ def _load(channel: Channel, config: Config) -> ASGIApp | None:
         app = wiring.load_application(config)
         check(strict=wiring.worker_settings(config).preload_strict, before=before)
     except StartupError as error:
-        channel.send(messages.FAILED, str(error), error.detail)
+        channel.send(Failed(str(error), error.detail))
         return None
     except Exception as error:
         text = f"preload: the template has failed: {shown(error)}"
-        channel.send(messages.FAILED, text, formatted(error, error.__traceback__))
+        channel.send(Failed(text, formatted(error, error.__traceback__)))
         return None
     return app
 
@@ -131,7 +131,7 @@ def _name(sock: socket.socket) -> str:
         return f"of family {sock.family.name}"
 
 
-def _fork(channel: Channel) -> bool:
+def _fork(channel: ChildEnd) -> bool:
     """Fork a worker that is the supervisor's child, not ours; answers whether this is still the template.
 
     A process in between forks and ends, so that the kernel gives the worker to the supervisor.
@@ -142,7 +142,7 @@ def _fork(channel: Channel) -> bool:
     try:
         reader, writer = os.pipe()
     except OSError as error:
-        channel.send(messages.NOT_FORKED, shortage(error))
+        channel.send(NotForked(shortage(error)))
         return True
     try:
         with own():
@@ -150,7 +150,7 @@ def _fork(channel: Channel) -> bool:
     except OSError as error:
         os.close(reader)
         os.close(writer)
-        channel.send(messages.NOT_FORKED, shortage(error))
+        channel.send(NotForked(shortage(error)))
         return True
     if not between:
         return _fork_in_between(reader, writer)
@@ -162,9 +162,9 @@ def _fork(channel: Channel) -> bool:
     os.close(reader)
     # Told only now, when it is the supervisor's child.
     if pid:
-        channel.send(messages.FORKED, int(pid))
+        channel.send(Forked(int(pid)))
     else:
-        channel.send(messages.NOT_FORKED, shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))))
+        channel.send(NotForked(shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))))
     return True
 
 

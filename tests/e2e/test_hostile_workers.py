@@ -158,10 +158,10 @@ def test_a_worker_that_shuts_down_all_inboxes_ends_neither_the_supervisor_nor_it
 HOSTILE_TEMPLATE = """
 from corehttp.ipc.channel import Channel
 truly = Channel.send
-def send(self, kind, *details, fds=()):
-    if kind == "forked":
-        details = ({pid},)
-    return truly(self, kind, *details, fds=fds)
+def send(self, message, fds=()):
+    if type(message).__name__ == "Forked":
+        message = type(message)({pid})
+    return truly(self, message, fds)
 Channel.send = send
 """
 

@@ -6,14 +6,18 @@ import socket
 import pytest
 
 from corehttp.ipc.channel import QUEUE, Channel
-from corehttp.ipc.messages import GarbledError
+from corehttp.ipc.messages import VERSION, Boot, Failed, FromSupervisor, GarbledError, Inboxes, Ready, Serve
+
+
+def boot(**config: object) -> Boot:
+    return Boot(VERSION, config, "/", [], [])
 
 
 def test_messages_arrive_whole_and_in_order() -> None:
     ours, theirs = Channel.pair()
-    assert theirs.send("ready")
-    assert theirs.send("failed", "no module", "a traceback\n" * 1000)
-    assert ours.receive() == ([("ready",), ("failed", "no module", "a traceback\n" * 1000)], False)
+    assert theirs.send(Ready())
+    assert theirs.send(Failed("no module", "a traceback\n" * 1000))
+    assert ours.receive() == ([Ready(), Failed("no module", "a traceback\n" * 1000)], False)
     ours.close()
     theirs.close()
 
@@ -28,9 +32,9 @@ def test_nothing_is_received_where_nothing_was_sent() -> None:
 
 def test_the_last_words_are_heard_before_the_end() -> None:
     ours, theirs = Channel.pair()
-    theirs.send("failed", "why", "")
+    theirs.send(Failed("why", ""))
     theirs.close()
-    assert ours.receive() == ([("failed", "why", "")], True)
+    assert ours.receive() == ([Failed("why", "")], True)
     ours.close()
 
 
@@ -38,14 +42,14 @@ def test_sending_to_an_end_that_is_gone_is_no_error() -> None:
     ours, theirs = Channel.pair()
     ours.close()
     assert theirs.hung_up()
-    assert theirs.send("ready") is False
+    assert theirs.send(Ready()) is False
     theirs.close()
 
 
 def test_waiting_for_a_message_ends_when_the_other_end_goes() -> None:
     ours, theirs = Channel.pair()
-    ours.send("boot", {"slot": 0, "header": ((b"a", b"\xff"),)})
-    assert theirs.wait_for_message() == ("boot", {"slot": 0, "header": ((b"a", b"\xff"),)})
+    ours.send(boot(slot=0, header=((b"a", b"\xff"),)))
+    assert theirs.wait_for_message() == boot(slot=0, header=((b"a", b"\xff"),))
     ours.close()
     with pytest.raises(EOFError):
         theirs.wait_for_message()
@@ -54,10 +58,10 @@ def test_waiting_for_a_message_ends_when_the_other_end_goes() -> None:
 
 def test_messages_behind_the_awaited_one_are_not_lost() -> None:
     ours, theirs = Channel.pair()
-    ours.send("boot", {})
-    ours.send("serve")
-    assert theirs.wait_for_message() == ("boot", {})
-    assert theirs.receive() == ([("serve",)], False)
+    ours.send(boot())
+    ours.send(Serve())
+    assert theirs.wait_for_message() == boot()
+    assert theirs.receive() == ([Serve()], False)
     ours.close()
     theirs.close()
 
@@ -65,9 +69,9 @@ def test_messages_behind_the_awaited_one_are_not_lost() -> None:
 def test_descriptors_come_in_the_order_in_which_they_were_sent() -> None:
     ours, theirs = Channel.pair()
     reader, writer = os.pipe()
-    ours.send("boot", {}, fds=[reader])
-    ours.send("inboxes", (0,), fds=[writer, writer])
-    assert theirs.receive()[0] == [("boot", {}), ("inboxes", (0,))]
+    ours.send(boot(), [reader])
+    ours.send(Inboxes((0,)), [writer, writer])
+    assert theirs.receive()[0] == [boot(), Inboxes((0,))]
     [first] = theirs.take_fds(1)
     second, third = theirs.take_fds(2)
     os.write(third, b"through a copy")
@@ -82,9 +86,9 @@ def test_descriptors_come_in_the_order_in_which_they_were_sent() -> None:
 def test_descriptors_that_nobody_took_are_closed_with_the_channel() -> None:
     ours, theirs = Channel.pair()
     reader, writer = os.pipe()
-    ours.send("inboxes", (0,), fds=[writer])
+    ours.send(Inboxes((0,)), [writer])
     os.close(writer)
-    assert theirs.receive() == ([("inboxes", (0,))], False)
+    assert theirs.receive() == ([Inboxes((0,))], False)
     theirs.close()
     assert os.read(reader, 1) == b"", "somebody still holds the other end"
     os.close(reader)
@@ -100,18 +104,18 @@ def test_an_end_that_does_not_read_holds_up_nobody_and_gets_everything_later() -
     reader, writer = os.pipe()
     sent = 0
     while not ours.congested:
-        assert ours.send("boot", {"n": sent, "filling": "x" * 20_000}, fds=[writer])
+        assert ours.send(boot(n=sent, filling="x" * 20_000), [writer])
         sent += 1
     for _ in range(3):
-        assert ours.send("boot", {"n": sent}, fds=[writer])
+        assert ours.send(boot(n=sent), [writer])
         sent += 1
     os.close(writer)
-    received: list[object] = []
+    received: list[FromSupervisor] = []
     while len(received) < sent:
         ours.flush()
         received += theirs.receive()[0]
     assert not ours.congested
-    assert [message[1]["n"] for message in received] == list(range(sent))
+    assert [message.config["n"] for message in received if isinstance(message, Boot)] == list(range(sent))
     for fd in theirs.take_fds(sent):
         os.close(fd)
     assert os.read(reader, 1) == b"", "a copy of the descriptor was left behind"
@@ -125,9 +129,9 @@ def test_an_end_that_never_reads_is_given_up_and_its_descriptors_are_closed() ->
     ours, theirs = Channel.pair()
     reader, writer = os.pipe()
     for _ in range(QUEUE + 100):
-        ours.send("boot", {"filling": "x" * 20_000}, fds=[writer])
+        ours.send(boot(filling="x" * 20_000), [writer])
     assert ours.lost
-    assert ours.send("serve") is False
+    assert ours.send(Serve()) is False
     ours.close()
     theirs.close()
     os.close(reader)
@@ -138,8 +142,8 @@ def test_an_end_that_never_reads_is_given_up_and_its_descriptors_are_closed() ->
 def test_the_supervisor_takes_no_descriptors_from_a_child() -> None:
     ours, theirs = Channel.pair()
     before = open_descriptors()
-    theirs.send("ready", fds=[0] * 250)
-    assert ours.receive() == ([("ready",)], False)
+    theirs.send(Ready(), [0] * 250)
+    assert ours.receive() == ([Ready()], False)
     assert open_descriptors() == before
     ours.close()
     theirs.close()
@@ -165,7 +169,7 @@ def test_endless_bytes_are_given_up_long_before_their_end() -> None:
 
 def test_descriptors_that_did_not_come_in_are_an_error_of_their_message() -> None:
     ours, theirs = Channel.pair()
-    ours.send("inboxes", (0, 1), fds=[0])
+    ours.send(Inboxes((0, 1)), [0])
     theirs.receive()
     with pytest.raises(OSError, match="open files"):
         theirs.take_fds(2)

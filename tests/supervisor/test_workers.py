@@ -11,10 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from corehttp.ipc.channel import Channel
+from corehttp.ipc.messages import VERSION, Boot, Seat
 from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.supervisor import processes
 from corehttp.supervisor.templates import Template, Templates
 from corehttp.supervisor.workers import Member, Workers
+
+BOOT = Boot(VERSION, {}, "/", [], [], Seat(0, 0, 1, False))
 
 
 def too_many(*args: object) -> int:
@@ -41,7 +44,7 @@ def test_a_worker_that_cannot_be_told_what_to_serve_ends_at_once(
 ) -> None:
     ours, theirs = Channel.pair()
     monkeypatch.setattr(socket, "send_fds", too_many)
-    error = workers.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0])
+    error = workers.join(Member(1, 0, 1, process.pid, ours, 0), BOOT, [0])
     assert error is not None
     assert error.errno == errno.ETOOMANYREFS
     assert process.wait(60) == -signal.SIGKILL
@@ -55,7 +58,7 @@ def test_one_that_is_still_to_be_forked_ends_as_soon_as_it_is(
     ours, theirs = Channel.pair()
     monkeypatch.setattr(socket, "send_fds", too_many)
     member = Member(1, 0, 1, 0, ours, 0)
-    assert workers.join(member, {}, [0]) is not None
+    assert workers.join(member, BOOT, [0]) is not None
     workers.born(member, process.pid)
     assert process.wait(60) == -signal.SIGTERM
     ours.close()
@@ -65,7 +68,7 @@ def test_one_that_is_still_to_be_forked_ends_as_soon_as_it_is(
 def test_one_that_has_ended_already_says_why_by_its_end(workers: Workers, process: "subprocess.Popen[bytes]") -> None:
     ours, theirs = Channel.pair()
     theirs.close()
-    assert workers.join(Member(1, 0, 1, process.pid, ours, 0), {}, [0]) is None
+    assert workers.join(Member(1, 0, 1, process.pid, ours, 0), BOOT, [0]) is None
     assert process.poll() is None
     ours.close()
 
