@@ -18,7 +18,16 @@ from signal import SIGCHLD, SIGKILL, SIGSEGV, SIGTERM
 from corehttp.errors import ExitCode, StartupError
 from corehttp.ipc import messages
 from corehttp.ipc.balance import Load
-from corehttp.ipc.messages import ALLOWED_OF_CHILD, FROM_CHILD, LeaveReason, Message, Parser, encode
+from corehttp.ipc.codec import dump
+from corehttp.ipc.messages import (
+    ALLOWED_OF_CHILD,
+    FROM_CHILD,
+    FromChild,
+    FromSupervisor,
+    LeaveReason,
+    Parser,
+    encode,
+)
 from corehttp.ipc.scoreboard import Scoreboard
 from corehttp.supervisor.inheritance import Estate
 from corehttp.supervisor.processes import TEMPLATE
@@ -46,7 +55,7 @@ class Process:
     dying: bool = False  # its end is certain and near
     code: int | None = None  # it has ended
 
-    def say(self, *message: object) -> None:
+    def say(self, message: FromChild) -> None:
         """Send a message to the supervisor, unless the process has ended."""
         if self.code is None and self.channel is not None:
             self.channel.incoming += encode(message)
@@ -60,7 +69,7 @@ class SimulatedChannel:
         self._fd = world.new_fd()
         self._parser = Parser(FROM_CHILD, ALLOWED_OF_CHILD)
         self.incoming = bytearray()  # from the child
-        self.unheard: list[tuple[Message, Sequence[int]]] = []  # for a child that does not exist yet
+        self.unheard: list[tuple[FromSupervisor, Sequence[int]]] = []  # for a child that does not exist yet
         self.process: Process | None = None
         self.lost: OSError | None = None
         self.congested = False
@@ -76,7 +85,7 @@ class SimulatedChannel:
     def fileno(self) -> int:
         return self._fd
 
-    def send(self, *message: object, fds: Sequence[int] = ()) -> bool:
+    def send(self, message: FromSupervisor, fds: Sequence[int] = ()) -> bool:
         assert self._fd >= 0, "something is sent over a closed channel"
         assert len(encode(message)) > 4
         if self._is_gone and self.lost is None:
@@ -92,15 +101,17 @@ class SimulatedChannel:
     def flush(self) -> None:
         raise AssertionError("a channel is flushed that is never congested")
 
-    def expect(self, kind: str) -> None:
+    def expect(self, kind: type[FromChild]) -> None:
         self._parser.expect(kind)
 
-    def receive(self) -> tuple[list[Message], bool]:
+    def receive(self) -> tuple[list[FromChild], bool]:
         if self._fd < 0:
             return [], True
         self._parser.feed(bytes(self.incoming))
         self.incoming.clear()
-        received = list(iter(self._parser.take, None))
+        received: list[FromChild] = []
+        while (message := self._parser.take()) is not None:
+            received.append(message)
         return received, self._is_gone
 
     def close(self) -> None:
@@ -204,25 +215,23 @@ class SimulatedProcesses:
             process.dying = True
             self._world.later(self._world.chance.uniform(0, 0.01), lambda: self._end(process, code))
 
-    def hear(self, process: Process, message: Message, fds: Sequence[int]) -> None:
+    def hear(self, process: Process, message: FromSupervisor, fds: Sequence[int]) -> None:
         """Do what a message asks a process for."""
-        kind, *details = message
-        match kind:
-            case messages.BOOT:
-                [boot] = details
-                assert isinstance(boot, dict)
-                process.generation = int(boot["config"]["backlog"])  # see `test_simulation.Life.read`
-                process.row = int(boot.get("row", -1))
+        match message:
+            case messages.Boot(config=config, seat=seat):
+                backlog = config["backlog"]
+                assert isinstance(backlog, int)
+                process.generation = backlog  # see `test_simulation.Life.read`
+                process.row = -1 if seat is None else seat.row
                 if process.is_template:
                     self._load(process)
                 else:
                     self._boot(process)
-            case messages.SERVE:
+            case messages.Serve():
                 process.accepts = True
-            case messages.LEAVE if not self._is_deaf(process):
-                at_stop = details == [LeaveReason.STOP.value]
-                self._leave(process, self._world.shutdown_delay if at_stop else 0.0)
-            case messages.FORK:
+            case messages.Leave(reason) if not self._is_deaf(process):
+                self._leave(process, self._world.shutdown_delay if reason is LeaveReason.STOP else 0.0)
+            case messages.Fork():
                 channel = self._pairs.pop(fds[0])
                 process.forks_at = max(process.forks_at, self._world.time) + self._world.chance.uniform(0.01, 0.1)
                 self._world.later(process.forks_at - self._world.time, lambda: self._fork(process, channel))
@@ -265,12 +274,12 @@ class SimulatedProcesses:
         fate = chance.random() if world.troubles else 0.99
         takes = chance.uniform(0.1, 3)
         if worker.generation in world.broken or fate < 0.05:
-            world.later(takes, lambda: worker.say(messages.FAILED, "it fails", "Traceback"))
+            world.later(takes, lambda: worker.say(messages.Failed("it fails", "Traceback")))
             world.later(takes, lambda: self._end(worker, ExitCode.STARTUP))
             return
         if fate < 0.07:
             return  # it never becomes ready
-        world.later(takes, lambda: worker.say(messages.READY))
+        world.later(takes, lambda: worker.say(messages.Ready()))
         if fate < 0.25:
             code = chance.choice([-SIGSEGV, 0])
             world.trouble(takes + chance.expovariate(1 / 20), lambda: self._end(worker, code))
@@ -278,7 +287,7 @@ class SimulatedProcesses:
             blocked = world.time + takes + chance.uniform(1, 40)
             worker.silent = (blocked, blocked + chance.choice([4, 9, 1e9]))
         elif fate < 0.40:
-            world.later(takes + chance.uniform(1, 40), lambda: worker.say(messages.RETIRE, "old"))
+            world.later(takes + chance.uniform(1, 40), lambda: worker.say(messages.Retire("old")))
         elif fate < 0.45:
             worker.stubborn = True
         elif fate < 0.48:  # an operator tells it to leave
@@ -292,10 +301,10 @@ class SimulatedProcesses:
         fate = chance.random() if world.troubles else 0.99
         takes = chance.uniform(0.1, 3)
         if template.generation in world.broken or fate < 0.05:
-            world.later(takes, lambda: template.say(messages.FAILED, "it cannot be loaded", "Traceback"))
+            world.later(takes, lambda: template.say(messages.Failed("it cannot be loaded", "Traceback")))
             world.later(takes, lambda: self._end(template, ExitCode.STARTUP))
         elif fate > 0.07:
-            world.later(takes, lambda: template.say(messages.READY))
+            world.later(takes, lambda: template.say(messages.Ready()))
             if fate < 0.15:
                 world.trouble(chance.uniform(3, 60), lambda: self._end(template, -SIGSEGV))
             elif fate < 0.2:
@@ -306,12 +315,13 @@ class SimulatedProcesses:
         if template.code is not None or channel.fileno() < 0:
             return
         if self._world.happens(0.03):
-            template.say(messages.NOT_FORKED, "no room")
+            template.say(messages.NotForked("no room"))
             return
         worker = self._begin(channel)
         worker.generation = template.generation
         lie = self._world.happens(0.01)
-        template.say(messages.FORKED, self._world.chance.choice([1 << 22, template.pid]) if lie else worker.pid)
+        pid = self._world.chance.choice([1 << 22, template.pid]) if lie else worker.pid
+        template.say(messages.Forked(pid))
         if self._world.happens(0.03):
             self._end(worker, -SIGKILL)
 
@@ -320,7 +330,12 @@ class SimulatedProcesses:
         if process.code is not None or process.channel is None:
             return
         chance = self._world.chance
-        garbage = [chance.randbytes(chance.randint(5, 40)), encode((messages.FORKED, process.pid)), encode(("?",))]
+        unknown = dump(("?",))
+        garbage = [
+            chance.randbytes(chance.randint(5, 40)),
+            encode(messages.Forked(process.pid)),
+            len(unknown).to_bytes(4, "big") + unknown,
+        ]
         process.channel.incoming += chance.choice(garbage)
 
     def _leave(self, worker: Process, delay: float) -> None:
@@ -331,11 +346,11 @@ class SimulatedProcesses:
 
         def stop_accepting() -> None:
             worker.accepts = False
-            worker.say(messages.CLOSED)
+            worker.say(messages.Closed())
 
         drained = delay + chance.uniform(0.1, 5)
         world.later(delay + chance.uniform(0, 0.1), stop_accepting)
-        world.later(drained, lambda: worker.say(messages.DRAINED))
+        world.later(drained, lambda: worker.say(messages.Drained()))
         code = chance.choice([ExitCode.CLEAN, ExitCode.CLEAN, ExitCode.DRAIN])
         world.later(delay + chance.uniform(5, 6), lambda: self._end(worker, code))
 
