@@ -4,29 +4,38 @@ Pure: reads no file, no environment, no clock. `Config.from_sources` takes what 
 """
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from corehttp.environment import variable, without_service_links
-from corehttp.errors import AppError, ConfigError
-from corehttp.protocols.fields import check_field, is_prefix
+from corehttp.errors import ConfigError
+from corehttp.option_kinds import (
+    ANY_TEXT,
+    DIRECTORY,
+    FIELDS,
+    FORWARDED,
+    FORWARDED_FIELDS,
+    LOG_LEVEL,
+    MODE,
+    OPEN_TO_ALL,
+    PATHS,
+    ROOT_PATH,
+    SECONDS,
+    SOCKET_PATH,
+    SWITCH,
+    TEXT,
+    THIS_MACHINE,
+    TRUST,
+    WORKERS,
+    Fields,
+    Kind,
+    choice,
+    optional,
+    size,
+    whole,
+)
 from corehttp.unknown_options import suggest
-
-Fields = tuple[tuple[bytes, bytes], ...]
-
-
-class Kind(NamedTuple):
-    """How an option's value is read, and how to say what is allowed."""
-
-    parse: Callable[[object], object]  # raises ValueError
-    allowed: str
-    is_switch: bool = False
-    takes_nothing: bool = False  # empty text is a value too
-    is_list: bool = False
-    choices: tuple[str, ...] = ()
-
 
 # What other servers and platforms call some options in the environment; our own names win.
 OTHER_NAMES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
@@ -42,10 +51,12 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
+        """The flag on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def env(self) -> str:
+        """The variable of the environment that is its own."""
         return variable(self.name)
 
     @property
@@ -63,183 +74,6 @@ class Option(NamedTuple):
         return "|".join(self.kind.choices) or self.name.upper()
 
 
-def _text(value: object) -> str:
-    text = _any_text(value)
-    if not text:
-        raise ValueError
-    return text
-
-
-def _any_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return str.__str__(value)  # a plain one, whatever class of text it is of: only that goes through a channel
-
-
-def _path(value: object) -> str:
-    to_text = getattr(type(value), "__fspath__", None)  # os.PathLike
-    return _any_text(value if to_text is None else to_text(value))
-
-
-def _whole(low: int, high: int) -> Kind:
-    def parse(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError
-        number = int(value)
-        if not low <= number <= high:
-            raise ValueError
-        return number
-
-    return Kind(parse, f"a whole number from {low} to {high}")
-
-
-def _size(low: int) -> Kind:
-    """A number of bytes, also with K, M or G (powers of 1024); 0 where it is allowed beside `low` and more."""
-
-    def parse(value: object) -> int:
-        text = str(value).strip().upper() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        parts = re.fullmatch(r"([0-9]{1,15})([KMG]?)B?", text)
-        if parts is None:
-            raise ValueError
-        size = int(parts[1]) * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}[parts[2]]
-        if size < low:
-            raise ValueError
-        return size
-
-    return Kind(parse, f"a number of bytes from {low}, as in 65536, 64K or 10M")
-
-
-def _paths(value: object) -> tuple[str, ...]:
-    """Paths; in the environment one per line."""
-    if isinstance(value, str):
-        value = value.splitlines()
-    if not isinstance(value, list | tuple) or not all(isinstance(path, str) and path[:1] == "/" for path in value):
-        raise ValueError
-    return tuple(map(str.__str__, value))
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError
-    number = float(value)
-    if not 0 <= number <= 31_536_000:
-        raise ValueError
-    return number
-
-
-def _switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-        str(value).lower()
-    ]
-
-
-def _choice(*choices: str) -> Kind:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value.lower() not in choices:
-            raise ValueError
-        return value.lower()
-
-    return Kind(parse, "one of " + ", ".join(choices), choices=choices)
-
-
-def _workers(value: object) -> str:
-    text = str(value).strip().lower() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if re.fullmatch(r"[1-9][0-9]{0,3}|auto|auto-[0-9]{1,3}|auto/[1-9][0-9]{0,2}", text) is None:
-        raise ValueError
-    return text
-
-
-def _optional(kind: Kind) -> Kind:
-    return Kind(lambda value: None if value is None else kind.parse(value), kind.allowed)
-
-
-def _trust(value: object) -> str:
-    """Who is trusted, as `protocols.peer.Trust` takes it; in a file also as a list."""
-    if isinstance(value, list | tuple):
-        value = ",".join(_any_text(entry) for entry in value)
-    text = _any_text(value)
-    if text != THIS_MACHINE:
-        from corehttp.protocols.peer import Trust  # here, since it takes the supervisor 0.5 MB
-
-        Trust(text)
-    return text
-
-
-def _root_path(value: object) -> str:
-    """A prefix of paths, without the slash at its end: what follows begins with one."""
-    text = _any_text(value).rstrip("/")
-    if text and not is_prefix(text):
-        raise ValueError
-    return text
-
-
-def _forwarded(value: object) -> str:
-    """Ends of names of proxies' fields; in a file also as a list."""
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple):
-        raise ValueError
-    words = [_text(word).strip().lower().removeprefix("x-forwarded-") for word in words]
-    if not set(words) <= set(FORWARDED.split(",")):
-        raise ValueError
-    return ",".join(words)
-
-
-def _mode(value: object) -> str:
-    """Permissions in octal digits. Not as a number, since nobody could tell 440 from 0o440."""
-    if not isinstance(value, str) or re.fullmatch(r"(0o?)?[0-7]{3}", value) is None:
-        raise ValueError
-    return value[-3:]
-
-
-def _fields(value: object) -> Fields:
-    """Header lines NAME:VALUE; in the environment one per line."""
-    if isinstance(value, str):
-        value = value.splitlines()
-    if not isinstance(value, list | tuple):
-        raise ValueError
-    return tuple(_field(line) for line in value)
-
-
-def _field(line: object) -> tuple[bytes, bytes]:
-    if isinstance(line, tuple | list) and len(line) == 2:
-        name, text = (part.decode("latin-1") if isinstance(part, bytes) else str(part) for part in line)
-    elif isinstance(line, str) and ":" in line:
-        name, _, text = line.partition(":")
-    else:
-        raise ValueError
-    field = (name.strip().encode("latin-1"), text.strip().encode("latin-1"))
-    try:
-        check_field(*field)
-    except AppError as error:
-        raise ValueError from error
-    return field
-
-
-TEXT = Kind(_text, "some text")
-ANY_TEXT = Kind(_any_text, "text", takes_nothing=True)
-DIRECTORY = Kind(_path, "a path", takes_nothing=True)
-SOCKET_PATH = Kind(lambda value: _text(_path(value)), "some text")
-SECONDS = Kind(_seconds, "a number of seconds, 0 or more")
-SWITCH = Kind(_switch, "true or false", is_switch=True)
-WORKERS = Kind(_workers, "a number from 1, auto, auto-1 (fewer than auto) or auto/2 (a part of auto)")
-FIELDS = Kind(_fields, "NAME:VALUE, NAME a token (RFC 9110, 5.6.2), VALUE without line breaks", is_list=True)
-TRUST = Kind(
-    _trust,
-    "a list with commas of addresses, networks (as 10.0.0.0/8, with no bits beyond the prefix), unix, or *",
-    takes_nothing=True,
-)
-ROOT_PATH = Kind(_root_path, "a path that begins with /, as in /api, and is not encoded", takes_nothing=True)
-FORWARDED = "for,proto,host,port,prefix"
-FORWARDED_FIELDS = Kind(_forwarded, "a list with commas of for, proto, host, port, prefix")
-OPEN_TO_ALL = "666"
-THIS_MACHINE = "127.0.0.1,::1,unix"
-MODE = Kind(_mode, "three octal digits, as in 660; in quotes where it is not on a command line")
-PATHS = Kind(_paths, "a path that begins with /", is_list=True)
-LOG_LEVEL = _choice("critical", "error", "warning", "info", "debug")
-
-
 def option(default: Any, kind: Kind, help: str) -> Any:
     """A field of Config that is an option."""
     return dataclasses.field(default=default, metadata={"kind": kind, "help": help})
@@ -249,38 +83,38 @@ def option(default: Any, kind: Kind, help: str) -> Any:
 class Config:
     """What to serve and how. Keyword arguments take the same values as the flags; raises ConfigError."""
 
-    app: Any = option(None, _optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
+    app: Any = option(None, optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
     factory: bool = option(False, SWITCH, "APP is a function that makes the application.")
     app_dir: str = option("", DIRECTORY, "Look for APP in this directory (default: the current one).")
     host: str = option("127.0.0.1", ANY_TEXT, "Bind to this address or name; empty for all addresses.")
-    port: int = option(8000, _whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
-    uds: str | None = option(None, _optional(SOCKET_PATH), "Bind to a unix socket at this path instead.")
+    port: int = option(8000, whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
+    uds: str | None = option(None, optional(SOCKET_PATH), "Bind to a unix socket at this path instead.")
     uds_permissions: str = option(
         OPEN_TO_ALL, MODE, "Permissions of that socket's path, in octal; who may write may connect."
     )
-    fd: int | None = option(None, _optional(_whole(0, 1048575)), "Serve on this inherited socket instead.")
-    backlog: int = option(2048, _whole(1, 65535), "Connections that may wait to be accepted.")
+    fd: int | None = option(None, optional(whole(0, 1048575)), "Serve on this inherited socket instead.")
+    backlog: int = option(2048, whole(1, 65535), "Connections that may wait to be accepted.")
     limit_connections: int = option(
-        0, _whole(0, 1048575), "Open connections per worker, others wait; --socket auto is then shared; 0: no limit."
+        0, whole(0, 1048575), "Open connections per worker, others wait; --socket auto is then shared; 0: no limit."
     )
     workers: str = option("1", WORKERS, "Worker processes; auto: one for each CPU that this process may use.")
-    socket: str = option("auto", _choice("auto", "reuseport", "shared"), "How workers share the port.")
-    loop: str = option("auto", _choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
-    http: str = option("auto", _choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
-    ws: str = option("on", _choice("off", "on"), "WebSockets; off: an upgrade is answered as a plain request.")
-    ws_max_size: int = option(16 * 2**20, _size(1), "Bytes of a WebSocket message, else closed with 1009.")
-    ws_max_queue: int = option(32, _whole(1, 1048575), "Messages of a WebSocket that wait before reading pauses.")
+    socket: str = option("auto", choice("auto", "reuseport", "shared"), "How workers share the port.")
+    loop: str = option("auto", choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
+    http: str = option("auto", choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
+    ws: str = option("on", choice("off", "on"), "WebSockets; off: an upgrade is answered as a plain request.")
+    ws_max_size: int = option(16 * 2**20, size(1), "Bytes of a WebSocket message, else closed with 1009.")
+    ws_max_queue: int = option(32, whole(1, 1048575), "Messages of a WebSocket that wait before reading pauses.")
     ws_write_high_water: int = option(
-        65536, _size(0), "Bytes that a WebSocket client has not taken before send() waits."
+        65536, size(0), "Bytes that a WebSocket client has not taken before send() waits."
     )
     ws_ping_interval: float = option(20.0, SECONDS, "Seconds between pings to a WebSocket client; 0: none.")
     ws_ping_timeout: float = option(20.0, SECONDS, "Seconds it may take to answer one, else closed with 1011.")
     ws_compression: str = option(
-        "small", _choice("off", "small", "full"), "permessage-deflate; small: 4 KiB windows, nothing kept."
+        "small", choice("off", "small", "full"), "permessage-deflate; small: 4 KiB windows, nothing kept."
     )
-    ws_compression_min_size: int = option(512, _size(0), "Bytes of the smallest WebSocket message that is compressed.")
-    limit_websockets: int = option(0, _whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
-    lifespan: str = option("auto", _choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
+    ws_compression_min_size: int = option(512, size(0), "Bytes of the smallest WebSocket message that is compressed.")
+    limit_websockets: int = option(0, whole(0, 1048575), "Open WebSockets per worker, else 503; 0: no limit.")
+    lifespan: str = option("auto", choice("auto", "on", "off"), "ASGI lifespan; auto: on if the application has it.")
     root_path: str = option("", ROOT_PATH, "Prefix under which a proxy serves the application (ASGI root_path).")
     pathsend: bool = option(
         False, SWITCH, "Offer http.response.pathsend and .zerocopysend: all middleware must pass them on."
@@ -312,21 +146,21 @@ class Config:
     timeout_request: float = option(
         0.0, SECONDS, "Seconds for a whole request, then it is cancelled, 504; 0: no limit."
     )
-    limit_request_line: int = option(8192, _size(64), "Bytes of a request line, else 414.")
-    limit_request_fields: int = option(128, _whole(1, 32768), "Header fields of a request, else 431.")
-    limit_request_head: int = option(65536, _size(64), "Bytes of a request's line and fields, else 431.")
-    limit_request_body: int = option(0, _size(0), "Bytes of a request's body, else 413; 0: no limit.")
-    limit_concurrency: int = option(0, _whole(0, 1048575), "Requests that run at once in a worker; 0: no limit.")
-    limit_queue: int = option(0, _whole(0, 1048575), "Requests that may wait for their turn in a worker, else 503.")
+    limit_request_line: int = option(8192, size(64), "Bytes of a request line, else 414.")
+    limit_request_fields: int = option(128, whole(1, 32768), "Header fields of a request, else 431.")
+    limit_request_head: int = option(65536, size(64), "Bytes of a request's line and fields, else 431.")
+    limit_request_body: int = option(0, size(0), "Bytes of a request's body, else 413; 0: no limit.")
+    limit_concurrency: int = option(0, whole(0, 1048575), "Requests that run at once in a worker; 0: no limit.")
+    limit_queue: int = option(0, whole(0, 1048575), "Requests that may wait for their turn in a worker, else 503.")
     limit_queue_timeout: float = option(2.0, SECONDS, "Seconds a request may wait in that queue, else 503.")
     limit_exempt: tuple[str, ...] = option(
         (), PATHS, "Path whose requests run at once whatever the limits; repeatable."
     )
-    limit_max_requests: int = option(0, _whole(0, 2**31), "Replace a worker that has begun so many requests; 0: never.")
-    limit_max_requests_jitter: int = option(0, _whole(0, 2**31), "Up to so many more, different for each worker.")
+    limit_max_requests: int = option(0, whole(0, 2**31), "Replace a worker that has begun so many requests; 0: never.")
+    limit_max_requests_jitter: int = option(0, whole(0, 2**31), "Up to so many more, different for each worker.")
     worker_max_age: float = option(0.0, SECONDS, "Replace a worker that is so many seconds old; 0: never.")
     worker_max_age_jitter: float = option(0.0, SECONDS, "Up to so many seconds more, different for each worker.")
-    worker_max_rss: int = option(0, _size(0), "Replace a worker that holds so many bytes of memory; 0: never.")
+    worker_max_rss: int = option(0, size(0), "Replace a worker that holds so many bytes of memory; 0: never.")
     cancel_on_disconnect: bool = option(False, SWITCH, "Cancel the application when its client is gone.")
     timeout_graceful_shutdown: float = option(30.0, SECONDS, "Seconds that requests in flight may take at a stop.")
     timeout_lifespan_shutdown: float = option(10.0, SECONDS, "Seconds the application's lifespan shutdown may take.")
@@ -351,9 +185,9 @@ class Config:
         1.0, SECONDS, "Log what blocks an event loop for so many seconds, with its stack; 0: never."
     )
     reload_strategy: str = option(
-        "start-first", _choice("start-first", "stop-first"), "At a reload, which of two workers in a slot goes first."
+        "start-first", choice("start-first", "stop-first"), "At a reload, which of two workers in a slot goes first."
     )
-    reload_parallel: int = option(1, _whole(1, 1024), "Workers that a reload replaces at once.")
+    reload_parallel: int = option(1, whole(1, 1024), "Workers that a reload replaces at once.")
     preload: bool = option(False, SWITCH, "Load the application once and fork the workers, to share memory.")
     preload_strict: bool = option(False, SWITCH, "Fail if that leaves threads, event loops or connections behind.")
     crash_loop_timeout: float = option(
@@ -362,7 +196,7 @@ class Config:
     supervise: bool = option(True, SWITCH, "Supervise worker processes; off: serve in this process.")
     log_level: str = option("info", LOG_LEVEL, "Least level that is logged.")
     access_log: bool = option(True, SWITCH, "Log each request on standard output.")
-    log_format: str = option("text", _choice("text", "json"), "Form of the log lines.")
+    log_format: str = option("text", choice("text", "json"), "Form of the log lines.")
     header: Fields = option((), FIELDS, "Header NAME:VALUE for every response; may be repeated.")
     server_header: bool = option(True, SWITCH, "Send the Server header.")
     date_header: bool = option(True, SWITCH, "Send the Date header.")

@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 
 import corehttp
 from corehttp.command import command, read_config_file
-from corehttp.config import FIELDS, options
+from corehttp.config import options
 from corehttp.errors import ConfigError
+from corehttp.option_kinds import FIELDS
 
 
 @pytest.fixture(autouse=True)

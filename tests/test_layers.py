@@ -16,7 +16,7 @@ LAYERS = (
     },
     # 1: the pure core
     {
-        *("config", "environment", "unknown_options"),
+        *("config", "environment", "option_kinds", "unknown_options"),
         *("ipc.balance", "ipc.codec", "ipc.messages"),
         *("protocols.answers", "protocols.causes", "protocols.contracts", "protocols.fields", "protocols.limits"),
         *("ipc.parcel", "protocols.observers", "protocols.peer", "protocols.progress"),
