@@ -35,16 +35,16 @@ Adoption = Coroutine[Waiter, None, object]
 Waiting = tuple[Adoption, socket.socket, Waiter]
 
 
-class Stage(Enum):
-    """An acceptor's life."""
+class AcceptorStage(Enum):
+    """What an acceptor does with those who want to connect."""
 
     ACCEPTING = "accepting"
-    FINISHING = "finishing"  # takes in those who wait, and then closes
+    FINISHING = "finishing"  # it takes in those who wait in the kernel's queue, and then closes
     CLOSED = "closed"
 
 
 class Hold(Enum):
-    """Why those who come are left waiting."""
+    """A reason for which connections are left waiting in the kernel's queue."""
 
     FULL = "full"  # the limit is reached
     SHORTAGE = "shortage"  # of descriptors or memory
@@ -77,7 +77,7 @@ class Acceptor:
         self._limit = limit
         # A connection must not inherit the context variables of the request with which another one ended.
         self._context = contextvars.copy_context()
-        self._stage = Stage.ACCEPTING
+        self._stage = AcceptorStage.ACCEPTING
         self._holds: set[Hold] = set()
         self._watching = False
         self._adoptions = 0  # begun and not ended
@@ -89,14 +89,14 @@ class Acceptor:
     @property
     def done(self) -> bool:
         """Whether it is closed, and all that it took in have their protocol."""
-        return self._stage is Stage.CLOSED and not self._adoptions
+        return self._stage is AcceptorStage.CLOSED and not self._adoptions
 
     def descriptors(self) -> list[int]:
-        """Those of the sockets and of the inbox, while they are open."""
+        """The descriptors of the listening sockets and of the inbox, while they are open."""
         return [queue.fileno() for queue in self._queues]
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Begin to accept connections."""
         self._watch()
 
     def pause(self) -> None:
@@ -105,12 +105,12 @@ class Acceptor:
         self._watch()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Accept connections again after `pause`."""
         self._holds.discard(Hold.PAUSE)
         self._schedule()
 
     def released(self) -> None:
-        """To be called when a connection has ended: there may be room for another."""
+        """Note that a connection has ended, so that there may be room for another."""
         if self._holds:
             self._schedule()
 
@@ -119,17 +119,17 @@ class Acceptor:
 
         Where descriptors or memory run out, that takes until enough connections have ended, or until `close`.
         """
-        if self._stage is Stage.ACCEPTING:
-            self._stage = Stage.FINISHING
+        if self._stage is AcceptorStage.ACCEPTING:
+            self._stage = AcceptorStage.FINISHING
             self._then = then
             self._watch()
             self._empty()
 
     def close(self, then: Callable[[], object] | None = None) -> None:
         """Close the sockets, then call `then`. Who waits is reset, unless another process listens on them too."""
-        if self._stage is Stage.CLOSED:
+        if self._stage is AcceptorStage.CLOSED:
             return
-        self._stage = Stage.CLOSED
+        self._stage = AcceptorStage.CLOSED
         self._watch()
         self._cancel_looks()
         for queue in self._queues:
@@ -140,7 +140,7 @@ class Acceptor:
 
     def _watch(self) -> None:
         """Let the event loop tell who comes, if and only if nothing holds us."""
-        wanted = self._stage is Stage.ACCEPTING and not self._holds
+        wanted = self._stage is AcceptorStage.ACCEPTING and not self._holds
         if wanted is not self._watching:
             self._watching = wanted
             for queue in self._queues:
@@ -182,7 +182,7 @@ class Acceptor:
                 # accept(2) looks for a descriptor before it looks whether anybody waits. Anything else means at the end
                 # that the socket has been shut, as the supervisor does after a while.
                 short = error.errno in _SHORTAGES
-                emptied = not queue.waits() if short else self._stage is Stage.FINISHING
+                emptied = not queue.waits() if short else self._stage is AcceptorStage.FINISHING
                 if not emptied:
                     self._wait_out(error)
                 break
@@ -193,7 +193,9 @@ class Acceptor:
                 emptied = not queue.waits()
         if begun:
             self._loop.call_soon(self._settle, begun)
-        return emptied or (room <= 0 and self._stage is Stage.FINISHING)  # somebody fills it faster than we can read
+        return emptied or (
+            room <= 0 and self._stage is AcceptorStage.FINISHING
+        )  # somebody fills it faster than we can read
 
     def _let_go(self, queue: AcceptQueue | InboxQueue) -> None:
         """The inbox was shut down: it would be readable for good."""
@@ -266,14 +268,14 @@ class Acceptor:
         if self._room() > 0:
             self._holds.discard(Hold.FULL)
         match self._stage:
-            case Stage.ACCEPTING:
+            case AcceptorStage.ACCEPTING:
                 for queue in tuple(self._queues):
                     if not self._holds and queue.waits():
                         self._accept(queue)
                 self._watch()
-            case Stage.FINISHING:
+            case AcceptorStage.FINISHING:
                 self._empty()
-            case Stage.CLOSED:
+            case AcceptorStage.CLOSED:
                 pass
 
     def _empty(self) -> None:

@@ -10,7 +10,7 @@ from corehttp.logs import local_timestamp, utc_timestamp
 from corehttp.protocols.observers import AccessRecord
 from corehttp.standard_streams import is_terminal, output
 from corehttp.worker.periodic import Periodic
-from corehttp.worker.timers import MakeAlarm
+from corehttp.worker.timers import MakeTimer
 
 logger = logging.getLogger("corehttp.error")
 
@@ -33,12 +33,12 @@ class AccessLog:
     loop, at most a twentieth of a second later. A reader who is slow to take our lines cannot block a request.
     """
 
-    def __init__(self, form: str, who: str, make_alarm: MakeAlarm) -> None:
+    def __init__(self, form: str, who: str, make_timer: MakeTimer) -> None:
         make_render = _json_batch if form == "json" else _coloured_batch if is_terminal(1) else _text_batch
         self._render = make_render(who)
         self._render_closing = (_json_closing if form == "json" else _text_closing)(who)
         self._flush = Periodic("the access log", self.flush)
-        self._alarm = make_alarm(self._flush)
+        self._timer = make_timer(self._flush)
         self.records: list[AccessRecord] = []  # what is noted and not yet formatted
         self.armed = False  # a flush is to come
         self._closings: list[Closing] = []
@@ -47,7 +47,7 @@ class AccessLog:
     def arm(self) -> None:
         """Have what is noted flushed soon."""
         self.armed = True
-        self._alarm.set(_FLUSH_AFTER)
+        self._timer.set(_FLUSH_AFTER)
 
     def websocket_closed(
         self, client: str, path: str, code: int, counts: tuple[int, int, int, int], seconds: float
@@ -73,7 +73,7 @@ class AccessLog:
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is left, for at most `timeout` seconds."""
-        self._alarm.close()
+        self._timer.close()
         self._flush()
         self._writer.close(timeout)
         if left := self._writer.pending:

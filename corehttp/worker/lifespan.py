@@ -12,10 +12,10 @@ from corehttp.tracebacks import application_traceback
 logger = logging.getLogger("corehttp.error")
 
 
-class Stage(Enum):
-    """How far the conversation has come."""
+class LifespanStage(Enum):
+    """How far the lifespan conversation with the application has come."""
 
-    OFF = "off"  # the application takes no part in it
+    OFF = "off"  # the application takes no part in the lifespan
     STARTING = "starting"
     STARTED = "started"
     STOPPING = "stopping"
@@ -23,7 +23,7 @@ class Stage(Enum):
 
 
 _SHUTDOWN_FAILED = "lifespan.shutdown.failed"  # some frameworks report with it whatever ends their lifespan
-_EXPECTED = dict.fromkeys(Stage, "lifespan.shutdown.") | {Stage.STARTING: "lifespan.startup."}
+_EXPECTED = dict.fromkeys(LifespanStage, "lifespan.shutdown.") | {LifespanStage.STARTING: "lifespan.startup."}
 
 
 class Lifespan:
@@ -36,29 +36,32 @@ class Lifespan:
         self._app = app
         self._mode = mode
         self._state = state
-        self._stage = Stage.OFF
+        self._stage = LifespanStage.OFF
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._answer: asyncio.Future[str | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._early_failure: str | None = None  # what the application has reported before it was told to stop
 
     async def startup(self) -> None:
-        """Raises StartupError if the application reports a failure, wants to exit, or raises and the mode is "on"."""
+        """Run the application's start-up.
+
+        Raises StartupError if the application reports a failure, wants to exit, or raises and the mode is "on".
+        """
         if self._mode == "off":
             return
-        self._stage = Stage.STARTING
+        self._stage = LifespanStage.STARTING
         failure = await self._ask("lifespan.startup")
         if failure is not None:
-            self._stage = Stage.STOPPED
+            self._stage = LifespanStage.STOPPED
             raise StartupError("the application's start-up failed", failure)
 
     async def shutdown(self) -> None:
-        """Always runs to its end, once; a failure is logged."""
-        if self._stage is not Stage.STARTED:
+        """Run the application's shutdown if its start-up succeeded, once; a failure is logged and not raised."""
+        if self._stage is not LifespanStage.STARTED:
             return
-        self._stage = Stage.STOPPING
+        self._stage = LifespanStage.STOPPING
         failure = await self._ask("lifespan.shutdown")
-        self._stage = Stage.STOPPED
+        self._stage = LifespanStage.STOPPED
         if failure is not None:
             logger.error("the application's shutdown failed: %s", failure.rstrip())
         if self._task is not None:
@@ -81,11 +84,11 @@ class Lifespan:
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: raised here they are the application's
             self._raised(error)
         else:
-            if self._stage is Stage.STARTING:
+            if self._stage is LifespanStage.STARTING:
                 # The application does not know lifespan and said so by returning.
-                self._stage = Stage.OFF
-            elif self._stage is Stage.STARTED:
-                self._stage = Stage.STOPPED
+                self._stage = LifespanStage.OFF
+            elif self._stage is LifespanStage.STARTED:
+                self._stage = LifespanStage.STOPPED
                 if self._early_failure is not None:
                     logger.error("the application's lifespan ended early: %s", self._early_failure.rstrip())
             self._resolve(None)
@@ -94,18 +97,18 @@ class Lifespan:
         text = application_traceback(error)
         pending = self._answer is not None and not self._answer.done()
         unaware = self._mode == "auto" and isinstance(error, Exception)
-        if self._stage is Stage.STARTING and unaware and pending:
+        if self._stage is LifespanStage.STARTING and unaware and pending:
             # ASGI: an application that raises here is to be served without lifespan. What it raised may still matter.
             logger.info("served without lifespan: the application raised %s", shown(error))
             logger.debug("%s", text.rstrip())
-            self._stage = Stage.OFF
+            self._stage = LifespanStage.OFF
             self._resolve(None)
         elif pending:
             self._resolve(text)
-        elif self._stage is Stage.STARTED:
+        elif self._stage is LifespanStage.STARTED:
             if not self._is_torn_down(error):
                 logger.error("the application's lifespan ended early", exc_info=error)
-            self._stage = Stage.STOPPED
+            self._stage = LifespanStage.STOPPED
 
     def _is_torn_down(self, error: BaseException) -> bool:
         """Whether the event loop is ending and takes the lifespan along, whose reason is told elsewhere."""
@@ -114,16 +117,21 @@ class Lifespan:
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         match self._stage:
-            case Stage.STARTING if kind == "lifespan.startup.complete":
-                self._stage = Stage.STARTED
+            case LifespanStage.STARTING if kind == "lifespan.startup.complete":
+                self._stage = LifespanStage.STARTED
                 self._resolve(None)
-            case Stage.STARTED | Stage.STOPPING | Stage.STOPPED if kind == "lifespan.shutdown.complete":
+            case LifespanStage.STARTED | LifespanStage.STOPPING | LifespanStage.STOPPED if (
+                kind == "lifespan.shutdown.complete"
+            ):
                 self._resolve(None)
-            case Stage.STARTING | Stage.STOPPING if kind in (_EXPECTED[self._stage] + "failed", _SHUTDOWN_FAILED):
+            case LifespanStage.STARTING | LifespanStage.STOPPING if kind in (
+                _EXPECTED[self._stage] + "failed",
+                _SHUTDOWN_FAILED,
+            ):
                 self._resolve(_reason(message))
-            case Stage.STARTED if kind == _SHUTDOWN_FAILED:
+            case LifespanStage.STARTED if kind == _SHUTDOWN_FAILED:
                 self._early_failure = _reason(message)  # the error itself may follow, and is better
-            case Stage.OFF | Stage.STOPPED if kind == _SHUTDOWN_FAILED:
+            case LifespanStage.OFF | LifespanStage.STOPPED if kind == _SHUTDOWN_FAILED:
                 pass  # nobody asks any more
             case stage:
                 expected = _EXPECTED[stage]

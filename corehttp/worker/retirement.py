@@ -9,7 +9,11 @@ SAMPLES = 3  # in a row that memory must be over its limit: a peak is no leak
 
 
 class Retirement:
-    """Decides for one worker; each draws its own jitter, so that not all are due at once. A limit of 0 is none."""
+    """Decides when one worker should be replaced; a limit of 0 means that there is none.
+
+    Each worker draws a jitter of its own from `chance`, so that not all are due at once. Ages are in seconds, `max_rss`
+    in bytes.
+    """
 
     def __init__(
         self,

@@ -18,7 +18,11 @@ ALIVE = 3.0  # seconds since the last heartbeat of a worker that can be given so
 
 
 class Siblings:
-    """`inbox` is where our own connections come in; the descriptors and sockets given are its own from now on."""
+    """The other workers of the same supervisor: their figures on the scoreboard, and the way into their inboxes.
+
+    `inbox` is where connections come in that others pass on to this worker, the one in `slot` with this `row` on the
+    scoreboard. The descriptors and sockets given to this object are its own from then on.
+    """
 
     def __init__(
         self,
@@ -34,14 +38,14 @@ class Siblings:
         self.row = board.row(row)
         self._slot = slot
         self.inbox = inbox
-        self.share_sockets = share_sockets  # what waits for us, others can accept
+        self.share_sockets = share_sockets  # whether others accept on the same sockets
         self.row.limit = limit
         self._writers: dict[int, socket.socket] = {}  # by slot
         self._loads: list[Load] = []
         self._read_at = 0.0
 
     def meet(self, slots: Sequence[int], fds: Sequence[int]) -> None:
-        """These are the inboxes of these slots."""
+        """Take over descriptors of the inboxes of these slots, in order; they replace those known before."""
         for slot, fd in zip(slots, fds, strict=True):
             before = self._writers.pop(slot, None)
             if before is not None:
@@ -49,35 +53,35 @@ class Siblings:
             self._writers[slot] = socket.socket(fileno=fd)
 
     def descriptors(self) -> list[int]:
-        """Those of the inboxes."""
+        """The descriptors of all inboxes."""
         return [sock.fileno() for sock in (self.inbox, *self._writers.values())]
 
     def close(self) -> None:
-        """Let go of the inboxes, our own too."""
+        """Close this worker's descriptors of all inboxes, its own included."""
         for sock in (self.inbox, *self._writers.values()):
             sock.close()
         self._writers.clear()
 
     def beat(self, now: float) -> None:
-        """Our event loop runs."""
+        """Record that the event loop ran at `now` (seconds, monotonic)."""
         self.row.beat = now
 
     def note(self, requests: int) -> None:
-        """So many we have begun."""
+        """Record how many requests this worker has begun."""
         self.row.requests = requests
 
     def account(self, answered: int, cut: int) -> None:
-        """So many requests we have answered and cut since we were told to leave."""
+        """Record how many requests this worker has answered and cut since it was told to leave."""
         self.row.answered = answered
         self.row.cut = cut
 
     def serving(self) -> None:
-        """From now on we can be given connections."""
+        """Let other workers pass connections on to this one."""
         self.row.beat = time.monotonic()
         self.row.state = State.SERVING
 
     def leaving(self) -> None:
-        """From now on we cannot."""
+        """Have other workers pass no more connections on to this one."""
         self.row.state = State.LEAVING
 
     def hand_over(self, parcel: Parcel) -> bool:
@@ -86,12 +90,12 @@ class Siblings:
         return slot is not None and self._put(slot, parcel)
 
     def hand_over_or_leave(self, parcel: Parcel) -> bool:
-        """The same, but if there is no other worker, leave it in our own inbox for the one that comes after us."""
+        """As `hand_over`, but without another worker the connection is left in this one's inbox, for its successor."""
         slot = target(self._others(), self._slot)
         return self._put(self._slot if slot is None else slot, parcel)
 
     def even_out(self, connections: Collection[Connection]) -> None:
-        """Pass on as many idle ones of our `connections` as we have too many, where others have clearly fewer."""
+        """Pass on some of the idle `connections` of this worker, if others have clearly fewer."""
         surplus = self.excess()
         for connection in tuple(connections) if surplus > 0 else ():
             if connection.pass_on(self.hand_over):
@@ -100,7 +104,7 @@ class Siblings:
                 return
 
     def excess(self) -> int:
-        """How many idle connections we should pass on, for all to have about as many."""
+        """How many idle connections this worker should pass on, for all workers to have about as many."""
         return excess(self._others(), int(self.row.connections))
 
     def _put(self, slot: int, parcel: Parcel) -> bool:
@@ -109,7 +113,7 @@ class Siblings:
             self._read_at = 0.0
             return False
         self.row.handed_over += 1
-        # Count it where it goes, until its new worker does.
+        # The connection counts for the worker it goes to, before that worker counts it itself.
         for index, load in enumerate(self._loads):
             if load.slot == slot:
                 self._loads[index] = Load(slot, load.connections + 1, load.limit, load.alive)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.limits import NEVER
 from corehttp.worker.periodic import Periodic
-from corehttp.worker.timers import Alarm, MakeAlarm
+from corehttp.worker.timers import MakeTimer, Timer
 
 TICK = 1.0  # seconds
 WOBBLE = 0.05  # seconds that a tick may come early or late: what is due so soon after it is due
@@ -21,7 +21,7 @@ class Ticker:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._work: list[Periodic] = []
-        self._alarm: Alarm | None = None
+        self._timer: Timer | None = None
         self._due = NEVER  # when the next tick is to come, by time.monotonic()
         clock.update(time.monotonic(), time.time())
 
@@ -29,16 +29,16 @@ class Ticker:
         """Call `work(now)` once a second, whatever it raises; `what` names it in the log line about that."""
         self._work.append(Periodic(what, work))
 
-    def start(self, make_alarm: MakeAlarm) -> None:
+    def start(self, make_timer: MakeTimer) -> None:
         """Begin to tick; the first tick comes before this returns."""
-        self._alarm = make_alarm(self._tick)
+        self._timer = make_timer(self._tick)
         self._tick()
 
     def stop(self) -> None:
         """Stop ticking, and let go of what was called."""
-        if self._alarm is not None:
-            self._alarm.close()
-            self._alarm = None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
         self._work.clear()
 
     def _tick(self) -> None:
@@ -54,7 +54,7 @@ class Ticker:
             for work in self._work:
                 work(clock.ticked)
         finally:  # whatever is raised here, time goes on
-            if self._alarm is not None:
-                self._alarm.set(pause)
+            if self._timer is not None:
+                self._timer.set(pause)
             clock.monotonic = self._due
             clock.now = self._due - clock.lost

@@ -11,23 +11,23 @@ from typing import Protocol
 _SOON = 1e-6  # seconds: 0 would switch the kernel's timer off
 
 
-class Alarm(Protocol):
-    """Calls something once in the event loop, at the time that was set last."""
+class Timer(Protocol):
+    """A timer: it calls something once in the event loop, at the time that was set last."""
 
     def set(self, seconds: float) -> None:
-        """Call it in so many seconds, and not when it would have been called."""
+        """Have the callback called in so many `seconds`, and not at the time that was set before."""
         ...
 
     def close(self) -> None:
-        """Do not call it, even if it is set again."""
+        """Have the callback never called again, even if a time is set."""
         ...
 
 
-MakeAlarm = Callable[[Callable[[], object]], Alarm]
+MakeTimer = Callable[[Callable[[], object]], Timer]
 
 
-class LoopAlarm:
-    """An alarm of the loop's own timers."""
+class LoopTimer:
+    """A timer of the loop's own timers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         self._loop = loop
@@ -50,8 +50,8 @@ class LoopAlarm:
 
 if sys.platform == "linux" and sys.version_info >= (3, 13):
 
-    class KernelAlarm:
-        """An alarm of timerfd_create(2).
+    class KernelTimer:
+        """A timer of timerfd_create(2).
 
         With a timer of its own a loop sleeps in epoll_wait(2) for a limited time, for which the kernel sets up a timer
         whenever it sleeps: about 1 of the 23 us that the least of servers takes for a message over one connection
@@ -62,7 +62,7 @@ if sys.platform == "linux" and sys.version_info >= (3, 13):
             self._loop = loop
             self._callback = callback
             self._timer = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-            loop.add_reader(self._timer, self._ring)
+            loop.add_reader(self._timer, self._fire)
 
         def set(self, seconds: float) -> None:
             if self._timer >= 0:
@@ -74,19 +74,20 @@ if sys.platform == "linux" and sys.version_info >= (3, 13):
                 os.close(self._timer)
                 self._timer = -1
 
-        def _ring(self) -> None:
+        def _fire(self) -> None:
+            """Call back, unless the timer was set anew after it became due."""
             try:
                 os.read(self._timer, 8)
             except BlockingIOError:  # it has been set anew
                 return
             self._callback()
 
-    def make_alarm(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Alarm:
-        """The cheapest alarm there is: one of the loop's own where no descriptor is left for one of the kernel."""
+    def make_timer(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Timer:
+        """Make the cheapest timer: one of the kernel, or of the loop where no descriptor is left."""
         try:
-            return KernelAlarm(loop, callback)
+            return KernelTimer(loop, callback)
         except OSError:
-            return LoopAlarm(loop, callback)
+            return LoopTimer(loop, callback)
 
 else:
-    make_alarm = LoopAlarm
+    make_timer = LoopTimer

@@ -15,7 +15,7 @@ from types import FrameType
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.websocket.session import WebSocketSession
 from corehttp.worker.periodic import Periodic
-from corehttp.worker.timers import make_alarm
+from corehttp.worker.timers import make_timer
 
 logger = logging.getLogger("corehttp.error")
 
@@ -33,7 +33,7 @@ class Watchdog:
         self._beat = Periodic("the heartbeat", beat)
         self._warn = warn
         self._beaten_at = 0.0
-        self._alarm = make_alarm(loop, self._tick)
+        self._timer = make_timer(loop, self._tick)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop_thread = 0
@@ -52,14 +52,14 @@ class Watchdog:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(BEAT)  # it ends at once, unless nobody takes what it has to say
-        self._alarm.close()
+        self._timer.close()
 
     def _tick(self) -> None:
         self._beaten_at = now = time.monotonic()
         try:
             self._beat(now)
         finally:
-            self._alarm.set(BEAT)
+            self._timer.set(BEAT)
 
     def _watch(self) -> None:
         look = Periodic("the watch over the event loop", self._look)

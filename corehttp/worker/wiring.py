@@ -26,7 +26,7 @@ from corehttp.shortage import shortage
 from corehttp.worker.access_log import AccessLog
 from corehttp.worker.held_bytes import HeldBytes
 from corehttp.worker.retirement import Retirement
-from corehttp.worker.timers import make_alarm
+from corehttp.worker.timers import make_timer
 
 logger = logging.getLogger("corehttp.error")
 
@@ -113,7 +113,7 @@ def access_log(config: Config, loop: asyncio.AbstractEventLoop, who: str) -> Acc
     """The access log of a worker named `who`, or None if the options want none."""
     if not config.access_log:
         return None
-    return AccessLog(config.log_format, who, functools.partial(make_alarm, loop))
+    return AccessLog(config.log_format, who, functools.partial(make_timer, loop))
 
 
 def make_context(

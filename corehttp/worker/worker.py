@@ -24,7 +24,7 @@ from corehttp.worker.lifespan import Lifespan
 from corehttp.worker.retirement import rss
 from corehttp.worker.siblings import Siblings
 from corehttp.worker.ticker import Ticker
-from corehttp.worker.timers import make_alarm
+from corehttp.worker.timers import make_timer
 
 logger = logging.getLogger("corehttp.error")
 
@@ -122,7 +122,7 @@ class Worker:
             self._born = time.monotonic()
             self._retirement = wiring.retirement(self._config)
             self._ticker.each_tick("the check of this worker's age and memory", self._look_at_age)
-        self._ticker.start(functools.partial(make_alarm, loop))
+        self._ticker.start(functools.partial(make_timer, loop))
         self._acceptor.start()
 
     async def stop(

@@ -198,14 +198,14 @@ class RecordingSink:
         self.closings.append((path, code, counts))
 
 
-class FakeAlarms:
-    """Makes alarms that ring when the test says so."""
+class ManualTimers:
+    """Makes timers that are due when the test says so."""
 
     def __init__(self) -> None:
         self.set: list[tuple[float, Callable[[], object]]] = []  # seconds, and what is called
 
-    def __call__(self, callback: Callable[[], object]) -> "FakeAlarm":
-        return FakeAlarm(self, callback)
+    def __call__(self, callback: Callable[[], object]) -> "ManualTimer":
+        return ManualTimer(self, callback)
 
     def ring(self) -> None:
         """Let all that are set ring."""
@@ -214,19 +214,19 @@ class FakeAlarms:
             callback()
 
 
-class FakeAlarm:
+class ManualTimer:
     """One of them."""
 
-    def __init__(self, alarms: FakeAlarms, callback: Callable[[], object]) -> None:
-        self._alarms = alarms
+    def __init__(self, timers: ManualTimers, callback: Callable[[], object]) -> None:
+        self._timers = timers
         self._callback = callback
 
     def set(self, seconds: float) -> None:
         self.close()
-        self._alarms.set.append((seconds, self._callback))
+        self._timers.set.append((seconds, self._callback))
 
     def close(self) -> None:
-        self._alarms.set = [alarm for alarm in self._alarms.set if alarm[1] != self._callback]
+        self._timers.set = [timer for timer in self._timers.set if timer[1] != self._callback]
 
 
 class FakeTimers:

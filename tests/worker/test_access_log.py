@@ -15,7 +15,7 @@ import pytest
 from corehttp.protocols.observers import AccessRecord
 from corehttp.worker import access_log
 from corehttp.worker.access_log import AccessLog
-from tests.kit.fakes import FakeAlarms
+from tests.kit.fakes import ManualTimers
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -29,8 +29,8 @@ class Output(NamedTuple):
 
 
 @pytest.fixture
-def alarms() -> FakeAlarms:
-    return FakeAlarms()
+def timers() -> ManualTimers:
+    return ManualTimers()
 
 
 @pytest.fixture
@@ -55,19 +55,19 @@ def written(log: AccessLog, output: Output, *records: AccessRecord) -> list[str]
 # Its lines.
 
 
-def test_a_text_line(alarms: FakeAlarms, output: Output) -> None:
-    [line] = written(AccessLog("text", "worker 3", alarms), output, RECORD)
+def test_a_text_line(timers: ManualTimers, output: Output) -> None:
+    [line] = written(AccessLog("text", "worker 3", timers), output, RECORD)
     assert re.fullmatch(TIME + re.escape(' [worker 3] 192.0.2.1:5000 "GET /a%20b?q=1 HTTP/1.1" 200 12 1.500 ms'), line)
 
 
-def test_a_text_line_without_query_and_client(alarms: FakeAlarms, output: Output) -> None:
+def test_a_text_line_without_query_and_client(timers: ManualTimers, output: Output) -> None:
     record: AccessRecord = ("-", "POST", "/", "1.0", 404, 0, 2000.0)
-    [line] = written(AccessLog("text", "worker 1", alarms), output, record)
+    [line] = written(AccessLog("text", "worker 1", timers), output, record)
     assert line.endswith(' [worker 1] - "POST / HTTP/1.0" 404 0 2000.000 ms')
 
 
-def test_a_json_line(alarms: FakeAlarms, output: Output) -> None:
-    [line] = written(AccessLog("json", "worker 3", alarms), output, RECORD)
+def test_a_json_line(timers: ManualTimers, output: Output) -> None:
+    [line] = written(AccessLog("json", "worker 3", timers), output, RECORD)
     entry = json.loads(line)
     assert re.fullmatch(UTC, entry.pop("time"))
     assert entry == {
@@ -84,9 +84,9 @@ def test_a_json_line(alarms: FakeAlarms, output: Output) -> None:
     }
 
 
-def test_a_json_line_survives_quotes_and_backslashes(alarms: FakeAlarms, output: Output) -> None:
+def test_a_json_line_survives_quotes_and_backslashes(timers: ManualTimers, output: Output) -> None:
     record: AccessRecord = ("-", "GET", '/"\\?"\\"', "1.1", 200, 0, 0.0)
-    [line] = written(AccessLog("json", 'a "worker"', alarms), output, record)
+    [line] = written(AccessLog("json", 'a "worker"', timers), output, record)
     entry = json.loads(line)
     assert (entry["worker"], entry["path"], entry["query"], entry["client"]) == ('a "worker"', '/"\\', '"\\"', "-")
 
@@ -94,16 +94,16 @@ def test_a_json_line_survives_quotes_and_backslashes(alarms: FakeAlarms, output:
 # What it says of a WebSocket that has ended.
 
 
-def test_the_end_of_a_websocket_as_text(alarms: FakeAlarms, output: Output) -> None:
-    log = AccessLog("text", "worker 3", alarms)
+def test_the_end_of_a_websocket_as_text(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("text", "worker 3", timers)
     log.websocket_closed("192.0.2.1:5000", "/a%20b", 1001, (3, 2, 50, 70), 12.3456)
     [line] = written(log, output)
     expected = ' [worker 3] 192.0.2.1:5000 "WS /a%20b" closed 1001, 3 messages (50 bytes) in, 2 (70) out, 12.346 s'
     assert re.fullmatch(TIME + re.escape(expected), line)
 
 
-def test_the_end_of_a_websocket_as_json(alarms: FakeAlarms, output: Output) -> None:
-    log = AccessLog("json", 'a "worker"', alarms)
+def test_the_end_of_a_websocket_as_json(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("json", 'a "worker"', timers)
     log.websocket_closed("-", '/"\\', 1006, (3, 2, 50, 70), 12.3456)
     [line] = written(log, output)
     entry = json.loads(line)
@@ -125,13 +125,13 @@ def test_the_end_of_a_websocket_as_json(alarms: FakeAlarms, output: Output) -> N
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
-    alarms: FakeAlarms, output: Output, form: str
+    timers: ManualTimers, output: Output, form: str
 ) -> None:
-    log = AccessLog(form, "worker 1", alarms)
+    log = AccessLog(form, "worker 1", timers)
     log.websocket_closed("-", "/", 1000, (0, 0, 0, 0), 0.5)
-    assert len(alarms.set) == 1, "it is flushed even if no request comes"
+    assert len(timers.set) == 1, "it is flushed even if no request comes"
     note(log, RECORD)
-    assert len(alarms.set) == 1, "and with those that do"
+    assert len(timers.set) == 1, "and with those that do"
     opened, closed = written(log, output)
     assert "closed" not in opened
     assert "closed" in closed
@@ -140,28 +140,28 @@ def test_the_end_of_a_websocket_comes_after_the_request_that_opened_it(
 # Its batches.
 
 
-def test_the_first_record_sets_one_timer_for_all_that_follow(alarms: FakeAlarms, output: Output) -> None:
-    log = AccessLog("text", "worker 1", alarms)
+def test_the_first_record_sets_one_timer_for_all_that_follow(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers)
     for _ in range(5):
         note(log, RECORD)
-    [(seconds, flush)] = alarms.set
+    [(seconds, flush)] = timers.set
     assert seconds <= 0.5
     flush()
     assert len(written(log, output)) == 5
 
 
-def test_a_new_batch_sets_a_new_timer(alarms: FakeAlarms, output: Output) -> None:
-    log = AccessLog("text", "worker 1", alarms)
+def test_a_new_batch_sets_a_new_timer(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers)
     for _ in range(3):
         note(log, RECORD)
-        assert len(alarms.set) == 1
-        alarms.ring()
-    assert alarms.set == []
+        assert len(timers.set) == 1
+        timers.ring()
+    assert timers.set == []
     assert len(written(log, output)) == 3
 
 
-def test_flushing_nothing_does_nothing(alarms: FakeAlarms, output: Output) -> None:
-    log = AccessLog("text", "worker 1", alarms)
+def test_flushing_nothing_does_nothing(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("text", "worker 1", timers)
     log.flush()
     assert written(log, output) == []
 
@@ -208,11 +208,11 @@ class Pipe:
 
 
 def test_lines_for_a_slow_reader_are_dropped_and_counted_and_no_other_is_lost(
-    alarms: FakeAlarms, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
+    timers: ManualTimers, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
 ) -> None:
     monkeypatch.setattr(access_log, "_PENDING_LIMIT", 200_000)
     with Pipe() as pipe:
-        log = AccessLog("text", "worker 1", alarms)
+        log = AccessLog("text", "worker 1", timers)
         recorded = 20 * 1024  # much more than the pipe and the limit can hold
         for number in range(recorded):
             note(log, RECORD)
@@ -237,19 +237,19 @@ def dropped(error_log: list[logging.LogRecord]) -> int:
     return sum(int(number) for record in error_log for number in re.findall(r"(\d+) lines", record.getMessage()))
 
 
-def test_serving_goes_on_when_nobody_reads_standard_output_any_more(alarms: FakeAlarms) -> None:
+def test_serving_goes_on_when_nobody_reads_standard_output_any_more(timers: ManualTimers) -> None:
     with Pipe() as pipe:
         os.close(pipe.reader)
-        log = AccessLog("text", "worker 1", alarms)
+        log = AccessLog("text", "worker 1", timers)
         for _ in range(3):
             note(log, RECORD)
             log.flush()
         log.close(timeout=10)
 
 
-def test_closing_does_not_wait_for_a_reader_for_ever(alarms: FakeAlarms) -> None:
+def test_closing_does_not_wait_for_a_reader_for_ever(timers: ManualTimers) -> None:
     with Pipe() as pipe:
-        log = AccessLog("text", "worker 1", alarms)
+        log = AccessLog("text", "worker 1", timers)
         for _ in range(4 * 1024):
             note(log, RECORD)
         log.close(timeout=0.01)
@@ -259,14 +259,14 @@ def test_closing_does_not_wait_for_a_reader_for_ever(alarms: FakeAlarms) -> None
 
 
 def test_a_record_that_cannot_be_shown_costs_its_batch_and_no_later_one(
-    alarms: FakeAlarms, output: Output, error_log: list[logging.LogRecord]
+    timers: ManualTimers, output: Output, error_log: list[logging.LogRecord]
 ) -> None:
-    log = AccessLog("text", "worker 3", alarms)
+    log = AccessLog("text", "worker 3", timers)
     for _ in range(2):
         note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
-        alarms.ring()
+        timers.ring()
     note(log, RECORD)
-    alarms.ring()
+    timers.ring()
     note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
     log.close(timeout=10)
     assert len(output.read().splitlines()) == 1

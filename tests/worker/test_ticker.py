@@ -7,13 +7,13 @@ import pytest
 
 from corehttp.protocols.clock import Clock
 from corehttp.worker.ticker import WOBBLE, Ticker
-from tests.kit.fakes import FakeAlarms
+from tests.kit.fakes import ManualTimers
 
 
-def started(ticker: Ticker) -> FakeAlarms:
-    alarms = FakeAlarms()
-    ticker.start(alarms)
-    return alarms
+def started(ticker: Ticker) -> ManualTimers:
+    timers = ManualTimers()
+    ticker.start(timers)
+    return timers
 
 
 def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops() -> None:
@@ -22,12 +22,12 @@ def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops(
     ticks: list[float] = []
     ticker.each_tick("a list", ticks.append)
     ticker.each_tick("a list", ticks.append)
-    alarms = started(ticker)
+    timers = started(ticker)
     assert len(ticks) == 2
-    alarms.ring()
+    timers.ring()
     assert len(ticks) == 4
     ticker.stop()
-    assert alarms.set == []
+    assert timers.set == []
     assert len(ticks) == 4
 
 
@@ -56,9 +56,9 @@ def test_work_that_fails_keeps_neither_the_next_work_nor_the_next_tick_from_comi
     ticks: list[float] = []
     ticker.each_tick("a failure", fail)
     ticker.each_tick("a list", ticks.append)
-    alarms = started(ticker)
-    alarms.ring()
-    alarms.ring()
+    timers = started(ticker)
+    timers.ring()
+    timers.ring()
     assert len(ticks) == 3
     (record,) = error_log
     assert record.getMessage().startswith("a failure failed")
@@ -71,11 +71,11 @@ def test_whatever_ends_a_tick_the_next_one_comes() -> None:
 
     clock = Clock()
     ticker = Ticker(clock)
-    alarms = FakeAlarms()
+    timers = ManualTimers()
     ticker.each_tick("an end", leave)
     with pytest.raises(SystemExit):
-        ticker.start(alarms)
-    assert len(alarms.set) == 1
+        ticker.start(timers)
+    assert len(timers.set) == 1
 
 
 def test_the_time_of_deadlines_stands_still_while_the_loop_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,17 +83,17 @@ def test_the_time_of_deadlines_stands_still_while_the_loop_does_not_run(monkeypa
     monkeypatch.setattr(time, "monotonic", lambda: now)
     clock = Clock()
     ticker = Ticker(clock)
-    alarms = started(ticker)
-    ((pause, _),) = alarms.set
+    timers = started(ticker)
+    ((pause, _),) = timers.set
     due = clock.now
     assert (clock.monotonic, due) == (100 + pause, 100 + pause)
     now += pause + 20  # it comes twenty seconds late
-    alarms.ring()
-    ((pause, _),) = alarms.set
+    timers.ring()
+    ((pause, _),) = timers.set
     assert clock.ticked == pytest.approx(due + WOBBLE)
     assert clock.lost == pytest.approx(20)
     assert clock.monotonic == pytest.approx(now + pause)
     assert clock.now == pytest.approx(now + pause - 20)
     now += pause + WOBBLE / 2  # that is punctual
-    alarms.ring()
+    timers.ring()
     assert clock.lost == pytest.approx(20)

@@ -1,4 +1,4 @@
-"""Alarms, in real time, since that is their matter: those of the loop's timers, and of the kernel's where there are."""
+"""Timers, in real time, since that is their matter: those of the loop's timers, and of the kernel's where there are."""
 
 import asyncio
 import os
@@ -8,28 +8,28 @@ import time
 
 import pytest
 
-from corehttp.worker.timers import LoopAlarm, make_alarm
+from corehttp.worker.timers import LoopTimer, make_timer
 from tests.kit.connections import descriptors, on_both_loops
 
 if sys.platform == "linux" and sys.version_info >= (3, 13):
-    from corehttp.worker.timers import KernelAlarm
+    from corehttp.worker.timers import KernelTimer
 
-    MAKERS = [LoopAlarm, KernelAlarm]
+    MAKERS = [LoopTimer, KernelTimer]
 else:
-    MAKERS = [LoopAlarm]
+    MAKERS = [LoopTimer]
 SHORT, LONG, PATIENCE = 0.02, 0.2, 30  # seconds
 
 either = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
-Make = type[LoopAlarm]
+Make = type[LoopTimer]
 
 
 class Rung:
-    """An alarm, and when it has rung: seconds since it was made."""
+    """A timer, and when it has rung: seconds since it was made."""
 
     def __init__(self, make: Make) -> None:
         self._began = time.monotonic()
         self.at: list[float] = []
-        self.alarm = make(asyncio.get_running_loop(), self._ring)
+        self.timer = make(asyncio.get_running_loop(), self._ring)
         self._rang = asyncio.Event()
 
     def _ring(self) -> None:
@@ -43,14 +43,14 @@ class Rung:
 
 @on_both_loops
 @either
-async def test_an_alarm_rings_once_and_not_before_its_time(make: Make) -> None:
+async def test_a_timer_rings_once_and_not_before_its_time(make: Make) -> None:
     rung = Rung(make)
-    rung.alarm.set(SHORT)
+    rung.timer.set(SHORT)
     await rung.first()
     await asyncio.sleep(LONG)
     [at] = rung.at
     assert at >= SHORT * 0.9
-    rung.alarm.close()
+    rung.timer.close()
 
 
 @on_both_loops
@@ -58,63 +58,63 @@ async def test_an_alarm_rings_once_and_not_before_its_time(make: Make) -> None:
 @pytest.mark.parametrize("due", [False, True], ids=["before it is due", "when it is due"])
 async def test_the_time_that_was_set_last_counts(make: Make, due: bool) -> None:
     rung = Rung(make)
-    rung.alarm.set(SHORT)
+    rung.timer.set(SHORT)
     if due:
         time.sleep(2 * SHORT)  # noqa: ASYNC251
-    rung.alarm.set(60)
+    rung.timer.set(60)
     await asyncio.sleep(LONG)
     assert rung.at == []
-    rung.alarm.set(SHORT)
+    rung.timer.set(SHORT)
     await rung.first()
     assert len(rung.at) == 1
-    rung.alarm.close()
+    rung.timer.close()
 
 
 @on_both_loops
 @either
-async def test_an_alarm_that_sets_itself_ticks(make: Make) -> None:
+async def test_a_timer_that_sets_itself_ticks(make: Make) -> None:
     done = asyncio.Event()
     ticks: list[int] = []
 
     def tick() -> None:
         ticks.append(1)
         if len(ticks) < 5:
-            alarm.set(0)
+            timer.set(0)
         else:
             done.set()
 
-    alarm = make(asyncio.get_running_loop(), tick)
-    alarm.set(0)
+    timer = make(asyncio.get_running_loop(), tick)
+    timer.set(0)
     await asyncio.wait_for(done.wait(), PATIENCE)
-    alarm.close()
+    timer.close()
 
 
 @on_both_loops
 @either
-async def test_a_closed_alarm_does_not_ring_and_leaves_no_descriptor(make: Make) -> None:
-    Rung(make).alarm.close()
+async def test_a_closed_timer_does_not_ring_and_leaves_no_descriptor(make: Make) -> None:
+    Rung(make).timer.close()
     before = descriptors()
     rung = Rung(make)
-    rung.alarm.set(SHORT)
-    rung.alarm.close()
-    rung.alarm.close()
-    rung.alarm.set(SHORT)
+    rung.timer.set(SHORT)
+    rung.timer.close()
+    rung.timer.close()
+    rung.timer.set(SHORT)
     await asyncio.sleep(2 * SHORT)
     assert rung.at == []
     assert descriptors() == before
 
 
 @on_both_loops
-async def test_without_a_descriptor_an_alarm_is_one_of_the_loop() -> None:
+async def test_without_a_descriptor_a_timer_is_one_of_the_loop() -> None:
     rang = asyncio.Event()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     try:
-        alarm = make_alarm(asyncio.get_running_loop(), rang.set)
+        timer = make_timer(asyncio.get_running_loop(), rang.set)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    alarm.set(SHORT)
+    timer.set(SHORT)
     await asyncio.wait_for(rang.wait(), PATIENCE)
-    alarm.close()
+    timer.close()
