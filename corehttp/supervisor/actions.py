@@ -8,6 +8,8 @@ from corehttp.ipc.messages import LeaveReason
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
+    """Start a worker of the generation in the slot."""
+
     slot: int
     generation: int
 
@@ -22,6 +24,8 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
+    """Send SIGKILL to the worker."""
+
     worker: int
 
 
@@ -81,6 +85,8 @@ class FinishReload:
 
 @dataclass(frozen=True, slots=True)
 class LoadTemplate:
+    """Start a process that loads the application of the generation."""
+
     generation: int
 
 
@@ -93,6 +99,8 @@ class RetireTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
+    """End the supervisor with this exit code: nothing is left to be done."""
+
     code: ExitCode
 
 

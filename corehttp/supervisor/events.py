@@ -7,6 +7,8 @@ from corehttp.ipc.messages import LeaveReason
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
+    """A process was started for a worker, or its template was asked to fork it."""
+
     worker: int
     slot: int
     generation: int
@@ -14,7 +16,10 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """No process could be had; `worker` is the one that was to be forked, if that was under way."""
+    """A worker could not be started. `worker` is the one that a template was to fork, None if it was not asked yet.
+
+    `jitter` is a random number in [0, 1).
+    """
 
     slot: int
     generation: int
@@ -24,12 +29,14 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class BecameReady:
+    """The worker serves from now on."""
+
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class StoppedAccepting:
-    """The worker has emptied its accept queue and closed its copy of the sockets."""
+    """The worker has emptied its accept queue and closed its copy of the listening sockets."""
 
     worker: int
 
@@ -51,6 +58,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class WasKilled:
+    """SIGKILL was sent to the worker."""
+
     worker: int
 
 
@@ -65,12 +74,12 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    pass
+    """Somebody wants everything to end, with what is in flight finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForceRequested:
-    pass
+    """Somebody wants everything to end at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +89,21 @@ class Refusing:
 
 @dataclass(frozen=True, slots=True)
 class SlotClosed:
+    """The slot's sockets were closed."""
+
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
 class SlotOpened:
+    """The slot has new sockets."""
+
     slot: int
 
 
 @dataclass(frozen=True, slots=True)
 class SlotFailed:
-    """The sockets of a slot could not be had."""
+    """The sockets of a slot could not be bound. `jitter` is a random number in [0, 1)."""
 
     slot: int
     jitter: float
@@ -98,14 +111,14 @@ class SlotFailed:
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """New connections do not reach the sockets of these slots, as far as that can be had."""
+    """New connections are kept from the sockets of these slots and no others, as far as the kernel does so."""
 
     away: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What waits in these slots is given to the workers of others."""
+    """The connections that wait in these slots, and no others, are given to the workers of other slots."""
 
     slots: frozenset[int]
 
@@ -117,11 +130,15 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReloadAbandoned:
+    """The generation does not take over; the one before serves on."""
+
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadFinished:
+    """The generation has taken over."""
+
     generation: int
 
 
@@ -132,7 +149,7 @@ class UpgradeRequested:
 
 @dataclass(frozen=True, slots=True)
 class Resized:
-    """So many workers are wanted; never fewer than one."""
+    """So many workers are wanted from now on; one, if `size` is less."""
 
     size: int
 
@@ -155,43 +172,47 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class WasLate:
-    """We did not run ourselves for so many seconds, so nobody else can be blamed for them."""
+    """The supervisor itself did not run for so many seconds, so no worker can be blamed for them."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class WasDumped:
-    """What the worker was stuck in has been logged."""
+    """The stacks of the worker, whose event loop is blocked, were logged."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class HandedOn:
-    """Another supervisor has taken over the sockets: we are to end, and nobody is to notice."""
+    """Another supervisor has taken over the sockets, so this one is to end without anybody noticing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateStarted:
+    """A process was started that loads the application of the generation."""
+
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateReady:
+    """The template has loaded the application, and can fork workers."""
+
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateRetired:
-    """The template was told to end."""
+    """The template was ended, or told to end."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateGone:
-    """It has ended, or could not be started."""
+    """The template has ended, or could not be started. `jitter` is a random number in [0, 1)."""
 
     generation: int
     jitter: float

@@ -1,4 +1,7 @@
-"""What the supervisor knows: workers, slots, events, and the actions it can take. Data only. Pure."""
+"""What the supervisor knows of its workers, slots and templates, and what it is to have. Data only. Pure.
+
+All times are in seconds, monotonic, unless they are durations.
+"""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,12 +11,12 @@ from corehttp.ipc.messages import LeaveReason
 
 
 class WorkerPhase(Enum):
-    """A worker's life."""
+    """Where a worker is in its life, which only goes forward."""
 
-    STARTING = "starting"  # spawned, its application is not ready
+    STARTING = "starting"  # its process runs, and its application is not ready yet
     READY = "ready"  # it serves
-    DRAINING = "draining"  # told to leave; it finishes what is in flight
-    CLOSING = "closing"  # drained; the application's lifespan shutdown runs
+    DRAINING = "draining"  # it was told to leave, and finishes what is in flight
+    CLOSING = "closing"  # nothing is in flight any more, and the lifespan shutdown of its application runs
     KILLED = "killed"  # SIGKILL was sent
 
 
@@ -42,50 +45,54 @@ class TemplatePhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FleetLimits:
-    """Times in seconds."""
+    """How long things may take, in seconds."""
 
-    graceful: float = 30.0  # for requests in flight when a worker leaves
-    lifespan: float = 10.0  # for the lifespan shutdown after that
-    exit: float = 10.0  # for the application's exit handlers and threads after that
-    startup: float = 60.0  # until a worker or a template is ready; 0: no limit
-    healthcheck: float = 30.0  # that an event loop may be blocked; 0: no limit
-    shutdown_delay: float = 0.0  # that workers serve on at a stop
-    settle: float = 1.0  # between steering clients away from a slot and its end, for handshakes under way
-    margin: float = 1.0  # beyond a limit that the worker itself keeps, before it is killed
-    backoff_first: float = 0.5
-    backoff_cap: float = 30.0
-    good_life: float = 30.0  # after which a death counts as the first one again
-    crash_loop: float = 120.0  # of nothing but failures; 0: never give up
+    graceful: float = 30.0  # how long requests in flight may take when a worker leaves
+    lifespan: float = 10.0  # how long the lifespan shutdown may take after that
+    exit: float = 10.0  # how long the application's exit handlers and threads may take after that
+    startup: float = 60.0  # how long a worker or a template may take to become ready; 0: no limit
+    healthcheck: float = 30.0  # how long an event loop may be blocked; 0: no limit
+    shutdown_delay: float = 0.0  # how long workers serve on at a stop
+    settle: float = 1.0  # how long handshakes under way get between steering clients away from a slot and its end
+    margin: float = 1.0  # how far a worker may exceed a limit that it keeps itself, before it is killed
+    backoff_first: float = 0.5  # how long the second failure in a row delays the next start
+    backoff_cap: float = 30.0  # the longest such delay, without its jitter
+    good_life: float = 30.0  # how long a worker must serve for its death to count as the first one again
+    crash_loop: float = 120.0  # how long all slots may do nothing but fail; 0: for ever
 
 
 @dataclass(slots=True)
 class WorkerRecord:
-    """One process."""
+    """What is known of one worker process."""
 
-    id: int  # never used again
+    id: int  # its number, which no other worker of this fleet ever gets
     slot: int
     generation: int
     phase: WorkerPhase
-    since: float  # when it came into its phase
-    beat: float = 0.0  # when its event loop was last known to run
-    why: LeaveReason | None = None  # it is to leave
-    retire: str | None = None  # why it wants to be replaced
-    hung_at: float | None = None  # its event loop was found blocked then, and has not run since
-    late: bool = False  # it was killed because it did not become ready
-    accepts: bool = False  # connections, as far as is known: one that was told to leave may not have heard it yet
+    since: float  # when its phase began
+    beat: float = 0.0  # when its event loop is last known to have run
+    why: LeaveReason | None = None  # why it was told to leave; None if it was not
+    retire: str | None = None  # why it wants to be replaced; None if it does not
+    hung_at: float | None = None  # when its event loop was found blocked; None if it was not
+    late: bool = False  # whether it was killed because it had not become ready in time
+    accepts: bool = (
+        False  # whether it may still accept connections; one that was told to leave may not have read that yet
+    )
 
 
 @dataclass(slots=True)
 class SlotRecord:
     """A place for one worker, and how its occupants have fared."""
 
-    failures: int = 0  # deaths in a row
-    retry_at: float = 0.0  # no successor before
-    failing_since: float | None = None
-    open: bool = True  # its listening sockets are
-    served: bool = False  # it has had a ready worker, so its sockets listen
-    steered_at: float | None = None  # since when new connections do not reach its sockets
-    closes_at: float | None = None  # its sockets are shut then, even if its worker has not let go of them
+    failures: int = 0  # how many workers and starts in a row have failed
+    retry_at: float = 0.0  # the earliest time for the next start of a worker
+    failing_since: float | None = None  # when the failures in a row began; None if there are none
+    open: bool = True  # whether the slot has listening sockets
+    served: bool = False  # whether it has had a ready worker, so that its sockets listen
+    steered_at: float | None = None  # since when new connections are kept from its sockets; None if they are not
+    closes_at: float | None = (
+        None  # when its sockets are closed although its worker may still have them; None: they are not
+    )
 
 
 @dataclass(slots=True)
@@ -99,31 +106,31 @@ class TemplateRecord:
 
 @dataclass(slots=True)
 class Fleet:
-    """The wanted fleet and the known one."""
+    """The fleet that is wanted and the one that is known, as `observe` records both."""
 
-    size: int
+    size: int  # how many workers are wanted
     limits: FleetLimits = field(default_factory=FleetLimits)
     strategy: Strategy = Strategy.START_FIRST
-    parallel: int = 1  # slots that a reload has in transition at once
-    preload: bool = False  # workers are forked from templates
-    generation: int = 1  # that serves
-    latest: int = 1
-    rollout: int | None = None  # the generation that is taking over
-    broken: bool = False  # a worker or the template of that generation has failed
+    parallel: int = 1  # in how many slots a reload replaces workers at once
+    preload: bool = False  # whether workers are forked from templates
+    generation: int = 1  # the generation that serves
+    latest: int = 1  # the newest generation that there is
+    rollout: int | None = None  # the generation that a reload brings in; None if there is no reload
+    broken: bool = False  # whether a worker or the template of that generation has failed
     stop_requested_at: float | None = None  # when somebody asked for a stop, or handed the service on
     forced: bool = False  # whether somebody asked that all workers be killed
     start_failed_at: float | None = None  # when a worker or a template failed before every slot had had a ready worker
     overran: bool = False  # whether a worker had to be killed, or to cut requests, during the stop
-    handed_on: bool = False  # another supervisor has the sockets too: at a stop they are left to it
-    booted: bool = False  # every slot has had a ready worker
-    refusing: bool = False  # new connections are refused
-    away: frozenset[int] = frozenset()  # slots that new connections do not reach
-    rescued: frozenset[int] = frozenset()  # slots without a worker: what waits there is given to others
+    handed_on: bool = False  # whether another supervisor has the sockets too, so that a stop leaves them open
+    booted: bool = False  # whether every slot has had a ready worker
+    refusing: bool = False  # whether new connections are refused
+    away: frozenset[int] = frozenset()  # the slots that new connections are kept from
+    rescued: frozenset[int] = frozenset()  # the slots whose waiting connections are given to the workers of others
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     slots: list[SlotRecord] = field(default_factory=list)
     templates: dict[int, TemplateRecord] = field(default_factory=dict)  # by generation
-    template_failures: int = 0
-    template_retry_at: float = 0.0
+    template_failures: int = 0  # how many templates in a row have failed since the first start
+    template_retry_at: float = 0.0  # the earliest time for the next start of a template
 
     def __post_init__(self) -> None:
         self.slots = [SlotRecord() for _ in range(self.size)]
