@@ -20,6 +20,7 @@ LAYERS = (
         *("ipc.balance", "ipc.codec", "ipc.messages"),
         *("protocols.answers", "protocols.causes", "protocols.contracts", "protocols.fields", "protocols.limits"),
         *("ipc.parcel", "protocols.observers", "protocols.peer", "protocols.progress"),
+        "protocols.response_fields",
         *("protocols.http1.chunked", "protocols.http1.framing", "protocols.http1.head", "protocols.http1.semantics"),
         *("protocols.http1.state", "protocols.http1.wire", "protocols.scope"),
         *("protocols.websocket.frames", "protocols.websocket.handshake", "protocols.websocket.inflation"),

@@ -27,12 +27,12 @@ class Clock:
     __slots__ = (
         "_date",
         "_fixed",
-        "date",
+        "_server",
+        "fields",
         "lines",
         "lost",
         "monotonic",
         "now",
-        "server",
         "ticked",
     )
 
@@ -45,24 +45,36 @@ class Clock:
     ) -> None:
         """Send `date`, `server` and further `fields` with every response. The time is 0 until the first `update`."""
         self._date = date
-        self.server = b"server: %b\r\n" % server if server else b""
-        self._fixed = b"".join([b"%b: %b\r\n" % field for field in fields])
+        self._server = [(b"server", server)] if server else []
+        self._fixed = list(fields)
         self.lost = 0.0  # seconds in which the event loop did not run so far
         self.monotonic = 0.0
         self.now = 0.0
         self.ticked = 0.0  # the time of the last tick, for what is done at a tick, though that may take a while
-        self.date = b""
-        self.lines = b""
+        self.fields: list[tuple[bytes, bytes]] = []  # that every response carries: Server, Date, and the operator's own
+        self.lines = b""  # the same as lines of HTTP/1.1
         self.update(0.0, 0.0)
 
     def update(self, now: float, wall: float) -> None:
         """Set the time: `now` by time.monotonic(), `wall` in seconds since the epoch (RFC 9110, 5.6.7)."""
         self.monotonic = now
         self.now = self.ticked = now - self.lost
-        if self._date:
-            self.date = b"date: %b\r\n" % http_date(wall).encode()
-        self.lines = self.server + self.date + self._fixed
+        date = [(b"date", http_date(wall).encode())] if self._date else []
+        self.fields = [*self._server, *date, *self._fixed]
+        self.lines = _lines(self.fields)
+
+    def fields_without(self, *, date: bool, server: bool) -> list[tuple[bytes, bytes]]:
+        """The fields for a response whose application has set Date or Server, as `date` and `server` say, itself."""
+        server_and_date = len(self.fields) - len(self._fixed)
+        omitted = {b"date"} if date else set()
+        if server:
+            omitted.add(b"server")
+        return [field for field in self.fields[:server_and_date] if field[0] not in omitted] + self._fixed
 
     def lines_without(self, *, date: bool, server: bool) -> bytes:
-        """The header lines for a response whose application set Date or Server itself."""
-        return (b"" if server else self.server) + (b"" if date else self.date) + self._fixed
+        """The same as lines of HTTP/1.1."""
+        return _lines(self.fields_without(date=date, server=server))
+
+
+def _lines(fields: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in fields])

@@ -20,6 +20,7 @@ from corehttp.protocols.file_reader import FileReader, send_in_pieces
 from corehttp.protocols.limits import NEVER
 from corehttp.protocols.peer import direct
 from corehttp.protocols.progress import ResponsePhase
+from corehttp.protocols.response_fields import OWN_DATE, OWN_SERVER, checked_status, response_fields
 from corehttp.protocols.scope import http_scope
 
 WINDOW = 65536  # bytes of a request's body that a client may send before the application takes them
@@ -82,15 +83,14 @@ class MultiplexedStream:
         return self.connection.share
 
     def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
-        fields = list(headers)
-        for name, value in fields:
-            check_field(name, value)
-        declared = [int(value) for name, value in fields if name.lower() == b"content-length"]
-        self._declared = declared[0] if declared else -1
+        checked_status(status)
+        fields, self._declared, flags = response_fields(headers)
         self._check_length(len(body), more)
         self._begun = True
         self.exchange.status = status
-        self._send("head", (status, fields))
+        clock = self.connection.context.clock
+        own = clock.fields_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
+        self._send("head", (status, own + fields))
         self._write(body, more)
 
     def write_body(self, body: bytes, more: bool) -> None:

@@ -4,6 +4,7 @@ from corehttp.protocols.clock import Clock
 from corehttp.protocols.contracts import Fields
 from corehttp.protocols.http1 import wire
 from corehttp.protocols.http1.framing import BODILESS, OutgoingBody, frame
+from corehttp.protocols.response_fields import OWN_DATE, OWN_SERVER
 
 
 class HTTP1UpgradeAnswer:
@@ -29,7 +30,7 @@ class HTTP1UpgradeAnswer:
         encoded = self._body.encode(body, more)
         if known:
             framing = b"content-length: %d\r\n" % len(body)
-        lines = self._clock.lines_without(date=flags & wire.OWN_DATE > 0, server=flags & wire.OWN_SERVER > 0)
+        lines = self._clock.lines_without(date=flags & OWN_DATE > 0, server=flags & OWN_SERVER > 0)
         return b"".join((*pieces, lines, framing, wire.CONNECTION_CLOSE, b"\r\n", encoded))
 
     def deny_further(self, body: bytes, more: bool) -> bytes:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from corehttp.errors import AppError
 from corehttp.protocols.fields import check_field, check_trailer
+from corehttp.protocols.response_fields import SPECIAL, checked_status, special_field
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BEGINNING = b"HTTP/1.1 "  # of each response
@@ -13,16 +14,6 @@ CONNECTION_CLOSE = b"connection: close\r\n"
 CONNECTION_KEEP_ALIVE = b"connection: keep-alive\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 
-
-# What a response's fields said, as a bit mask: cheaper per response than an object.
-CLOSES = 1  # the application asked for `Connection: close`
-OWN_DATE = 2
-OWN_SERVER = 4
-
-# Fields that mean something to the server itself; all others are passed on as they are.
-_SPECIAL = frozenset(
-    {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
-)
 # Most responses repeat the same few fields, so each checked line is kept: 0.4x the time of response_head() for two
 # fields, measured by benchmarks/micro.py. Emptied when full, so that values which never repeat cannot fill it.
 # Long ones are not kept, since a client may have made them (a redirect's Location): all take less than 1 MB.
@@ -38,11 +29,8 @@ _STATUS_LINES = {
 
 def status_line(status: object) -> bytes:
     """The status line; raises AppError unless `status` is an int from 200 to 999 (RFC 9110, 15)."""
-    if type(status) is not int and not isinstance(status, int):
-        raise AppError(f"the response's status must be an int, not {status!r}")
-    if not 200 <= status <= 999:
-        raise AppError(f"the response's status must be from 200 to 999 (1xx are not final), not {status}")
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    code = checked_status(status)
+    return _STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code
 
 
 def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[bytes], int, int]:
@@ -67,8 +55,10 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> tuple[
                 continue
             line = _field_line(name, value)
             kind = name.lower()
-            if kind in _SPECIAL:
-                length, flags, line = _special_field(kind, value, length, flags, line)
+            if kind in SPECIAL:
+                length, flags, passes = special_field(kind, value, length, flags)
+                if not passes:
+                    line = b""
             elif len(line) <= _MAX_REMEMBERED_SIZE:
                 if len(_lines) >= _MAX_REMEMBERED:
                     _lines.clear()
@@ -116,22 +106,3 @@ def _field_line(name: bytes, value: bytes) -> bytes:
     """A field as its line in a head; raises AppError unless it can stand there."""
     check_field(name, value)
     return b"%b: %b\r\n" % (name, value)
-
-
-def _special_field(kind: bytes, value: bytes, length: int, flags: int, line: bytes) -> tuple[int, int, bytes]:
-    """What a field that concerns the server changes, and its line; empty for framing, which is ours to decide."""
-    match kind:
-        case b"content-length":
-            if not value.isdigit():
-                raise AppError(f"the response's Content-Length must be digits, not {value!r}")
-            if length not in (-1, int(value)):
-                raise AppError(f"the response declares its Content-Length twice: {length} and {value!r}")
-            return int(value), flags, line if length < 0 else b""
-        case b"connection":
-            return length, flags | (CLOSES if b"close" in value.lower() else 0), b""
-        case b"date":
-            return length, flags | OWN_DATE, line
-        case b"server":
-            return length, flags | OWN_SERVER, line
-        case _:
-            return length, flags, b""

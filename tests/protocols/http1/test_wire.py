@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 from corehttp.errors import AppError
 from corehttp.protocols.fields import NOT_TRAILERS
 from corehttp.protocols.http1.wire import (
-    CLOSES,
-    OWN_DATE,
-    OWN_SERVER,
     chunk,
     early_hints,
     refusal,
@@ -20,6 +17,7 @@ from corehttp.protocols.http1.wire import (
     status_line,
     trailer_lines,
 )
+from corehttp.protocols.response_fields import CLOSES, OWN_DATE, OWN_SERVER
 
 OURS = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"}  # fields that are never passed on
 

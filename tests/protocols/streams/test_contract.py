@@ -41,6 +41,23 @@ async def test_a_whole_response_is_one_call(side: Side) -> None:
     assert (b"x", b"y") in received.fields
 
 
+async def test_a_response_carries_the_servers_fields_but_those_that_the_application_has_set(side: Side) -> None:
+    stream = await side.request()
+    stream.respond(200, [(b"Server", b"own"), (b"Connection", b"keep-alive")], b"abc", False)
+    fields = side.received().fields
+    assert sorted(name for name, _ in fields if name in (b"date", b"server", b"connection")) == [b"date", b"server"]
+    assert dict(fields)[b"server"] == b"own"
+    assert dict(fields)[b"date"] == b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize("status", [99, 1000, 101])
+async def test_a_status_that_is_none_of_a_response_sends_nothing(side: Side, status: int) -> None:
+    stream = await side.request()
+    with pytest.raises(AppError, match="status"):
+        stream.respond(status, [], b"", False)
+    assert side.received().status == 0
+
+
 async def test_pieces_come_in_the_order_of_the_calls_and_may_be_empty(side: Side) -> None:
     stream = await side.request()
     stream.respond(200, [], b"", True)
