@@ -1,4 +1,4 @@
-"""python -m corehttp"""
+"""The command as a module: `python -m corehttp`."""
 
 import os
 import sys

@@ -123,7 +123,7 @@ class LineHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-22 10:00:00.000 INFO [worker 1] message`"""
+    """Formats a record as text: `2026-11-22 10:00:00.000 INFO [worker 1] message`."""
 
     def __init__(self, who: str, *, colour: bool) -> None:
         super().__init__()

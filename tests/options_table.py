@@ -1,4 +1,4 @@
-"""Writes the table of all options into a document: python -m tests.options_table README.md"""
+"""Writes the table of all options into a document: python -m tests.options_table README.md."""
 
 import sys
 from pathlib import Path

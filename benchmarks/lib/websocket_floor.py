@@ -1,7 +1,7 @@
 """What no server on uvloop can be below: whatever comes over a WebSocket is answered with the same constant bytes.
 
-As a program, `python -m benchmarks.websocket_floor PORT [timer]`. Bytes are counted; no frame is read but the head of
-the first one, there is no task and no application. With `timer` the loop has a timer that is always set, as those of
+As a program, `python -m benchmarks.lib.websocket_floor PORT [timer]`. Bytes are counted; no frame is read but the head
+of the first one, there is no task and no application. With `timer` the loop has a timer that is always set, as those of
 most servers have.
 """
 

@@ -88,7 +88,7 @@ def enter(channel: ChildEnd, boot: Boot) -> bool:
 def heed_signals() -> None:
     """Let SIGTERM end this process, and no other signal that somebody might send it.
 
-    What the terminal sends to the whole group (Ctrl-C, Ctrl-\\, a hang-up) is for the supervisor.
+    What the terminal sends to the whole group (Ctrl-C, Ctrl-Backslash, a hang-up) is for the supervisor.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Not SIG_IGN: that would be inherited by the programs that the application starts.

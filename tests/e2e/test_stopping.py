@@ -324,7 +324,7 @@ async def app(scope, receive, send):
 def test_a_stop_waits_for_no_client_that_has_left_and_for_each_that_reads_on(
     start: Start, tmp_path: Path, options: tuple[str, ...], version: str
 ) -> None:
-    """nginx speaks HTTP/1.0 by default; the first bytes of the response, by which the server finds out, suit each."""
+    """HTTP/1.0 is what nginx speaks by default; the first bytes of a response, which tell the server, suit each."""
     (tmp_path / "web.py").write_text(LEAVING)
     server = start("web:app", "--port", "0", "--timeout-graceful-shutdown", "1000", *options)
     with RawConnection(server.port) as reader:

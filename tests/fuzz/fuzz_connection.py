@@ -1,4 +1,4 @@
-"""A fuzzer for one connection: `make fuzz`, or
+"""A fuzzer for one connection: `make fuzz`, or the following.
 
 python -m tests.fuzz.fuzz_connection DIRECTORY... [-max_total_time=60 and other options of libFuzzer]
 python -m tests.fuzz.fuzz_connection FILE...     replay what was found
