@@ -1,4 +1,4 @@
-"""What all connections of a worker share."""
+"""The state that all connections of a worker share."""
 
 import asyncio
 import contextvars
@@ -31,7 +31,7 @@ DISTRUST_SILENCE = 3600.0  # seconds between warnings about peers that say what 
 
 
 class WorkerContext:
-    """One worker's application, loop, settings and live connections. Everything here is read per request."""
+    """The application, event loop, settings and live connections of one worker; read for every request."""
 
     __slots__ = (
         "_distrust_silent_until",
@@ -85,44 +85,44 @@ class WorkerContext:
     ) -> None:
         self.app = app
         self.loop = loop
-        # A new copy of the worker's own context variables (PEP 567): those of whoever made this object. Every request
-        # begins in one, whoever made room for it; and so does what an application causes that outlives its request.
+        # Makes a new copy of the worker's own context variables (PEP 567): those in which this object was made.
+        # Every request runs in a copy of its own, and so does what an application causes that outlives its request.
         self.fresh = contextvars.copy_context().copy
-        self.start_task = task_starter(loop)  # to be called in `fresh()`
+        self.start_task = task_starter(loop)  # starts an application; to be called in a copy of `fresh`
         self.fairness = Fairness(loop)
-        # Whether writelines() of its transports takes several buffers without joining them, and says when they are too
-        # many. That of asyncio joins before Python 3.12, then does not say so (gh-127655), nor ends if the last buffer
-        # is empty (gh-155888), until some patch release.
+        # Whether writelines() of the loop's transports takes several buffers without joining them, and pauses the
+        # protocol if they are too many. That of asyncio joins them before Python 3.12; later, until some patch release,
+        # it does not pause (gh-127655), and never ends if the last buffer is empty (gh-155888).
         self.gathers = not isinstance(loop, asyncio.BaseEventLoop)
         self.clock = clock
         self.make_parser = make_parser
         self.limits = limits
-        # Those of the limits that are looked at per request.
+        # Copies of the limits that are read for every request.
         self.keep_alive = limits.keep_alive
         self.request_timeout = limits.request
-        self.plain_head = min(limits.request_line, limits.request_head)  # a head of so many bytes breaks neither
+        self.plain_head = min(limits.request_line, limits.request_head)  # bytes of a head that breaks neither
         self.cancel_on_disconnect = cancel_on_disconnect
         self.root_path = root_path
-        self.trust = trust  # None: what proxies say in fields is passed on, and nothing is made of it
-        self._distrust_silent_until = -NEVER  # seconds, by the clock
-        # Those that every request is offered (ASGI specification, Extensions).
+        self.trust = trust  # None: fields of proxies are passed on unread
+        self._distrust_silent_until = -NEVER  # until when `distrust` logs nothing (seconds, by the clock)
+        # What every request over HTTP is offered (ASGI specification, Extensions).
         self.extensions: Extensions = {}
-        self.early_hints = False  # they are sent
+        self.early_hints = False  # whether early hints are sent
         self.access = access  # None: no access log
         self.admission: Admission | None = None  # None: any number of requests run at once
         self.state: State = {}
-        self.begun = 0  # requests
-        self.left_unanswered = 0  # those of them that have ended without a whole response
-        self.ledger = ledger  # None: nobody looks
-        self.draining = False  # every response ends its connection
-        self.hand_over: HandOver | None = None  # while the worker leaves and others go on: for connections left idle
+        self.begun = 0  # requests that have begun to run
+        self.left_unanswered = 0  # how many of them have ended without a whole response
+        self.ledger = ledger  # None: no other process looks
+        self.draining = False  # whether every response ends its connection
+        self.hand_over: HandOver | None = None  # set while the worker leaves and others go on
         self.connections: set[Connection] = set()
-        # Those of them that are WebSockets, each until its application has returned too.
+        # The WebSockets among them; each stays until its application has returned, too.
         self.websockets: set[WebSocket] = set()
         self.websocket_limit = NEVER
         self.websocket_extensions: Extensions = {"websocket.http.response": {}}
         self.recognize_upgrade: RecognizeUpgrade | None = None  # None: no request changes the protocol
-        self.on_release: Callable[[], None] | None = None  # called when a connection has left `connections`
+        self.on_release: Callable[[], None] | None = None  # called when a connection was removed
         self.running: set[Request] = set()
 
     @property
@@ -132,24 +132,24 @@ class WorkerContext:
         return self.begun - self.left_unanswered - sum(exchange in self.running for exchange in current)
 
     def joined(self, connection: Connection) -> None:
-        """A connection is open."""
+        """Add a connection, which is open now."""
         self.connections.add(connection)
         self._count()
 
     def left(self, connection: Connection) -> None:
-        """It is no more: there may be room for another."""
+        """Remove a connection, which is closed or was given away: there may be room for another."""
         self.connections.discard(connection)
         self._count()
         if self.on_release is not None:
             self.on_release()
 
     def websocket_begun(self, websocket: WebSocket) -> None:
-        """A request is an opening handshake."""
+        """Add a WebSocket, whose opening handshake has come."""
         self.websockets.add(websocket)
         self._count()
 
     def websocket_ended(self, websocket: WebSocket) -> None:
-        """The connection is lost, and the application has returned."""
+        """Remove a WebSocket: its connection is lost, and its application has returned."""
         self.websockets.discard(websocket)
         self._count()
 
@@ -159,15 +159,21 @@ class WorkerContext:
             self.ledger.websockets = len(self.websockets)
 
     def soon(self, callback: Callable[[], object]) -> None:
-        """Call it at the event loop's next turn, in the worker's own context and not in that of a request."""
+        """Call `callback` in the loop's next turn, with the worker's own context variables, not a request's."""
         self.loop.call_soon(callback, context=self.fresh())
 
     def resume_reading(self, transport: asyncio.Transport) -> None:
-        """Read on in the worker's own context: on asyncio's loop all that comes in is read in that of the caller."""
+        """Resume reading with the worker's own context variables.
+
+        On asyncio's loop, whatever comes in is read with the context variables of the caller of `resume_reading`.
+        """
         self.fresh().run(transport.resume_reading)
 
     def distrust(self, peer: Peer, names: list[bytes]) -> None:
-        """Say that a peer sends fields of these names, as only a trusted proxy may: once an hour, as anybody can."""
+        """Log that a peer sends fields with these names, which only a trusted proxy may.
+
+        Only once in DISTRUST_SILENCE seconds, since anybody can send such fields.
+        """
         now = self.clock.now
         if now < self._distrust_silent_until:
             return

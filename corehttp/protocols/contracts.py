@@ -10,7 +10,6 @@ from typing import Protocol
 
 from corehttp.asgi import ASGIApp, Scope, Unchecked
 from corehttp.ipc.parcel import Parcel
-from corehttp.protocols.observers import AccessSink as AccessSink
 from corehttp.protocols.observers import Ledger as Ledger
 from corehttp.protocols.peer import Peer
 

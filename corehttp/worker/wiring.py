@@ -16,9 +16,10 @@ from corehttp.logs import set_up
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import AccessSink, Ledger, RequestParser, RequestSink
+from corehttp.protocols.contracts import RequestParser, RequestSink
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.observers import AccessSink, Ledger
 from corehttp.protocols.peer import Trust
 from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
