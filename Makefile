@@ -40,9 +40,11 @@ applications: $(VENV)/applications.done  ## Gradio, NiceGUI, Django, Flask and d
 autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compression too; takes some minutes
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
 
+# It says what is run, not whether it is right: `make test` does. Being measured costs time and descriptors that some
+# tests count, so one that fails here is printed, and the figure comes all the same.
 coverage: $(VENV)/test.done      ## the whole test suite, and which lines of the package it does not run
 	rm -f .coverage .coverage.*
-	COVERAGE_CORE=sysmon $(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup \
+	-COVERAGE_CORE=sysmon $(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup \
 		--no-loadscope-reorder --ignore tests/test_budgets.py
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
