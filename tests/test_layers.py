@@ -123,6 +123,14 @@ def test_protocols_and_supervisor_do_not_know_each_other(here: str, there: str) 
             assert not [name for name in own(path) if name.partition(".")[0] == there], module
 
 
+@pytest.mark.parametrize(
+    "module", ["children", "health", "hearing", "loop", "perform", "report", "service", "templates", "workers"]
+)
+def test_the_loop_sees_the_system_only_through_its_world(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports(modules()[f"supervisor.{module}"])}
+    assert not roots & {"os", "random", "select", "socket", "subprocess", "threading", "time"}
+
+
 def package(module: str) -> str:
     """The package of a module; "" for one in the root, and for the root itself."""
     root, _, rest = module.partition(".")

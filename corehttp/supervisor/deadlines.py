@@ -1,4 +1,4 @@
-"""When something is due though nothing happens. Pure; all times in seconds, monotonic."""
+"""When the plan has something to do although nothing happens. Pure. All times are in seconds, monotonic."""
 
 from corehttp.ipc.messages import LeaveReason
 from corehttp.supervisor.fleet import Fleet, Stop, TemplatePhase, TemplateRecord, WorkerPhase, WorkerRecord
@@ -7,7 +7,7 @@ NEVER = float("inf")
 
 
 def next_deadline(fleet: Fleet, now: float) -> float:
-    """When `plan` will have more to say though nothing happens."""
+    """Return when to ask `plan` again if nothing happens before; NEVER if only an event can change its answer."""
     times = [kill_at(fleet, worker) for worker in fleet.workers.values()]
     times += [template_due(fleet, template) for template in fleet.templates.values()]
     if fleet.stop is Stop.NO:
@@ -19,12 +19,12 @@ def next_deadline(fleet: Fleet, now: float) -> float:
         times += [slot.closes_at for slot in fleet.slots if slot.open and slot.closes_at is not None]
     else:
         times.append(refuse_at(fleet))
-    # A deadline that is over and still stands has been acted on: what is awaited then is an event.
+    # A deadline that has passed was acted on already: the plan waits for the event that follows from that action.
     return min((time for time in times if time > now), default=NEVER)
 
 
 def kill_at(fleet: Fleet, worker: WorkerRecord) -> float:
-    """One deadline for each worker; its phase says what it means."""
+    """Return when a worker is to be killed: it has not started, drained or ended by then, depending on its phase."""
     limits = fleet.limits
     match worker.phase:
         case WorkerPhase.STARTING:
@@ -41,26 +41,29 @@ def kill_at(fleet: Fleet, worker: WorkerRecord) -> float:
 
 
 def beat_due(fleet: Fleet, worker: WorkerRecord) -> float:
-    """When a worker that serves must have shown that its event loop runs."""
+    """Return when a worker that serves counts as hung, unless its event loop has run before."""
     if not fleet.limits.healthcheck or worker.hung_at is not None:
         return NEVER
     return max(worker.beat, worker.since) + fleet.limits.healthcheck
 
 
 def template_due(fleet: Fleet, template: TemplateRecord) -> float:
-    """When a template must have loaded the application."""
+    """Return when a template is to be ended, unless it has loaded the application before."""
     if template.phase is not TemplatePhase.LOADING or not fleet.limits.startup:
         return NEVER
     return template.since + fleet.limits.startup
 
 
 def refuse_at(fleet: Fleet) -> float:
-    """When a stop begins to refuse new connections; at once if the service never was complete."""
+    """Return when a stop begins to refuse new connections: at once if the service was never complete."""
     return fleet.stop_since + (fleet.limits.shutdown_delay if fleet.booted else 0.0)
 
 
 def crash_loop_at(fleet: Fleet, now: float) -> float:
-    """When all slots will have been failing for the limit; a worker that lives well ends its slot's failing."""
+    """Return when the supervisor gives up: all wanted slots have then done nothing but fail for the crash-loop limit.
+
+    A slot fails from its first failure until it has a worker that has been ready for `good_life` seconds.
+    """
     since: list[float] = []
     if not fleet.limits.crash_loop:
         return NEVER

@@ -1,7 +1,8 @@
 """The supervisor's policy: what is to be done now. Pure: no clock, no process, no socket.
 
-`plan` compares the wanted fleet with the known one; asked twice it answers the same. Nothing here waits, so a signal is
-acted on at once in every situation. `record.observe` tells it what happened, `deadlines` when to ask again.
+`plan` compares the wanted fleet with the known one. It changes nothing, so asking twice gives the same answer. Nothing
+here waits, so a signal is acted on at once in every situation. `observe.observe` records in the fleet what happens;
+`deadlines.next_deadline` says when to ask again if nothing does.
 """
 
 from corehttp.errors import ExitCode
@@ -28,7 +29,7 @@ from corehttp.supervisor.fleet import Fleet, Stop, Strategy, TemplatePhase, Work
 
 
 def plan(fleet: Fleet, now: float) -> list[Action]:
-    """What is to be done now; `now` in seconds, monotonic."""
+    """Return what is to be done now, in this order; `now` in seconds, monotonic."""
     match fleet.stop:
         case Stop.NO if crash_loop_at(fleet, now) <= now:
             return _end(fleet, ExitCode.CRASH_LOOP)
@@ -41,7 +42,7 @@ def plan(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _plan_service(fleet: Fleet, now: float) -> list[Action]:
-    """One worker of the wanted generation for each wanted slot, and no other slots."""
+    """Come to one worker of the wanted generation in each wanted slot, and to no other slots."""
     if fleet.rollout is not None and fleet.broken:
         return [AbandonReload(fleet.rollout)]
     actions = _templates(fleet, now) + _open_slots(fleet, now)
@@ -62,7 +63,7 @@ def _plan_service(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
-    """End what this slot does not need; fill it if nobody is there."""
+    """End the workers that a slot does not need, and fill the slot if no worker is there."""
     actions: list[Action] = []
     occupants = fleet.occupants(slot)
     fresh = any(worker.phase is WorkerPhase.READY and not fleet.is_due(worker) for worker in occupants)
@@ -76,7 +77,7 @@ def _settle(fleet: Fleet, slot: int, now: float) -> list[Action]:
 
 
 def _has_to_wait(fleet: Fleet, slot: int) -> bool:
-    """Whether the one before still takes the memory that its successor needs."""
+    """Whether a worker that is replaced still holds the memory that its successor needs (stop-first)."""
     return fleet.strategy is Strategy.STOP_FIRST and any(
         worker.slot == slot and worker.why is LeaveReason.REPLACED for worker in fleet.workers.values()
     )
@@ -92,13 +93,17 @@ def _spawn(fleet: Fleet, slot: int, now: float) -> list[Action]:
 
 
 def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
-    """Begin to replace workers that are due, in no more slots at once than may be."""
+    """Begin to replace workers that are due, in a limited number of slots at once.
+
+    The limit is `fleet.parallel` in a reload, one for any other cause, and none before the service was complete. Slots
+    whose worker hangs come first.
+    """
     ready = {slot: fleet.ready(slot) for slot in slots}
     starting = {
         w.slot for w in fleet.workers.values() if w.phase is WorkerPhase.STARTING and w.generation == fleet.wanted
     }
     waiting = [slot for slot in slots if ready[slot] and slot not in starting and all(map(fleet.is_due, ready[slot]))]
-    if fleet.rollout is not None:  # what else is to be replaced comes after the reload
+    if fleet.rollout is not None:  # workers that are due for another reason are replaced after the reload
         waiting = [slot for slot in waiting if any(worker.generation < fleet.wanted for worker in ready[slot])]
     start_first = fleet.strategy is Strategy.START_FIRST
     in_transition = sum(slot in starting and bool(ready[slot]) if start_first else not ready[slot] for slot in slots)
@@ -115,7 +120,7 @@ def _replace(fleet: Fleet, slots: list[int], now: float) -> list[Action]:
 
 
 def _open_slots(fleet: Fleet, now: float) -> list[Action]:
-    """One after the other, so that one that cannot be had is not asked for in vain many times."""
+    """Open the wanted slots one after the other: if one cannot be opened, the next ones are not tried in vain."""
     for slot in range(fleet.size):
         if slot == len(fleet.slots):
             return [OpenSlot(slot)]
@@ -125,7 +130,7 @@ def _open_slots(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Action]:
-    """Close a slot that is not wanted: when clients are steered away from it and nobody waits there any more."""
+    """Close a slot that is not wanted, once clients are steered away from it and no connection waits there any more."""
     place = fleet.slots[slot]
     occupants = fleet.occupants(slot)
     emptied = place.closes_at is not None or not place.served
@@ -140,12 +145,15 @@ def _give_up(fleet: Fleet, slot: int, wanted: list[int], now: float) -> list[Act
     if not occupants and emptied:
         actions.append(CloseSlot(slot))
     elif not occupants and not emptying:
-        actions += _spawn(fleet, slot, now)  # somebody has to serve what waits there
+        actions += _spawn(fleet, slot, now)  # a worker has to serve the connections that wait there
     return actions
 
 
 def _away(fleet: Fleet) -> frozenset[int]:
-    """The slots that new connections are to be steered away from: they end, or nobody is there at the moment."""
+    """The slots that new connections are to be steered away from: they will be closed, or have no worker that accepts.
+
+    Empty if no other slot has a worker that accepts.
+    """
     serving = {worker.slot for worker in fleet.takes_in()}
     away = frozenset(
         index
@@ -156,14 +164,14 @@ def _away(fleet: Fleet) -> frozenset[int]:
 
 
 def _orphaned(fleet: Fleet) -> frozenset[int]:
-    """The slots in which connections may wait with nobody to take them in, while somebody could who is elsewhere."""
+    """The slots in which connections may wait without a worker that accepts them, if a worker of another slot can."""
     serving = {worker.slot for worker in fleet.takes_in()}
     vacant = (index for index, slot in enumerate(fleet.slots) if slot.open and slot.served and index not in serving)
     return frozenset(vacant) if serving else frozenset()
 
 
 def _has_taken_over(fleet: Fleet) -> bool:
-    """Whether from now on every connection reaches the generation that is being rolled out."""
+    """Whether every connection from now on reaches the generation that is being rolled out."""
     return (
         fleet.rollout is not None
         and all(
@@ -176,7 +184,7 @@ def _has_taken_over(fleet: Fleet) -> bool:
 
 
 def _templates(fleet: Fleet, now: float) -> list[Action]:
-    """One for each generation that workers may have to be forked of."""
+    """Load a template for each generation that a new worker may be of, and end the other templates."""
     if not fleet.preload:
         return []
     needed = {fleet.generation, fleet.wanted}
@@ -191,7 +199,7 @@ def _templates(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _dump(fleet: Fleet, now: float) -> list[Action]:
-    """Of the workers whose event loop is blocked, one at a time."""
+    """Log the stacks of a worker whose event loop is blocked, which has it replaced: one worker at a time."""
     if any(worker.hung_at is not None for worker in fleet.workers.values()):
         return []
     hung = [worker for worker in fleet.ready() if beat_due(fleet, worker) <= now]
@@ -199,8 +207,9 @@ def _dump(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _plan_stop(fleet: Fleet, now: float) -> list[Action]:
+    """Refuse new connections, tell all workers to leave, close the slots that have none, and exit."""
     if fleet.rescued:
-        return [Rescue(frozenset())]  # while the workers still take in what waits elsewhere
+        return [Rescue(frozenset())]  # first of all: the workers still take in the connections that wait elsewhere
     refused = fleet.handed_on or fleet.refusing
     actions: list[Action] = []
     if not refused and (refuse_at(fleet) <= now or not fleet.workers):
@@ -224,7 +233,7 @@ def _overdue(fleet: Fleet, now: float) -> list[Action]:
 
 
 def _end(fleet: Fleet, code: ExitCode) -> list[Action]:
-    """Kill everything, then exit."""
+    """Kill all workers and templates, and exit when they have ended."""
     actions: list[Action] = [Kill(w.id) for w in fleet.workers.values() if w.phase is not WorkerPhase.KILLED]
     actions += _retire_templates(fleet)
     return actions if fleet.workers or fleet.templates else [Exit(code)]

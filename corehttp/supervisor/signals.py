@@ -1,4 +1,4 @@
-"""Signals become marks, and one descriptor that can be read; the handlers do nothing else."""
+"""Keep the signals that come in until the loop reads them. The handlers only note the number and wake the loop up."""
 
 import contextlib
 import signal
@@ -19,14 +19,15 @@ COMMANDS = {
     signal.SIGUSR2: Command.UPGRADE,
 }
 HANDLED = (*COMMANDS, signal.SIGCHLD)
-MOST = 64  # of one signal that are kept until they are read
+MOST = 64  # how often one signal is kept until it is read; more of the same say nothing new
 
 
 class SignalPipe:
-    """While it is open, the signals in HANDLED, and those that nobody uses, make `fileno()` readable.
+    """A context in which the signals in HANDLED, and those that nobody uses, are kept and make `fileno()` readable.
 
-    The descriptor only wakes up: it may have no room for another byte, and no signal is lost. What was there before is
-    put back at the end; unless the process ends then (`owns_process`): no signal changes its exit code any more.
+    The descriptor only wakes the loop up. The numbers are kept in a list, so none is lost if the descriptor has no room
+    for another byte. At the end the handlers of before are put back; if the process ends then (`owns_process`), signals
+    are ignored instead, so that none changes the exit code.
     """
 
     def __init__(self, *, owns_process: bool = False) -> None:
@@ -37,10 +38,11 @@ class SignalPipe:
         self._pending: list[int] = []
 
     def fileno(self) -> int:
+        """The descriptor that can be read when a signal has come in."""
         return self._reader.fileno()
 
     def read(self) -> list[int]:
-        """The numbers of the signals that have come in, in their order."""
+        """Return the numbers of the signals that have come in since the last call, in their order."""
         with contextlib.suppress(BlockingIOError):
             while self._reader.recv(4096):
                 pass
