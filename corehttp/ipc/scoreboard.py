@@ -1,7 +1,7 @@
-"""Counters in shared memory: a row for each worker process, written by it alone, read by anyone.
+"""Counters in shared memory: a row for each worker process, which that worker alone writes and every process may read.
 
-Every worker could write anywhere in it, so whoever reads takes what stands there for input: no number comes out of here
-that is not a finite count or time, whatever bytes there are. It cannot be truncated under those who read it.
+A faulty worker could write anywhere in the memory, so what is read is input like any other: every number that is read
+is a finite count or time, whatever bytes there are. The memory cannot be truncated while others read it.
 """
 
 import fcntl
@@ -17,12 +17,12 @@ from functools import partial
 
 from corehttp.text import printable
 
-ROWS = 1024  # processes at once; untouched ones take no memory
-_SIZE = 4096  # bytes of a row: a page, so that no two workers write to one
-_END = ROWS * _SIZE  # where it stands how far rows are in use
+ROWS = 1024  # the most worker processes at once; rows that nobody has written take no memory
+_SIZE = 4096  # bytes of a row: a page of memory, so that no two workers write to the same page
+_END = ROWS * _SIZE  # the offset of the number that says how far rows are in use
 _SLOT, _STATE, _BEAT, _CONNECTIONS, _LIMIT, _REQUESTS, _HANDED_OVER, _TAKEN_OVER = range(0, 64, 8)
 _WEBSOCKETS, _ANSWERED, _CUT = range(64, 88, 8)
-_MOST = 1 << 48  # that a count can be
+_MOST = 1 << 48  # the largest count that is believed
 _WORD = struct.Struct("@Q")
 _TIME = struct.Struct("@d")
 # A request: when it began (seconds, monotonic; 0: there is none), its method and its path, as far as there is room.
@@ -32,7 +32,7 @@ _CELL_COUNT = (_SIZE - _CELLS) // _CELL.size
 
 
 class State(IntEnum):
-    """What a worker is about, as its siblings see it."""
+    """Where a worker is in its life, as its siblings see it."""
 
     STARTING = 0
     SERVING = 1
@@ -46,11 +46,11 @@ class InFlight:
     method: str
     path: str
     age: float  # seconds
-    running: bool  # it was not waiting for anything
+    running: bool  # whether its application was running, and not waiting for anything
 
 
 class _Number:
-    """One aligned word: a reader never sees half of it. It is a count, at most _MOST, or finite seconds."""
+    """One aligned word, so that a reader never sees half of it: a count, at most _MOST, or finite seconds."""
 
     def __init__(self, offset: int, form: struct.Struct = _WORD) -> None:
         self._offset = offset
@@ -70,20 +70,22 @@ class Row:
     __slots__ = ("_free", "begin", "memory", "pause", "start")
 
     state = _Number(_STATE)
-    beat = _Number(_BEAT, _TIME)  # when its event loop ran last; seconds, monotonic
-    connections = _Number(_CONNECTIONS)
-    limit = _Number(_LIMIT)  # of its connections; 0: none
-    requests = _Number(_REQUESTS)  # that have begun
-    handed_over = _Number(_HANDED_OVER)  # connections
-    taken_over = _Number(_TAKEN_OVER)
-    websockets = _Number(_WEBSOCKETS)  # that are open, or whose application has not returned
-    answered = _Number(_ANSWERED)  # requests, since it was told to leave
-    cut = _Number(_CUT)  # requests and WebSockets, at the end of its graceful time
+    beat = _Number(_BEAT, _TIME)  # when the event loop ran last (seconds, monotonic)
+    connections = _Number(_CONNECTIONS)  # how many are open
+    limit = _Number(_LIMIT)  # the most connections that it takes; 0: no limit
+    requests = _Number(_REQUESTS)  # how many requests have begun
+    handed_over = _Number(_HANDED_OVER)  # how many connections were passed to other workers
+    taken_over = _Number(_TAKEN_OVER)  # how many connections came from other workers
+    websockets = _Number(_WEBSOCKETS)  # how many are open, or have an application that has not returned
+    answered = _Number(_ANSWERED)  # how many requests it has answered since it was told to leave
+    cut = _Number(_CUT)  # how many requests and WebSockets it has cut at the end of its graceful time
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         self.memory = memory
         self.start = start
-        self._free: list[int] | None = None  # places in the table; only its writer keeps account of them
+        self._free: list[int] | None = (
+            None  # the free places of the table; only the worker that writes the row knows them
+        )
         # A request begins to run: begin(now, method, path); it runs no more, for it has ended or waits: pause().
         # Without a frame of Python's, since every request pays for it: 0.11 us for both (timeit, CPython 3.13), where
         # methods of this class that do the same take 0.16.
@@ -92,17 +94,17 @@ class Row:
 
     @property
     def slot(self) -> int:
-        """Whose place it is in, at most ROWS; -1: nobody's row."""
+        """The number of the slot whose worker has this row, less than ROWS; -1 if nobody has it."""
         number: int = _WORD.unpack_from(self.memory, self.start + _SLOT)[0]
         return number - 1 if number <= ROWS else -1
 
     def beaten_by(self, now: float) -> float:
-        """When its event loop ran last, as far as that can be; one that is to run only after `now` never has."""
+        """When the event loop ran last (seconds, monotonic); 0 if the row claims a time after `now`."""
         beat = self.beat
         return beat if beat <= now else 0.0
 
     def enter(self, now: float, method: bytes, path: bytes) -> int:
-        """A request waits: note it in the table. Answers its place there, 0 if there is none left."""
+        """Enter a request that waits in the table; return its place there, or 0 if there is no place left."""
         if self._free is None:
             self._free = list(range(1, _CELL_COUNT))
         if not self._free:
@@ -112,13 +114,13 @@ class Row:
         return cell
 
     def leave(self, cell: int) -> None:
-        """The request in this place has ended."""
+        """Remove the request in this place from the table, since it has ended. Place 0 is ignored."""
         if cell and self._free is not None:
             _TIME.pack_into(self.memory, self._cell(cell), 0.0)
             self._free.append(cell)
 
     def in_flight(self, now: float) -> list[InFlight]:
-        """The requests that have not ended: the one that runs, and those that wait, the oldest first."""
+        """Return the requests that have not ended: the one that runs first, then those that wait, the oldest first."""
         found: list[InFlight] = []
         for cell in range(_CELL_COUNT):
             began, method, path = _CELL.unpack_from(self.memory, self._cell(cell))
@@ -133,7 +135,7 @@ class Row:
 
 
 class Scoreboard:
-    """All rows. The supervisor gives them out; `adopt` is for workers."""
+    """The rows of all workers. The supervisor creates the scoreboard and assigns the rows; workers adopt it."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -142,7 +144,7 @@ class Scoreboard:
 
     @classmethod
     def create(cls) -> "Scoreboard":
-        """A new one. Raises OSError."""
+        """Return a new scoreboard. Raises OSError."""
         if sys.platform == "linux":
             fd = os.memfd_create("corehttp-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         else:
@@ -158,11 +160,11 @@ class Scoreboard:
 
     @classmethod
     def adopt(cls, fd: int) -> "Scoreboard":
-        """The one that was inherited as `fd`."""
+        """Return the scoreboard whose memory this process has received as the descriptor `fd`."""
         return cls(fd)
 
     def claim(self, slot: int) -> int:
-        """A row for a new worker, cleared; raises OSError if there are as many processes as rows."""
+        """Return the number of a cleared row for a new worker. Raises OSError if every row is taken."""
         number = next((number for number in range(ROWS) if number not in self._taken), None)
         if number is None:
             raise OSError(f"there are {ROWS} worker processes already")
@@ -173,12 +175,13 @@ class Scoreboard:
         return number
 
     def release(self, number: int) -> None:
-        """Its worker has ended."""
+        """Free the row of a worker that has ended."""
         _WORD.pack_into(self._memory, number * _SIZE + _SLOT, 0)
         self._taken.discard(number)
         _WORD.pack_into(self._memory, _END, _SIZE * (max(self._taken, default=-1) + 1))
 
     def row(self, number: int) -> Row:
+        """The row of this number."""
         return Row(self._memory, number * _SIZE)
 
     def rows(self) -> Iterator[Row]:
@@ -194,6 +197,6 @@ class Scoreboard:
 
 
 def _text(raw: bytes) -> str:
-    """As a log line can show it; what fills its place may have been cut off."""
+    """Return text that a log line can show. Dots mark one that fills its place, since its end may be missing."""
     text = raw.rstrip(b"\0")
     return printable(text.decode("latin-1")) + ("..." if len(text) == len(raw) else "")

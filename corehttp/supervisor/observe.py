@@ -1,4 +1,4 @@
-"""What happened goes into the fleet: recorded, nothing decided. Pure: no clock, no process, no socket."""
+"""Records in the fleet what has happened, and decides nothing. Pure: no clock, no process, no socket."""
 
 from typing import assert_never
 
@@ -95,7 +95,10 @@ def observe(fleet: Fleet, event: FleetEvent, now: float) -> None:
 
 
 def backoff(failures: int, limits: FleetLimits, jitter: float) -> float:
-    """Seconds before the successor after so many deaths in a row: 0, 0.5, 1, 2 … cap, each up to a quarter longer."""
+    """Seconds to wait for the next start after so many failures in a row: 0, 0.5, 1, 2 … cap.
+
+    `jitter` in [0, 1) makes each up to a quarter longer.
+    """
     if failures <= 1:
         return 0.0
     return min(limits.backoff_cap, limits.backoff_first * 2.0 ** min(failures - 2, 16)) * (1 + jitter / 4)
@@ -194,7 +197,7 @@ def _observe_slot(
         case SpawnFailed(index, generation, jitter, worker):
             unborn = None if worker is None else fleet.workers.pop(worker, None)
             if unborn is not None and unborn.phase is not WorkerPhase.STARTING:
-                return  # it was to end anyway
+                return  # it was told to leave before its template could fork it
             if generation == fleet.rollout:
                 fleet.broken = True
             else:
@@ -229,7 +232,7 @@ def _observe_template(
 
 
 def _template_failed(fleet: Fleet, generation: int, jitter: float, now: float) -> None:
-    """One that was needed, unless a newer generation has taken over meanwhile, has come to its end."""
+    """Record that a template has failed, unless its generation is needed no more."""
     if fleet.stop is not Stop.NO or generation not in (fleet.generation, fleet.rollout):
         return
     if generation == fleet.rollout:
@@ -242,7 +245,7 @@ def _template_failed(fleet: Fleet, generation: int, jitter: float, now: float) -
 
 
 def _become(worker: WorkerRecord, phase: WorkerPhase, now: float) -> None:
-    # What a worker says may cross what it is told: its life only goes forward.
+    # What a worker says may cross what it is told, so a phase that is behind the present one is ignored.
     if _ORDER.index(phase) > _ORDER.index(worker.phase):
         worker.phase, worker.since = phase, now
 
@@ -256,7 +259,7 @@ def _record_exit(fleet: Fleet, gone: WorkerRecord, code: int, jitter: float, now
             fleet.overran = True
         return
     if fleet.stop is not Stop.NO or (gone.phase is WorkerPhase.READY and code == 0):
-        return  # it ended with us, or somebody told it to
+        return  # the whole service ends, or an operator has told this worker to
     if gone.generation == fleet.rollout:
         fleet.broken = True
     if gone.phase is WorkerPhase.READY and now - gone.since >= fleet.limits.good_life:

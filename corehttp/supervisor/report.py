@@ -1,4 +1,4 @@
-"""What the supervisor tells the operator: one line for each thing that matters, with its cause."""
+"""The supervisor's log lines: one for each thing that matters to an operator, with its cause."""
 
 import logging
 from typing import assert_never
@@ -16,7 +16,7 @@ logger = logging.getLogger("corehttp.supervisor")
 
 
 class Report:
-    """Says each thing once. It reads the fleet and changes nothing."""
+    """Logs each thing once. It reads the fleet and changes nothing in it."""
 
     def __init__(self, fleet: Fleet, urls: str, now: float) -> None:
         self._fleet = fleet
@@ -68,12 +68,12 @@ class Report:
         )
 
     def account(self, answered: int, cut: int) -> None:
-        """A worker that has ended during the stop had answered and cut so many requests meanwhile."""
+        """Add up how many requests a worker that has ended during the stop had answered and cut since it began."""
         self._answered += answered
         self._cut += cut
 
     def stopped(self, code: ExitCode, now: float) -> None:
-        """Everything has ended; why a start failed has been told."""
+        """Say that everything has ended, and how; not after a failed start, whose cause was told before."""
         fleet = self._fleet
         if code is ExitCode.CRASH_LOOP:
             logger.error(
@@ -113,7 +113,7 @@ class Report:
             logger.error("%s %s%s", member, how, before)
 
     def starts_again(self, index: int, waiting: int, now: float) -> None:
-        """Say when a slot whose worker has died gets another one, and how many clients wait for it; if it does."""
+        """Say when a slot whose worker has died gets another one, if it does, and how many clients wait for it."""
         fleet = self._fleet
         slot = fleet.slots[index]
         if fleet.stop is not Stop.NO or not fleet.booted or index >= fleet.size or not slot.failures:
