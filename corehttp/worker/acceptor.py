@@ -32,7 +32,7 @@ _SHORTAGES = {
 # What gives a connection its transport and protocol; each time it waits it says for what.
 Waiter = asyncio.Future[object] | None
 Adoption = Coroutine[Waiter, None, object]
-Waiting = tuple[Adoption, socket.socket, Waiter]
+Waiting = tuple[Adoption, AcceptedSocket, Waiter]
 
 
 class AcceptorStage(Enum):
@@ -80,7 +80,8 @@ class Acceptor:
         self._stage = AcceptorStage.ACCEPTING
         self._holds: set[Hold] = set()
         self._watching = False
-        self._adoptions = 0  # begun and not ended
+        # Connections that were accepted and have no protocol yet.
+        self._adopting: set[AcceptedSocket] = set()
         self._look_soon: asyncio.Handle | None = None
         self._look_later: asyncio.Handle | None = None
         self._failed_at = -EPISODE
@@ -89,11 +90,11 @@ class Acceptor:
     @property
     def done(self) -> bool:
         """Whether it is closed, and all that it took in have their protocol."""
-        return self._stage is AcceptorStage.CLOSED and not self._adoptions
+        return self._stage is AcceptorStage.CLOSED and not self._adopting
 
     def descriptors(self) -> list[int]:
-        """The descriptors of the listening sockets and of the inbox, while they are open."""
-        return [queue.fileno() for queue in self._queues]
+        """The descriptors of the listening sockets and the inbox, and of connections that have no protocol yet."""
+        return [one.fileno() for one in (*self._queues, *self._adopting)]
 
     def start(self) -> None:
         """Begin to accept connections."""
@@ -161,7 +162,7 @@ class Acceptor:
 
     def _room(self) -> int:
         # For a moment, one that has just got its protocol counts twice.
-        return self._limit - len(self._connections) - self._adoptions
+        return self._limit - len(self._connections) - len(self._adopting)
 
     def _take(self, queue: AcceptQueue | InboxQueue, room: int) -> bool:
         """Take in up to so many; answers whether nobody is left who could be taken in."""
@@ -187,7 +188,7 @@ class Acceptor:
                     self._wait_out(error)
                 break
             else:
-                self._adoptions += 1
+                self._adopting.add(connection)
                 adoption = self._loop.connect_accepted_socket(self._maker(connection), connection)
                 self._advance(adoption, connection, begun)
                 emptied = not queue.waits()
@@ -212,7 +213,7 @@ class Acceptor:
         parcel, connection.parcel = connection.parcel, None
         return functools.partial(self._make_protocol, parcel)
 
-    def _advance(self, adoption: Adoption, connection: socket.socket, waiting: list[Waiting]) -> None:
+    def _advance(self, adoption: Adoption, connection: AcceptedSocket, waiting: list[Waiting]) -> None:
         """Let an adoption go on until it ends, or waits and joins those in `waiting`.
 
         A task would do it for twice the price, for it has a context and a turn of the loop of its own.
@@ -220,9 +221,9 @@ class Acceptor:
         try:
             waiting.append((adoption, connection, adoption.send(None)))
         except StopIteration:
-            self._adoptions -= 1
+            self._adopting.discard(connection)
         except (Exception, asyncio.CancelledError) as error:
-            self._adoptions -= 1
+            self._adopting.discard(connection)
             connection.close()
             logger.error("an accepted connection was lost", exc_info=error)
 

@@ -31,7 +31,7 @@ from corehttp.supervisor.plan import plan
 from corehttp.supervisor.upgrade import Upgrade
 from tests.supervisor.simulated_world import Process, SimulatedWorld
 
-LIVES = 20_000 if os.environ.get("FULL") else 1_200
+LIVES = 10_000 if os.environ.get("FULL") else 1_200
 BLOCKS = 8
 CALM = 90.0  # seconds after the operator's last act, in which everything settles
 LIMITS = FleetLimits(

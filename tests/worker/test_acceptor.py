@@ -69,6 +69,7 @@ class Echo(asyncio.Protocol):
         self.tag = ""
         site.made += 1
         site.most = max(site.most, site.made - site.lost)
+        site.descriptors = site.acceptor.descriptors()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -93,6 +94,7 @@ class Site:
         self.sockets = sockets
         self.open: list[Echo] = []
         self.made = self.lost = self.most = 0
+        self.descriptors: list[int] = []  # those of the acceptor when it made the last protocol
         self._clients = clients
 
     def connect(self, count: int = 1, place: int = 0) -> list[socket.socket]:
@@ -186,6 +188,19 @@ def test_a_unix_socket_is_served(run: Run, tmp_path: Path) -> None:
         async with accepting(unix=tmp_path / "socket") as site:
             [client] = site.connect()
             assert await is_served(client)
+
+    run(main())
+
+
+def test_a_connection_is_among_the_descriptors_until_it_has_a_protocol(run: Run) -> None:
+    async def main() -> None:
+        async with accepting() as site:
+            listening = site.acceptor.descriptors()
+            site.connect()
+            await site.until_open(1)
+            [accepted] = set(site.descriptors) - set(listening)
+            assert accepted == site.open[0].transport.get_extra_info("socket").fileno()
+            await until(lambda: site.acceptor.descriptors() == listening)
 
     run(main())
 
