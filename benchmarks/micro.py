@@ -17,7 +17,7 @@ from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.http1.parser_h11 import H11Parser
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.protocols.http1.wire import response_head
-from corehttp.protocols.websocket.wakeup import Bell
+from corehttp.protocols.websocket.wakeup import Wakeup
 from examples.hello import app
 from tests.kit.fakes import FakeTransport, MakeParser, make_context
 
@@ -108,25 +108,25 @@ def per_head() -> float:
 
 
 async def per_ring(*, carried: bool) -> float:
-    """Microseconds of CPU time until who waits for a bell waits again: one that is carried, or one that is a task."""
+    """Microseconds of CPU time until who waits for a wakeup waits again: one that is carried, or one that is a task."""
     loop = asyncio.get_running_loop()
-    bell = Bell(loop)
+    wakeup = Wakeup(loop)
     done = loop.create_future()
     best = float("inf")
 
     async def wait() -> None:
         while True:
-            await bell
+            await wakeup
 
     async def carry() -> None:
-        await bell.carry(wait())
+        await wakeup.carry(wait())
 
     def ring() -> None:
         nonlocal best
         for _ in range(REPEATS):
             begun = time.process_time()
             for _ in range(ROUND):
-                bell.ring()
+                wakeup.wake()
             best = min(best, time.process_time() - begun)
         done.set_result(None)
 
@@ -153,7 +153,7 @@ def main() -> None:
     print(aligned(("a request", "GET, 8 fields", "POST, 1 KiB"), asyncio.run(rows())))
     print(f"\nresponse_head() with two fields: {per_head():.2f}")
     rings = [asyncio.run(per_ring(carried=carried)) for carried in (True, False)]
-    print("a ring of a bell, for one that is carried: {:.2f}, for a task: {:.2f}".format(*rings))
+    print("a ring of a wakeup, for one that is carried: {:.2f}, for a task: {:.2f}".format(*rings))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ LAYERS = (
         "protocols.response_fields",
         *("protocols.http1.chunked", "protocols.http1.framing", "protocols.http1.head", "protocols.http1.semantics"),
         *("protocols.http1.state", "protocols.http1.wire", "protocols.scope"),
-        *("protocols.websocket.frames", "protocols.websocket.handshake", "protocols.websocket.inflation"),
+        *("protocols.websocket.deflation", "protocols.websocket.frame_reader", "protocols.websocket.frames"),
+        *("protocols.websocket.handshake", "protocols.websocket.inflation", "protocols.websocket.masking"),
+        "protocols.websocket.opening",
         *("supervisor.actions", "supervisor.commands", "supervisor.deadlines", "supervisor.events", "supervisor.fleet"),
         *("supervisor.observe", "supervisor.plan"),
     },
@@ -31,7 +33,8 @@ LAYERS = (
     {
         *("app", "worker.lifespan"),
         *("protocols.admission", "protocols.application_tasks", "protocols.exchange", "protocols.extensions"),
-        *("protocols.fairness", "protocols.websocket.session", "protocols.websocket.wakeup"),
+        *("protocols.fairness", "protocols.websocket.contracts", "protocols.websocket.session"),
+        "protocols.websocket.wakeup",
     },
     # 3: I/O
     {
@@ -42,7 +45,8 @@ LAYERS = (
         *("protocols.outlet", "protocols.peer_socket"),
         *("protocols.http1.connection", "protocols.http1.parser_h11", "protocols.http1.parser_httptools"),
         *("protocols.http1.reader", "protocols.http1.upgrade_answer", "protocols.http1.writer"),
-        *("protocols.websocket.connection", "protocols.websocket.upgrade", "protocols.websocket.writer"),
+        *("protocols.websocket.connection", "protocols.websocket.reader", "protocols.websocket.upgrade"),
+        "protocols.websocket.writer",
         *("supervisor.deployment", "supervisor.generations", "supervisor.inheritance", "supervisor.leftovers"),
         *("supervisor.children", "supervisor.health", "supervisor.hearing", "supervisor.loop", "supervisor.mishaps"),
         *("supervisor.operating_system", "supervisor.orphans", "supervisor.perform", "supervisor.poller"),

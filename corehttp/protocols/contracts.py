@@ -249,8 +249,12 @@ class Named(Protocol):
 class Application(Named, Protocol):
     """One call of the application for one request or WebSocket, as the worker sees it."""
 
-    ended: bool  # whether the application has returned
     started_at: float  # when its request was read, or its WebSocket opened (seconds, monotonic)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the application has returned."""
+        ...
 
     @property
     def unawaited(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import parse_qsl
 
-from corehttp.protocols.websocket.frames import unmask
+from corehttp.protocols.websocket.masking import unmask
 from tests.e2e.application import Message, Receive, Scope, Send, body, live, note, respond
 
 Query = dict[str, str]

@@ -1,5 +1,6 @@
 """The end of a worker's WebSockets: closed one after the other over their time, and those that stay are cut."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from itertools import pairwise
@@ -91,10 +92,11 @@ async def test_without_a_grace_all_are_closed_at_once(time: Time) -> None:
 async def test_one_that_is_accepted_during_the_drain_is_closed_too(time: Time) -> None:
     app = Puppet()
     clients, make = await clients_of(app, 1, time)
+    accepting: list[asyncio.Future[None]] = []
 
     def accept() -> None:
-        if time.now > NOW + 2 * GRACE and not clients[0].received:
-            clients[0].websocket.accept(None, [])
+        if time.now > NOW + 2 * GRACE and not accepting:
+            accepting.append(asyncio.ensure_future(app.send({"type": "websocket.accept"})))
         elif told(clients):
             app.end()
             answer_all(clients)

@@ -2,32 +2,32 @@
 
 import asyncio
 from enum import Enum
-from typing import Protocol
 
-from corehttp.asgi import ASGIApp, Message, Scope
+from corehttp.asgi import Message, Scope
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.answers import FAULT, LEAVING, PLAIN
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
-from corehttp.protocols.contracts import Named
 from corehttp.protocols.extensions import field, pairs
-from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH, Fairness
+from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH
+from corehttp.protocols.websocket.contracts import SessionHost, SessionOwner, Source, Wire
 from corehttp.protocols.websocket.frames import BINARY, TEXT
-from corehttp.protocols.websocket.wakeup import Bell
+from corehttp.protocols.websocket.wakeup import Wakeup
 from corehttp.text import printable, unquoted
 
 
-class Stage(Enum):
-    """How far a WebSocket has come."""
+class SessionStage(Enum):
+    """How far a WebSocket has come. Stages follow in this order; some may be left out."""
 
     CONNECTING = "connecting"  # the application has not answered the handshake
-    DENYING = "denying"  # it answers with an HTTP response of its own
-    OPEN = "open"
-    CLOSING = "closing"  # one side has sent a close frame, or the connection is lost: nothing is sent any more
-    CLOSED = "closed"  # the connection is lost, and the application may not know yet
+    DENYING = "denying"  # the application answers the handshake with an HTTP response of its own
+    OPEN = "open"  # messages go both ways
+    CLOSING = "closing"  # one side has sent a close frame, or the handshake is refused: nothing more is sent
+    CLOSED = "closed"  # the connection is lost; the application may not know yet
 
 
-_CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = Stage
+# Bound once: a name in the module costs less per message than an attribute of the class.
+_CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = SessionStage
 
 _ANSWERS = frozenset({"websocket.accept", "websocket.http.response.start", "websocket.http.response.body"})
 _EXPECTED = {
@@ -39,58 +39,54 @@ _EXPECTED = {
 }
 
 
-class Keeper(Protocol):
-    """Who runs the application, and is told what went wrong in it."""
-
-    app: ASGIApp
-    loop: asyncio.AbstractEventLoop
-    fairness: Fairness
-
-    def app_failed(self, request: Named, fault: BaseException | str) -> None:
-        """Report a fault of the application: an exception, or what it did wrong."""
-        ...
-
-
 class WebSocketSession:
-    """The ASGI side of a WebSocket; the wire is the matter of who inherits from it."""
+    """The ASGI side of a WebSocket; an `Application`.
+
+    It alone moves its `stage`. What comes in is told by `deliver` and `end`, the loss of the connection by `lose`.
+    """
 
     __slots__ = (
-        "_bell",
         "_denial",
         "_disconnect",
-        "_keeper",
-        "_queue",
+        "_host",
+        "_owner",
+        "_source",
         "_stretch",
         "_task",
+        "_wire",
         "concluded",
-        "congested",
         "ended",
         "leaving",
-        "paused",
+        "queue",
         "scope",
         "stage",
         "target",
+        "wakeup",
     )
 
-    _denial: tuple[int, list[tuple[bytes, bytes]]] | None  # status and fields of a response that has not begun
+    # Status and fields of a response that refuses the handshake; None once it has begun. Set in the stage DENYING.
+    _denial: tuple[int, list[tuple[bytes, bytes]]] | None
 
-    def __init__(self, scope: Scope, keeper: Keeper) -> None:
+    def __init__(
+        self, scope: Scope, target: str, host: SessionHost, wire: Wire, source: Source, owner: SessionOwner
+    ) -> None:
+        """`target` is the target of the handshake as the log shows it: applications change their `scope`."""
         self.scope = scope
-        # As the log shows it, kept since applications change their scope.
-        query: bytes = scope["query_string"]
-        self.target = (scope["raw_path"] + (b"?" + query if query else b"")).decode("latin-1")
-        self._stretch = FIRST  # bytes to send until others get a turn
+        self.target = target
         self.stage = _CONNECTING
-        self.ended = False  # the application has returned
-        self.leaving = False  # the worker is
-        self.concluded = False  # the application has closed the WebSocket, or refused the handshake
-        self.paused = False  # reading
-        self.congested = False  # the client takes less than is written
-        self._keeper = keeper
-        self._queue: list[Message] = [{"type": "websocket.connect"}]
-        self._disconnect: Message | None = None
-        self._bell = Bell(keeper.loop)  # for who waits in receive()
-        self._task: asyncio.Task[None] | None = None
+        self.ended = False  # whether the application has returned
+        self.leaving = False  # whether the worker leaves, and has said so
+        self.concluded = False  # whether the application has closed the WebSocket, or refused the handshake
+        # Messages that the application has not taken. Never many, so a list is as fast as a deque, and much smaller.
+        self.queue: list[Message] = [{"type": "websocket.connect"}]
+        self.wakeup = Wakeup(host.loop)  # on which receive() waits; woken when there is something in `queue`
+        self._host = host
+        self._wire = wire
+        self._source: Source = source
+        self._owner: SessionOwner = owner
+        self._stretch = FIRST  # bytes that may be sent until others get a turn
+        self._disconnect: Message | None = None  # how the WebSocket has ended, or ends
+        self._task: asyncio.Task[None] | None = None  # runs the application; None before that and after it
 
     @property
     def name(self) -> str:
@@ -99,79 +95,66 @@ class WebSocketSession:
 
     @property
     def unawaited(self) -> bool:
-        """Whether its client has left an application that goes on, though neither it nor we had ended the WebSocket."""
+        """Whether the client has left an application that goes on, though neither it nor the server had ended this."""
         left = self.stage is _CLOSING or self.stage is _CLOSED
         return left and not (self.ended or self.leaving or self.concluded)
 
-    # What the wire does.
-
-    def accept(self, subprotocol: str | None, headers: list[tuple[bytes, bytes]]) -> None:
-        """Answer the handshake; raises AppError before a byte is written."""
-        raise NotImplementedError
-
-    def write_message(self, opcode: int, payload: bytes) -> None:
-        """Send a message: TEXT or BINARY."""
-        raise NotImplementedError
-
-    def send_close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake."""
-        raise NotImplementedError
-
-    def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
-        """Answer the handshake with an HTTP response; raises AppError before a byte is written."""
-        raise NotImplementedError
-
-    def write_denial(self, body: bytes, more: bool) -> None:
-        """Send a further piece of that response."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        raise NotImplementedError
-
-    def consumed(self) -> None:
-        """The application took a message: reading may go on."""
-        raise NotImplementedError
-
-    async def writable(self) -> None:
-        """Wait until the client has taken enough of what was written."""
-        raise NotImplementedError
-
-    def finished(self) -> None:
-        """The application has returned."""
-        raise NotImplementedError
-
-    # What it tells us.
+    # What the connection calls.
 
     def deliver(self, message: Message) -> None:
-        """A message for the application."""
-        self._queue.append(message)
-        self._bell.ring()
+        """Give the application a message; it may run on at once, before this returns."""
+        self.queue.append(message)
+        self.wakeup.wake()
 
-    def disconnect(self, code: int, reason: str) -> None:
-        """The WebSocket has ended, for this reason, or ends: the first one counts."""
-        if self._disconnect is None:
-            self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
-            self.deliver({**self._disconnect})  # what the application does to its copy is its own matter
+    def end(self, code: int, reason: str) -> None:
+        """Tell the application that the WebSocket ends: nothing more is sent. The first reason counts."""
+        self.stage = _CLOSING
+        self._tell_end(code, reason)
+
+    def lose(self) -> None:
+        """Tell the application that the connection is lost, unless it knows already how the WebSocket has ended."""
+        self.stage = _CLOSED
+        self._tell_end(1006, "")
+
+    def tell(self, code: int, reason: str) -> None:
+        """Tell client and application that the worker leaves, by a close frame; nothing if the WebSocket has ended.
+
+        A handshake that the application has not answered is waited for; if it returns without an answer, the client is
+        answered with 503.
+        """
+        if self.stage is _CLOSING or self.stage is _CLOSED:
+            return
+        self.leaving = True
+        if self.stage is _OPEN:
+            self._close(code, reason)
+            self._tell_end(code, reason)
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Remember the task that runs `live`, for `cancel`; to be called only while the application has not ended."""
+        self._task = task
 
     def cancel(self) -> None:
         """Cancel the application."""
         if self._task is not None:
             cancel_begun(self._task)
 
+    def release(self) -> None:
+        """Let go of all that refers to this session; the application has returned, and the connection is lost."""
+        del self._owner, self._source
+
     # What the application calls.
 
     async def receive(self) -> Message:
         """The ASGI `receive`: connect, messages, and then disconnect, however often it is asked."""
-        queue = self._queue  # never long, so that a list is as fast as a deque, and much smaller
+        queue = self.queue
         while not queue:
             if self._disconnect is not None:
                 await self._rest()
                 return {**self._disconnect}
-            await self._bell
+            await self.wakeup
         message = queue.pop(0)
-        if self.paused:
-            self.consumed()
+        if self._source.paused:
+            self._source.consumed()
         return message
 
     async def send(self, message: Message) -> None:
@@ -188,100 +171,102 @@ class WebSocketSession:
                         opcode, payload = TEXT, text.encode()
                     else:
                         opcode, payload = _content(message)
-                    self.write_message(opcode, payload)
+                    wire = self._wire
+                    wire.write_message(opcode, payload)
                     self._stretch -= len(payload) + MESSAGE
-                    if self.congested:
-                        await self.writable()
+                    if wire.congested:
+                        await wire.writable()
                     elif self._stretch < 0:
                         self._stretch = STRETCH
-                        await self._keeper.fairness.turn()
+                        await self._host.fairness.turn()
                     return
                 if self.stage is _CLOSING or self.stage is _CLOSED:
                     raise ClientDisconnectedError("the WebSocket is closed")
             self._send_other(kind, message)
-            if self.congested:
-                await self.writable()
+            if self._wire.congested:
+                await self._wire.writable()
             else:
                 await self._rest()
         except Exception:
-            await self._rest()  # who tries again and again would let nobody else have a turn
+            await self._rest()  # an application that tries again and again would let nobody else have a turn
             raise
 
     async def _rest(self) -> None:
         """Let others have a turn after so many calls that wait for nothing."""
         self._stretch -= MESSAGE
         if self._stretch < 0:
-            self._stretch = STRETCH  # now, since who asks may be cancelled while it waits, and then asks again
-            await self._keeper.fairness.turn()
+            self._stretch = STRETCH  # before the wait: a caller that is cancelled while it waits may call again
+            await self._host.fairness.turn()
+
+    # The life of the application.
 
     async def live(self) -> None:
         """Run the application to its end; to be run by a task."""
-        await self._bell.carry(self.run())
+        await self.wakeup.carry(self.run())
 
     async def run(self) -> None:
         """Run the application to its end; whatever it does, the client is told."""
+        host = self._host
         try:
-            returned = await self._keeper.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            returned = await host.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if returned is not None:
-                self._keeper.app_failed(self, f"the application must return None, not {returned!r}")
+                host.app_failed(self, f"the application must return None, not {returned!r}")
             if self.stage is _CONNECTING or self.stage is _DENYING:
-                self._keeper.app_failed(self, "the application returned without answering the handshake")
-            self._end(1000, "")
+                host.app_failed(self, "the application returned without answering the handshake")
+            self._conclude(1000, "")
         except asyncio.CancelledError as error:
-            if self.stage is not Stage.CLOSED and nobody_cancels():
-                self._keeper.app_failed(self, error)
-            self._end(1011, "the application was cancelled")
+            if self.stage is not SessionStage.CLOSED and nobody_cancels():
+                host.app_failed(self, error)
+            self._conclude(1011, "the application was cancelled")
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if self.stage is _OPEN or not stems_from_disconnect(error):
-                self._keeper.app_failed(self, error)
-            self._end(1011, "the application failed")
+                host.app_failed(self, error)
+            self._conclude(1011, "the application failed")
         finally:
             self.ended = True
             self._task = None
-            self._queue.clear()
-            self.finished()
+            self.queue.clear()
+            self._owner.finished()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _conclude(self, code: int, reason: str) -> None:
+        """Tell the client that the application has returned: by the answer that it owes, or by a close frame."""
         match self.stage:
-            case Stage.DENYING if self._denial is None:  # a part of it is out
-                self.abort()
-            case Stage.CONNECTING | Stage.DENYING:
-                self.deny(*(LEAVING if self.leaving else FAULT), False)
-            case Stage.OPEN:
-                self.send_close(code, reason)
-            case Stage.CLOSING | Stage.CLOSED:
+            case SessionStage.DENYING if self._denial is None:  # a part of the response is out
+                self._wire.abort()
+            case SessionStage.CONNECTING | SessionStage.DENYING:
+                status, headers, body = LEAVING if self.leaving else FAULT
+                self._deny(status, headers, body, False)
+            case SessionStage.OPEN:
+                self._close(code, reason)
+            case SessionStage.CLOSING | SessionStage.CLOSED:
                 pass
 
-    def _send_denial(self, message: Message) -> None:
-        body, more = message.get("body", b""), bool(message.get("more_body", False))
-        self.concluded = not more
-        if not isinstance(body, bytes):
-            raise AppError(f"the field 'body' of 'websocket.http.response.body' must be bytes, not {body!r:.80}")
-        if self._denial is None:
-            self.write_denial(body, more)
+    def _tell_end(self, code: int, reason: str) -> None:
+        """Tell the application that the WebSocket has ended or ends; the first code and reason count."""
+        if self._disconnect is not None:
             return
-        status, headers = self._denial
-        self.deny(status, headers, body, more)
-        self._denial = None
+        self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
+        if not self.ended:
+            self.queue.append({**self._disconnect})  # what the application does to its copy is its own matter
+        self.wakeup.wake()  # tasks of an application that has returned may also wait in receive()
+
+    # What the application says beside messages.
 
     def _send_other(self, kind: str, message: Message) -> None:
         stage = self.stage
         if kind == "websocket.accept" and stage is _CONNECTING:
-            subprotocol = message.get("subprotocol")
-            if subprotocol is not None and not isinstance(subprotocol, str):
-                raise AppError(f"the field 'subprotocol' of 'websocket.accept' must be a str, not {subprotocol!r:.80}")
-            self.accept(subprotocol, pairs(message.get("headers") or ()))
+            self._accept(message)
         elif kind == "websocket.close" and stage is _CONNECTING:
             self.concluded = True
-            self.deny(403, [PLAIN], b"", False)
+            self._deny(403, [PLAIN], b"", False)
         elif kind == "websocket.close" and stage is _OPEN:
             code, reason = message.get("code"), message.get("reason") or ""
             code = 1000 if code is None else code
             if not isinstance(code, int) or not isinstance(reason, str):
                 raise AppError("'websocket.close' needs an int as 'code' and a str as 'reason'")
-            self.send_close(code, reason)
+            self._close(code, reason)
             self.concluded = True
         elif kind == "websocket.close" and (stage is _CLOSING or stage is _CLOSED):
             pass  # both sides may close at the same time
@@ -294,6 +279,43 @@ class WebSocketSession:
             raise ClientDisconnectedError("the WebSocket is closed")
         else:
             raise AppError(f"expected {_EXPECTED[stage]}, got {kind!r}")
+
+    def _accept(self, message: Message) -> None:
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None and not isinstance(subprotocol, str):
+            raise AppError(f"the field 'subprotocol' of 'websocket.accept' must be a str, not {subprotocol!r:.80}")
+        self._wire.accept(subprotocol, pairs(message.get("headers") or ()))
+        self.stage = _OPEN
+        self._owner.opened()
+
+    def _close(self, code: int, reason: str) -> None:
+        self._wire.close(code, reason)
+        self.stage = _CLOSING
+        self._owner.closing(code)
+
+    def _send_denial(self, message: Message) -> None:
+        body, more = message.get("body", b""), bool(message.get("more_body", False))
+        self.concluded = not more
+        if not isinstance(body, bytes):
+            raise AppError(f"the field 'body' of 'websocket.http.response.body' must be bytes, not {body!r:.80}")
+        if self._denial is not None:
+            status, headers = self._denial
+            self._deny(status, headers, body, more)
+            self._denial = None
+            return
+        self._wire.deny_further(body, more)
+        if not more:
+            self._denied()
+
+    def _deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> None:
+        self._wire.deny(status, headers, body, more)
+        self.stage = _DENYING
+        if not more:
+            self._denied()
+
+    def _denied(self) -> None:
+        self.end(1006, "")
+        self._owner.denied()
 
 
 def _content(message: Message) -> tuple[int, bytes]:

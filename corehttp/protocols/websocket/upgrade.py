@@ -6,9 +6,13 @@ from corehttp.asgi import Scope
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import RecognizeUpgrade, UpgradeAnswer
 from corehttp.protocols.peer import Peer
+from corehttp.protocols.scope import websocket_scope
 from corehttp.protocols.websocket.connection import WebSocketConnection
+from corehttp.protocols.websocket.frame_reader import FrameReader
 from corehttp.protocols.websocket.handshake import Handshake, examine
-from corehttp.protocols.websocket.writer import Settings
+from corehttp.protocols.websocket.opening import OpeningAnswer
+from corehttp.protocols.websocket.reader import WebSocketReader
+from corehttp.protocols.websocket.writer import Settings, WebSocketWriter
 
 
 class WebSocketUpgrade:
@@ -33,9 +37,13 @@ class WebSocketUpgrade:
         return 503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)"
 
     def start(self, transport: asyncio.Transport, held: bytes, answer: UpgradeAnswer) -> None:
-        """Make the connection a WebSocket."""
-        websocket = WebSocketConnection(self._context, self._settings, self._scope, self._handshake, self._peer, answer)
-        websocket.start(transport, held)
+        """Make the connection a WebSocket, and run the application."""
+        context, settings, handshake = self._context, self._settings, self._handshake
+        scope = websocket_scope(self._scope, handshake.subprotocols, context.websocket_extensions)
+        frames = FrameReader(settings.max_size, handshake.deflate)
+        writer = WebSocketWriter(transport, settings, OpeningAnswer(handshake, answer))
+        reader = WebSocketReader(context, settings, frames, writer)
+        WebSocketConnection(context, settings, scope, self._peer, reader, writer).start(held)
 
 
 def recognizer(context: WorkerContext, settings: Settings, compression: str) -> RecognizeUpgrade:

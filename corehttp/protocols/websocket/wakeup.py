@@ -6,11 +6,11 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 
-Callback = Callable[["Bell"], object]
+Callback = Callable[["Wakeup"], object]
 Outcome = tuple[object, BaseException | None]  # what a coroutine waits for, or how it has ended
 
 
-class Bell:
+class Wakeup:
     """Like a future, but to be used again and again, and who waits runs on at once; it may ring for nothing.
 
     A Future would have its task run at the loop's next turn, which costs an epoll_wait(2) more. And what is carried is
@@ -44,7 +44,7 @@ class Bell:
         self._cancelled = False  # one of them, since the last step
         self._outcome: Outcome | None = None  # of a step, for the task to see
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Run all that wait; at the loop's next turn if a task is running now."""
         if self._others:
             self._run_others()
@@ -52,11 +52,11 @@ class Bell:
             try:
                 self._context.run(self._step)
             except RuntimeError:  # another task runs now, and in this same context
-                self._loop.call_soon(self.ring)
+                self._loop.call_soon(self.wake)
 
     @types.coroutine
     def carry(self, coroutine: Coroutine[object, None, None]) -> Generator[object, None, None]:
-        """Run a coroutine; to be awaited by a task. Whenever it waits for this bell, `ring` runs it on."""
+        """Run a coroutine; to be awaited by a task. Whenever it waits for this bell, `wake` runs it on."""
         task = asyncio.current_task(self._loop)
         assert task is not None
         self._task, self._send = task, coroutine.send
@@ -95,7 +95,7 @@ class Bell:
         try:
             _enter_task(self._loop, self._task)
         except RuntimeError:  # another is running
-            self._loop.call_soon(self.ring)
+            self._loop.call_soon(self.wake)
             return
         carrier, self._carrier = self._carrier, None
         self._cancelled = False
@@ -122,7 +122,7 @@ class Bell:
 
     # What a task asks; its loop it takes from `_loop`.
 
-    def __await__(self) -> Generator["Bell", None, None]:
+    def __await__(self) -> Generator["Wakeup", None, None]:
         self._asyncio_future_blocking = True
         return iter((self,))  # type: ignore[return-value]  # any iterator will do (PEP 492)
 

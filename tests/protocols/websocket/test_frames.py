@@ -10,19 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corehttp.protocols.websocket.deflation import Deflater
+from corehttp.protocols.websocket.frame_reader import FrameReader
 from corehttp.protocols.websocket.frames import (
-    Deflater,
     Event,
-    FrameReader,
     ProtocolError,
     close_payload,
     frame,
     is_close_code,
     parse_close,
-    unmask,
-    unmask_in_python,
 )
 from corehttp.protocols.websocket.handshake import Deflate
+from corehttp.protocols.websocket.masking import unmask, unmask_in_python
 from tests.kit.fakes import every_cut
 from tests.kit.websocket_client import (
     BINARY,

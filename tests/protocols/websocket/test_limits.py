@@ -10,7 +10,7 @@ import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.protocols.limits import NEVER, Limits
-from corehttp.protocols.websocket.connection import FRAMES_AT_ONCE, QUEUE_HIGH_WATER
+from corehttp.protocols.websocket.reader import FRAMES_AT_ONCE, QUEUE_HIGH_WATER
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.fakes import MakeParser, pass_time
 from tests.kit.websocket_client import (
@@ -83,11 +83,11 @@ async def test_a_full_queue_pauses_reading_and_nothing_is_lost(parser: MakeParse
         client.transport.deliver(raw[at : at + piece])
     await client.wait()
     assert not client.transport.reading
-    assert len(client.websocket._queue) == size
+    assert len(client.websocket.session.queue) == size
     for number in range(count):
         assert number_in(await app.receive()) == number
         await client.wait()
-        assert len(client.websocket._queue) <= size
+        assert len(client.websocket.session.queue) <= size
     assert client.transport.reading
     await client.send(masked(TEXT, b"and on"))
     assert await app.receive() == text("and on")
@@ -114,7 +114,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_too_and_inflated_no_furth
         client.transport.deliver(raw)
         await client.wait()
         assert not client.transport.reading
-        assert len(client.websocket._queue) == 1
+        assert len(client.websocket.session.queue) == 1
         assert tracemalloc.get_traced_memory()[1] < 6 * size
     finally:
         tracemalloc.stop()
@@ -123,7 +123,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_too_and_inflated_no_furth
         message = await app.receive()
         assert (message["text"] if opcode == TEXT else message["bytes"].decode()) == content
         await client.wait()
-        assert len(client.websocket._queue) <= 1
+        assert len(client.websocket.session.queue) <= 1
     assert client.transport.reading
     app.end()
     await client.lose()
@@ -137,7 +137,7 @@ async def test_reading_goes_on_when_enough_bytes_were_taken(parser: MakeParser, 
         client.transport.deliver(masked(BINARY, bytes(size)))
         await client.wait()
     assert not client.transport.reading
-    assert sum(len(message["bytes"]) for message in client.websocket._queue) < QUEUE_HIGH_WATER + size
+    assert sum(len(message["bytes"]) for message in client.websocket.session.queue) < QUEUE_HIGH_WATER + size
     for _ in range(12):
         assert await app.receive() == data(bytes(size))
         await client.wait()
@@ -189,7 +189,7 @@ async def test_any_reads_at_any_time_lose_nothing_and_keep_the_order(parser: Mak
                 size = random.choice([1, 5, 100, 1000])
                 client.transport.deliver(raw[at : at + size])
                 at += size
-            elif client.websocket._queue:
+            elif client.websocket.session.queue:
                 assert number_in(await app.receive()) == expected, seed
                 expected += 1
             else:

@@ -7,7 +7,7 @@ import pytest
 
 from corehttp.asgi import Message
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.protocols.websocket.wakeup import Bell
+from corehttp.protocols.websocket.wakeup import Wakeup
 from tests.kit.connections import on_both_loops, until
 from tests.kit.websocket_client import (
     TEXT,
@@ -26,10 +26,10 @@ variable = ContextVar("variable", default="unset")
 
 
 class Waiter:
-    """A task that waits for a bell, so often; what happens is noted in order."""
+    """A task that waits for a wakeup, so often; what happens is noted in order."""
 
     def __init__(self, times: int = 1) -> None:
-        self.bell = Bell(asyncio.get_running_loop())
+        self.wakeup = Wakeup(asyncio.get_running_loop())
         self.log: list[str] = []
         self._times = times
         self.task = asyncio.create_task(self._wait())
@@ -38,7 +38,7 @@ class Waiter:
         variable.set("the waiter's")
         for _ in range(self._times):
             try:
-                await self.bell
+                await self.wakeup
                 self.log.append("rung")
             except asyncio.CancelledError:
                 self.log.append("cancelled")
@@ -50,7 +50,7 @@ class Waiter:
     def ring(self) -> None:
         """As the event loop does it, from a callback."""
         self.log.append("ring")
-        self.bell.ring()
+        self.wakeup.wake()
         self.log.append("after")
 
 
@@ -76,18 +76,18 @@ async def test_a_bell_can_be_waited_for_again_and_again() -> None:
 
 @on_both_loops
 async def test_a_bell_that_rings_where_nobody_waits_is_not_remembered() -> None:
-    bell = Bell(asyncio.get_running_loop())
-    bell.ring()
-    task = asyncio.create_task(wait_for(bell))
+    wakeup = Wakeup(asyncio.get_running_loop())
+    wakeup.wake()
+    task = asyncio.create_task(wait_for(wakeup))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not task.done()
-    asyncio.get_running_loop().call_soon(bell.ring)
+    asyncio.get_running_loop().call_soon(wakeup.wake)
     await task
 
 
-async def wait_for(bell: Bell) -> None:
-    await bell
+async def wait_for(wakeup: Wakeup) -> None:
+    await wakeup
 
 
 @on_both_loops
@@ -114,14 +114,14 @@ async def test_a_bell_that_rings_when_its_task_has_been_cancelled_is_too_late() 
 
 @on_both_loops
 async def test_nobody_can_be_cancelled_where_nobody_waits() -> None:
-    assert not Bell(asyncio.get_running_loop()).cancel()
+    assert not Wakeup(asyncio.get_running_loop()).cancel()
 
 
 @on_both_loops
 async def test_a_bell_leaves_it_to_the_task_to_be_cancelled_and_only_runs_it_soon() -> None:
     waiter = Waiter()
     await waiter.waits()
-    assert not waiter.bell.cancel()
+    assert not waiter.wakeup.cancel()
     assert waiter.log == []
     await waiter.task
     assert waiter.log == ["rung"]

@@ -1,4 +1,4 @@
-"""A coroutine that a bell carries does what it would do if its task ran it: in any case the same, in the same order."""
+"""A coroutine that a wakeup carries does what it would do if its task ran it, always the same and in the same order."""
 
 import asyncio
 import contextvars
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corehttp.protocols.websocket.wakeup import Bell
+from corehttp.protocols.websocket.wakeup import Wakeup
 from corehttp.worker.wiring import loop_factory
 from tests.kit.connections import on_both_loops, until
 from tests.protocols.test_properties import profile
@@ -30,7 +30,7 @@ class Scene:
 
     def __init__(self, steps: list[str]) -> None:
         self.log: list[str] = []
-        self.bell = Bell(asyncio.get_running_loop())
+        self.wakeup = Wakeup(asyncio.get_running_loop())
         self.queue: list[int] = []
         self.received: list[int] = []
         self.waiting = 0  # who receive
@@ -40,7 +40,7 @@ class Scene:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def carried(self) -> None:
-        await self.bell.carry(self.play())
+        await self.wakeup.carry(self.play())
 
     async def play(self) -> None:
         """Take the steps; a cancellation ends one of them."""
@@ -84,7 +84,7 @@ class Scene:
         self.waiting += 1
         try:
             while not self.queue:
-                await self.bell
+                await self.wakeup
         finally:
             self.waiting -= 1
         self.received.append(self.queue.pop(0))
@@ -128,7 +128,7 @@ class Scene:
     def _send(self) -> None:
         self.sent += 1
         self.queue.append(self.sent)
-        self.bell.ring()
+        self.wakeup.wake()
 
     async def leave(self, task: asyncio.Task[None]) -> None:
         """Cancel what waits still, until all has ended."""
@@ -221,24 +221,24 @@ async def test_a_bell_that_a_task_rings_runs_it_in_the_next_turn_of_the_loop() -
 @on_both_loops
 async def test_a_ring_from_a_task_in_the_same_context_is_heard_in_the_next_turn() -> None:
     loop = asyncio.get_running_loop()
-    bell = Bell(loop)
+    wakeup = Wakeup(loop)
     log: list[str] = []
 
     async def wait() -> None:
-        await bell
+        await wakeup
         log.append("rung")
 
     async def ring() -> None:
-        bell.ring()
+        wakeup.wake()
         log.append("after")
 
     context = contextvars.copy_context()
-    waits = asyncio.create_task(carry(bell, wait()), context=context)
+    waits = asyncio.create_task(carry(wakeup, wait()), context=context)
     await asyncio.sleep(0)
     await asyncio.create_task(ring(), context=context)
     await waits
     assert log == ["after", "rung"]
 
 
-async def carry(bell: Bell, coroutine: Coroutine[object, None, None]) -> None:
-    await bell.carry(coroutine)
+async def carry(wakeup: Wakeup, coroutine: Coroutine[object, None, None]) -> None:
+    await wakeup.carry(coroutine)
