@@ -12,7 +12,7 @@ from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
 from corehttp.sockets import accept_queue, listening, steering, unix_path
 from corehttp.sockets.accept_queue import AcceptQueue
-from corehttp.supervisor.inheritance import Estate
+from corehttp.supervisor.inheritance import Inheritance
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Slots:
         return cls(slots, parting=parting, inherited=inherited)
 
     @classmethod
-    def adopt(cls, estate: Estate) -> Self:
+    def adopt(cls, left: Inheritance) -> Self:
         """Those that another supervisor has left to us."""
         made: dict[int, socket.socket] = {}
 
@@ -60,12 +60,12 @@ class Slots:
                 made[fd].setblocking(False)
             return made[fd]
 
-        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in estate.slots]
+        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in left.slots]
         for own in slots[0].sockets:
             unix_path.take_over(own)
-        return cls(slots, parting=estate.parting, inherited=estate.inherited, order=estate.order)
+        return cls(slots, parting=left.parting, inherited=left.inherited, order=left.order)
 
-    def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
+    def bequeath(self, ready: int, address: tuple[object, ...]) -> Inheritance:
         """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers.
 
         That one has no closed slots, so it numbers the others anew.
@@ -76,7 +76,7 @@ class Slots:
             for slot in map(self._slots.__getitem__, numbers)
         ]
         order = tuple(map(numbers.index, self._order))
-        return Estate(tuple(places), self._parting, self._inherited, order, ready, address)
+        return Inheritance(tuple(places), self._parting, self._inherited, order, ready, address)
 
     def __len__(self) -> int:
         return len(self._slots)

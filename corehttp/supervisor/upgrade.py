@@ -1,4 +1,4 @@
-"""A new supervisor takes the place of this one, with the same sockets: the program's upgrade in place (SIGUSR2)."""
+"""The upgrade in place (SIGUSR2): a new supervisor takes over the sockets of this one, which then leaves."""
 
 import contextlib
 import logging
@@ -10,14 +10,14 @@ from enum import Enum
 from corehttp.shortage import shortage
 from corehttp.supervisor import inheritance, leftovers, processes
 from corehttp.supervisor.deployment import Deployment
-from corehttp.supervisor.inheritance import Estate
+from corehttp.supervisor.inheritance import Inheritance
 from corehttp.supervisor.world import Processes, SlotSockets
 
 logger = logging.getLogger("corehttp.supervisor")
 
 
 class Answer(Enum):
-    """What the new supervisor says."""
+    """What a new supervisor says to the one that has started it, in one byte; its end without a byte is a failure."""
 
     TAKEN_OVER = b"+"  # all its workers are ready, on the old one's sockets
     ELSEWHERE = b"-"  # the same, on sockets of its own
@@ -27,31 +27,31 @@ class Answer(Enum):
 _ANSWERS = {answer.value for answer in Answer}
 
 
-def inherited(address: tuple[object, ...]) -> Estate | None:
-    """What we inherit from the supervisor that has started us; None if nobody has.
+def inherited(address: tuple[object, ...]) -> Inheritance | None:
+    """What this process inherits from the supervisor that has started it; None if no supervisor has.
 
-    It holds no slots if that one serves on another `address` than we are to. It does not matter whether that one lives
-    any more: the sockets are ours as well.
+    It holds no slots if that supervisor serves on another `address`. Whether that one is still alive does not
+    matter: its sockets belong to this process as well.
     """
     leftovers.inherit()
     text = os.environ.pop(inheritance.VARIABLE, None)
     if text is None:
         return None
-    estate = inheritance.read(text)
-    if estate is None:
+    left = inheritance.read(text)
+    if left is None:
         logger.warning("%s in the environment is ignored: it is not for this process", inheritance.VARIABLE)
         return None
-    os.set_inheritable(estate.ready, False)
-    if estate.slots and estate.address != address:
+    os.set_inheritable(left.ready, False)
+    if left.slots and left.address != address:
         logger.warning("the address has changed: the sockets of the old supervisor are not taken over")
-        for fd in estate.sockets:
+        for fd in left.sockets:
             os.close(fd)
-        return replace(estate, slots=())
-    return estate
+        return replace(left, slots=())
+    return left
 
 
 def say_ready(fd: int, *, taken_over: bool) -> None:
-    """Tell the old supervisor that it can go, and whether its sockets and connections are ours."""
+    """Tell the old supervisor over its pipe `fd` that it can leave, and whether its sockets were taken over."""
     answer = Answer.TAKEN_OVER if taken_over else Answer.ELSEWHERE
     with contextlib.suppress(OSError):
         os.write(fd, answer.value)
@@ -59,7 +59,7 @@ def say_ready(fd: int, *, taken_over: bool) -> None:
 
 
 class Upgrade:
-    """The start of a new supervisor: the same command once more, as it is now installed and configured."""
+    """Starts a new supervisor with this one's command, as it is now installed and configured, and hears its answer."""
 
     def __init__(self, address: tuple[object, ...], deployment: Deployment, processes: Processes = processes) -> None:
         self._processes = processes
@@ -71,7 +71,7 @@ class Upgrade:
         self._successor = 0
 
     def start(self, slots: SlotSockets) -> int | None:
-        """Start it; answers the descriptor over which it will answer, None if it cannot be started."""
+        """Start a new supervisor; returns the descriptor on which its answer arrives, None if it cannot be started."""
         if self._pid:
             logger.warning("SIGUSR2: ignored, a new supervisor (pid %d) is starting already", self._pid)
             return None
@@ -83,12 +83,12 @@ class Upgrade:
         except OSError as error:
             logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             return None
-        estate = slots.bequeath(writer, self._address)
-        environment = {**os.environ, **leftovers.bequeath(), inheritance.VARIABLE: inheritance.write(estate)}
+        left = slots.bequeath(writer, self._address)
+        environment = {**os.environ, **leftovers.bequeath(), inheritance.VARIABLE: inheritance.write(left)}
         argv = [sys.executable, *sys.orig_argv[1:]]
         try:
             with self._deployment.entered():
-                self._pid = self._processes.start(argv, environment, [*estate.sockets, writer])
+                self._pid = self._processes.start(argv, environment, [*left.sockets, writer])
         except OSError as error:
             logger.error("SIGUSR2: a new supervisor cannot be started: %s", shortage(error))
             os.close(reader)
@@ -103,12 +103,12 @@ class Upgrade:
         return self._reader
 
     def answer(self) -> Answer:
-        """To be asked when there is one."""
+        """Read the answer, once the descriptor of `start` is readable, and close that descriptor."""
         said = os.read(self._reader, 1)
         answer = Answer(said) if said in _ANSWERS else Answer.FAILED
         if answer is not Answer.FAILED:
             logger.info("the new supervisor (pid %d) is ready: leaving the service to it", self._pid)
-            self._successor, self._pid = self._pid, 0  # it is nobody's child any more
+            self._successor, self._pid = self._pid, 0  # it is not this process's to end any more
         elif not self._called_off:
             logger.error("the new supervisor (pid %d) has failed: this one serves on", self._pid)
             if self._pid:
@@ -119,10 +119,11 @@ class Upgrade:
 
     @property
     def outlived(self) -> bool:
-        """Whether the new supervisor that took our place has ended before us."""
+        """Whether a new supervisor has taken over and has ended since."""
         return bool(self._successor) and not leftovers.runs(self._successor)
 
     def pids(self) -> list[int]:
+        """The pid of the new supervisor while it is a child of this process; empty if there is none."""
         return [self._pid] if self._pid else []
 
     def ended(self) -> None:
@@ -130,7 +131,7 @@ class Upgrade:
         self._pid = 0
 
     def call_off(self) -> None:
-        """We are to end: so is it, unless it has taken over."""
+        """End the new supervisor because this one ends, unless the new one has taken over."""
         if self._pid:
             self._called_off = True
             self._processes.terminate(self._pid)

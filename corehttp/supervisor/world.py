@@ -6,7 +6,7 @@ from typing import Protocol
 
 from corehttp.ipc.balance import Load
 from corehttp.ipc.messages import FromChild, FromSupervisor
-from corehttp.supervisor.inheritance import Estate
+from corehttp.supervisor.inheritance import Inheritance
 
 
 class ChildChannel(Protocol):
@@ -72,7 +72,7 @@ class SlotSockets(Protocol):
     def let_in(self) -> None:
         """Remove what a former owner of the sockets may have attached to them to keep clients out."""
 
-    def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
+    def bequeath(self, ready: int, address: tuple[object, ...]) -> Inheritance:
         """Return what another supervisor needs to adopt all open slots.
 
         `ready` is the descriptor over which it reports that it has; `address` is what the options say of the address.

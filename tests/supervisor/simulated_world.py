@@ -29,7 +29,7 @@ from corehttp.ipc.messages import (
     encode,
 )
 from corehttp.ipc.scoreboard import Scoreboard
-from corehttp.supervisor.inheritance import Estate
+from corehttp.supervisor.inheritance import Inheritance
 from corehttp.supervisor.processes import TEMPLATE
 from corehttp.supervisor.world import ChildChannel
 
@@ -376,8 +376,8 @@ class SimulatedSlots:
     def let_in(self) -> None:
         pass
 
-    def bequeath(self, ready: int, address: tuple[object, ...]) -> Estate:
-        return Estate((), parting=True, inherited=False, order=(), ready=ready, address=address)
+    def bequeath(self, ready: int, address: tuple[object, ...]) -> Inheritance:
+        return Inheritance((), parting=True, inherited=False, order=(), ready=ready, address=address)
 
     def fds(self, slot: int) -> list[int]:
         assert slot in self.opened, "a worker gets the sockets of a closed slot"

@@ -12,32 +12,32 @@ from hypothesis import strategies as st
 from corehttp.ipc.codec import dump
 from corehttp.supervisor import inheritance, upgrade
 from corehttp.supervisor.deployment import Deployment
-from corehttp.supervisor.inheritance import Estate
+from corehttp.supervisor.inheritance import Inheritance
 from corehttp.supervisor.upgrade import Answer, Upgrade
 
 ADDRESS = ("127.0.0.1", 8000, None, None, "auto")
 
 
 @pytest.fixture
-def estate() -> Iterator[Estate]:
+def left() -> Iterator[Inheritance]:
     socks = [socket.socket() for _ in range(2)]
     ends = [sock for _ in range(2) for sock in socket.socketpair()]
     reader, writer = os.pipe()
     slots = tuple(((socks[n].fileno(),), ends[2 * n].fileno(), ends[2 * n + 1].fileno()) for n in range(2))
-    yield Estate(slots, True, False, (1, 0), writer, ADDRESS)
+    yield Inheritance(slots, True, False, (1, 0), writer, ADDRESS)
     for sock in (*socks, *ends):
         sock.close()
     os.close(reader)
     os.close(writer)
 
 
-def test_an_estate_comes_through(estate: Estate) -> None:
-    assert inheritance.read(inheritance.write(estate)) == estate
+def test_an_inheritance_comes_through(left: Inheritance) -> None:
+    assert inheritance.read(inheritance.write(left)) == left
 
 
-def test_one_whose_descriptors_are_other_files_here_is_not_ours(estate: Estate) -> None:
-    text = inheritance.write(estate)
-    [fd] = estate.slots[0][0]
+def test_one_whose_descriptors_are_other_files_here_is_not_ours(left: Inheritance) -> None:
+    text = inheritance.write(left)
+    [fd] = left.slots[0][0]
     with socket.socket() as other:
         os.dup2(other.fileno(), fd)
     assert inheritance.read(text) is None
@@ -68,7 +68,7 @@ FIELDS = ((), True, False, (), 0, ADDRESS)
         (((), True, False, (), 0, None), ()),
     ],
 )
-def test_what_has_another_shape_is_no_estate(content: object) -> None:
+def test_what_has_another_shape_is_no_inheritance(content: object) -> None:
     assert inheritance.read(base64.b64encode(dump(content)).decode()) is None
 
 

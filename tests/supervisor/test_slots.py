@@ -129,9 +129,9 @@ def test_sockets_that_another_supervisor_has_too_go_on(three: Site) -> None:
 def test_another_supervisor_adopts_the_slots_that_are_open_and_steers_right(three: Site) -> None:
     three.listen(2, 1, 0)
     three.slots.close(1)
-    estate = three.slots.bequeath(0, ())
-    assert inheritance.read(inheritance.write(estate)) == estate
-    heir = Slots.adopt(dataclasses.replace(estate, slots=tuple(map(copied, estate.slots))))
+    left = three.slots.bequeath(0, ())
+    assert inheritance.read(inheritance.write(left)) == left
+    heir = Slots.adopt(dataclasses.replace(left, slots=tuple(map(copied, left.slots))))
     try:
         for slot, reached in ((0, 2), (1, 0)):
             assert heir.steer(frozenset({slot}))
