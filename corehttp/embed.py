@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from anyio.from_thread import start_blocking_portal
 
@@ -12,6 +12,7 @@ from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
 from corehttp.errors import ExitCode
 from corehttp.sockets import listening, unix_path
+from corehttp.sockets.endpoint import endpoints
 from corehttp.worker.wiring import load_application, loop_factory
 from corehttp.worker.worker import Worker
 
@@ -19,7 +20,7 @@ from corehttp.worker.worker import Worker
 class Server:
     """An application that is being served."""
 
-    def __init__(self, worker: Worker, sockets: list[socket.socket]) -> None:
+    def __init__(self, worker: Worker, sockets: Sequence[socket.socket]) -> None:
         name = sockets[0].getsockname()
         self.url: str = listening.url(sockets[0])  # where a client finds it
         self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
@@ -47,7 +48,7 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
     """
     config = Config.of({"access_log": False, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False})
     loaded = load_application(config)
-    [sockets] = listening.bind(config, 1, reuseport=False)
+    [sockets] = listening.bind(endpoints(config), 1, reuseport=False)
     worker = Worker(loaded, config, sockets)
     server = Server(worker, sockets)
     try:

@@ -13,7 +13,7 @@ from corehttp.errors import ConfigError, ExitCode, StartupError
 from corehttp.installation import check_installation
 from corehttp.logs import set_up
 from corehttp.shortage import shortage
-from corehttp.sockets import listening, unix_path
+from corehttp.sockets import endpoint, listening, unix_path
 from corehttp.standard_streams import open_standard_streams
 from corehttp.version import __version__
 
@@ -108,17 +108,17 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
     generations = Generations(config, read, deployment)
     count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
     address = (config.host, config.port, config.uds, config.fd, config.socket)
+    endpoints = endpoint.endpoints(config)
     inherited = upgrade.inherited(address)
     lent = inherited is not None and bool(inherited.slots)
     if inherited is not None and lent:
-        slots = Slots.adopt(inherited)
+        slots = Slots.adopt(inherited, endpoints)
         slots.share(True)
         for number in range(len(slots), count):
             slots.open(number)
     else:
-        bound = listening.bind(config, count, reuseport=uses_reuseport(config, count))
-        parting = uses_reuseport(config, max(count, 2))
-        slots = Slots.of(bound, parting=parting, inherited=config.fd is not None)
+        bound = listening.bind(endpoints, count, reuseport=uses_reuseport(config, count))
+        slots = Slots.of(bound, endpoints, parting=uses_reuseport(config, max(count, 2)))
     sharing = "one shared socket" if slots.shared or count == 1 else "a socket each (SO_REUSEPORT)"
     logger.info(
         "corehttp %s, pid %d: starting %d worker%s (%s) on %s",
@@ -151,7 +151,7 @@ def _serve_here(config: Config, owns_process: bool) -> ExitCode:
     """Serve with one worker in this process, without a supervisor."""
     from corehttp.worker.alone import serve_alone
 
-    [sockets] = listening.bind(config, 1, reuseport=False)
+    [sockets] = listening.bind(endpoint.endpoints(config), 1, reuseport=False)
     urls = ", ".join(listening.url(sock) for sock in sockets)
     try:
         return serve_alone(config, sockets, urls, owns_process=owns_process)

@@ -40,7 +40,7 @@ LAYERS = (
     {
         *("cpus", "forks", "line_writer", "logs", "standard_streams", "unused_signals"),
         *("ipc.channel", "ipc.handover", "ipc.scoreboard"),
-        *("sockets.accept_queue", "sockets.listening", "sockets.steering", "sockets.unix_path"),
+        *("sockets.accept_queue", "sockets.endpoint", "sockets.listening", "sockets.steering", "sockets.unix_path"),
         *("protocols.clock", "protocols.context", "protocols.disk", "protocols.file_reader", "protocols.files"),
         *("protocols.outlet", "protocols.peer_socket"),
         *("protocols.http1.connection", "protocols.http1.parser_h11", "protocols.http1.parser_httptools"),

@@ -3,42 +3,42 @@
 import contextlib
 import errno
 import socket
+from collections.abc import Iterable
 from itertools import chain
 
-from corehttp.config import Config
 from corehttp.errors import StartupError
 from corehttp.shortage import shortage
 from corehttp.sockets import unix_path
+from corehttp.sockets.endpoint import Endpoint, EndpointKind, ListeningSocket
 from corehttp.sockets.steering import let_in
 
 
-def bind(config: Config, slots: int, *, reuseport: bool) -> list[list[socket.socket]]:
-    """The sockets to listen on: for each slot a list, one socket for each address.
+def bind(endpoints: Iterable[Endpoint], slots: int, *, reuseport: bool) -> list[list[ListeningSocket]]:
+    """Bind or adopt the sockets of some endpoints: return a list for each slot, with one socket for each address.
 
-    With `reuseport` every slot has its own sockets, else all share one set. Nothing listens yet: a client is refused
-    until a worker is ready. Raises StartupError that says what is in the way.
+    With `reuseport` every slot has its own sockets where an endpoint can be parted; all share the others. Nothing
+    listens yet: a client is refused until a worker is ready. Raises StartupError that says what is in the way.
     """
-    if config.fd is not None:
-        return [[_adopt(config.fd)]] * slots
-    if config.uds is not None:
-        return [[_bind_unix(config.uds, config.uds_permissions)]] * slots
-    first = _bind_addresses(config.host, config.port)
-    if not reuseport:
-        return [first] * slots
-    bound = [first]
+    bound: list[list[ListeningSocket]] = [[] for _ in range(slots)]
     try:
-        while len(bound) < slots:
-            bound.append(bind_beside(first))
+        for number, endpoint in enumerate(endpoints):
+            first = _bind_endpoint(endpoint)
+            for sock in first:
+                sock.endpoint = number
+            bound[0] += first
+            for own in bound[1:]:
+                own += bind_beside(first) if reuseport and endpoint.is_partable else first
     except BaseException:
         for sock in chain.from_iterable(bound):
+            unix_path.unlink(sock)
             sock.close()
         raise
     return bound
 
 
-def bind_beside(others: list[socket.socket]) -> list[socket.socket]:
-    """Sockets on the same addresses, to share them by SO_REUSEPORT (socket(7)); raises StartupError."""
-    bound: list[socket.socket] = []
+def bind_beside(others: Iterable[ListeningSocket]) -> list[ListeningSocket]:
+    """Bind sockets to the same addresses, to share them by SO_REUSEPORT (socket(7)); raises StartupError."""
+    bound: list[ListeningSocket] = []
     try:
         for sock in others:
             # Switched on only when it is needed: bound without it, the port was ours alone, and another server is
@@ -91,12 +91,22 @@ def shut(sock: socket.socket) -> None:
     sock.close()
 
 
-def _bind_addresses(host: str, port: int) -> list[socket.socket]:
+def _bind_endpoint(endpoint: Endpoint) -> list[ListeningSocket]:
+    match endpoint.kind:
+        case EndpointKind.TCP:
+            return _bind_addresses(endpoint.host, endpoint.port)
+        case EndpointKind.UNIX:
+            return [_bind_unix(endpoint.path, endpoint.permissions)]
+        case EndpointKind.INHERITED:
+            return [_adopt(endpoint.descriptor)]
+
+
+def _bind_addresses(host: str, port: int) -> list[ListeningSocket]:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         raise StartupError(f"host {host!r} is not an address of this machine, nor a name of one: {error}") from error
-    sockets: list[socket.socket] = []
+    sockets: list[ListeningSocket] = []
     addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
     for family, address in addresses:
         if port == 0 and sockets:
@@ -115,7 +125,7 @@ def _bind_addresses(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind_alone(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+def _bind_alone(family: socket.AddressFamily, address: tuple[object, ...]) -> ListeningSocket:
     """Bind so that no other server can have the port.
 
     Without SO_REUSEADDR first: with it, another that has bound but does not listen yet would go unnoticed. Only if
@@ -129,8 +139,8 @@ def _bind_alone(family: socket.AddressFamily, address: tuple[object, ...]) -> so
     return _bound(family, address, socket.SO_REUSEADDR)
 
 
-def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> ListeningSocket:
+    sock = ListeningSocket(family, socket.SOCK_STREAM)
     try:
         for option in options:
             sock.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -148,15 +158,17 @@ def _bound(family: int, address: tuple[object, ...] | str, *options: int) -> soc
     return sock
 
 
-def _bind_beside(sock: socket.socket) -> socket.socket:
-    """Another socket on the same port, to share it by SO_REUSEPORT (socket(7))."""
+def _bind_beside(sock: ListeningSocket) -> ListeningSocket:
+    """Bind another socket of the endpoint to the same port, to share it by SO_REUSEPORT (socket(7))."""
     try:
-        return _bound(sock.family, sock.getsockname(), socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+        beside = _bound(sock.family, sock.getsockname(), socket.SO_REUSEPORT, socket.SO_REUSEADDR)
     except OSError as error:
         raise _bind_failed(error, sock.getsockname()) from error
+    beside.endpoint = sock.endpoint
+    return beside
 
 
-def _bind_unix(path: str, permissions: str) -> socket.socket:
+def _bind_unix(path: str, permissions: str) -> ListeningSocket:
     unix_path.make_room(path)
     try:
         sock = _bound(socket.AF_UNIX, path)
@@ -174,9 +186,9 @@ def _bind_unix(path: str, permissions: str) -> socket.socket:
     return sock
 
 
-def _adopt(fd: int) -> socket.socket:
+def _adopt(fd: int) -> ListeningSocket:
     try:
-        sock = socket.socket(fileno=fd)
+        sock = ListeningSocket(fileno=fd)
     except OSError as error:
         raise StartupError(f"fd {fd} is not a socket that this process has inherited: {error.strerror}") from error
     if sock.type != socket.SOCK_STREAM:

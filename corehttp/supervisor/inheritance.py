@@ -19,10 +19,13 @@ class Inheritance:
 
     slots: tuple[Place, ...]
     parting: bool  # whether each slot has sockets of its own
-    inherited: bool  # whether the sockets belong to the process that started the service, too
+    inherited: bool  # whether one belongs to the process that started the service, too; for releases without endpoints
     order: tuple[int, ...]  # the slots that listen, in the order in which they began to
     ready: int  # the pipe into which the successor writes its answer
     address: tuple[object, ...]  # the options that say where the service listens; a successor with others binds anew
+    # For each listening socket of a slot, the number of its endpoint. Empty if all are of the first one: it is left out
+    # of the text then, so that a release which knows one endpoint only can read that.
+    endpoints: tuple[int, ...] = ()
 
     @property
     def sockets(self) -> list[int]:
@@ -32,7 +35,7 @@ class Inheritance:
 
 def write(left: Inheritance) -> str:
     """Encode it as text, as a variable of the environment can hold it; raises OSError if a descriptor is not open."""
-    fields = tuple(getattr(left, name) for name in Inheritance.__slots__)
+    fields = tuple(getattr(left, name) for name in Inheritance.__slots__ if name != "endpoints" or left.endpoints)
     return base64.b64encode(dump((fields, _inodes([*left.sockets, left.ready])))).decode()
 
 
@@ -44,12 +47,14 @@ def read(text: str) -> Inheritance | None:
     """
     try:
         content: Unchecked = load(base64.b64decode(text, validate=True))
-        (slots, parting, inherited, order, ready, address), inodes = content
+        (slots, parting, inherited, order, ready, address, *more), inodes = content
         places = tuple((tuple(map(_number, own)), _number(reader), _number(writer)) for own, reader, writer in slots)
-        left = Inheritance(
-            places, parting is True, inherited is True, tuple(map(_number, order)), _number(ready), address
-        )
-        fitting = isinstance(address, tuple) and max(left.order, default=0) < max(len(places), 1)
+        listening = tuple(map(_number, order))
+        [endpoints] = more or [()]
+        numbers = tuple(map(_number, endpoints))
+        left = Inheritance(places, parting is True, inherited is True, listening, _number(ready), address, numbers)
+        fitting = isinstance(address, tuple) and max(listening, default=0) < max(len(places), 1)
+        fitting = fitting and all(len(sockets) == len(numbers) for sockets, _, _ in places if numbers)
         own = fitting and _inodes([*left.sockets, left.ready]) == inodes
         return left if own else None
     except (ValueError, TypeError, OSError):

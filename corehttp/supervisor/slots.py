@@ -1,10 +1,10 @@
 """What outlives a worker: the listening sockets of its place, and its inbox."""
 
-import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from itertools import repeat
+from typing import Self, TypeVar
 
 from corehttp.errors import StartupError
 from corehttp.ipc import handover
@@ -12,14 +12,17 @@ from corehttp.ipc.handover import InboxQueue
 from corehttp.shortage import shortage
 from corehttp.sockets import accept_queue, listening, steering, unix_path
 from corehttp.sockets.accept_queue import AcceptQueue
+from corehttp.sockets.endpoint import Endpoint, EndpointKind, ListeningSocket
 from corehttp.supervisor.inheritance import Inheritance
+
+S = TypeVar("S", bound=socket.socket)
 
 
 @dataclass(slots=True)
 class Slot:
     """A place for a worker: what its occupant listens on, and through what others pass it connections."""
 
-    sockets: list[socket.socket]  # none: it is closed
+    sockets: list[ListeningSocket]  # none: it is closed
     reader: socket.socket
     writer: socket.socket
 
@@ -27,43 +30,52 @@ class Slot:
 class Slots:
     """All places, by their number.
 
-    With `parting`, each has sockets of its own on the shared port (SO_REUSEPORT), else all have the same ones.
-    `inherited` ones belong to who started us as well (systemd, say): they are never made to refuse or shut down, so
-    that what comes in after our end waits there for our successor.
+    With `parting`, each has sockets of its own on shared ports (SO_REUSEPORT) where an endpoint can be parted; all
+    have the same sockets of other endpoints. Those of inherited endpoints belong to the program that started this one
+    as well (systemd, say): they are never made to refuse or shut down, so that clients who come after the end of this
+    service wait there for its successor.
     """
 
-    def __init__(self, slots: list[Slot], *, parting: bool, inherited: bool, order: Iterable[int] = ()) -> None:
+    def __init__(
+        self, slots: list[Slot], endpoints: Sequence[Endpoint], *, parting: bool, order: Iterable[int] = ()
+    ) -> None:
         self._slots = slots
+        self._endpoints = endpoints
         self._parting = parting
-        self._inherited = inherited
         self._lent = False
         self._order = list(order)  # the slots that listen, in the kernel's order
 
     @classmethod
-    def of(cls, sockets: list[list[socket.socket]], *, parting: bool, inherited: bool) -> Self:
-        """New ones; raises StartupError."""
+    def of(cls, sockets: list[list[ListeningSocket]], endpoints: Sequence[Endpoint], *, parting: bool) -> Self:
+        """Make slots of the sockets of some endpoints, as `listening.bind` returns them; raises StartupError."""
         try:
             slots = [Slot(list(own), *handover.pair()) for own in sockets]
         except OSError as error:
             raise StartupError(f"{len(sockets)} workers cannot be had: {shortage(error)}") from error
-        return cls(slots, parting=parting, inherited=inherited)
+        return cls(slots, endpoints, parting=parting)
 
     @classmethod
-    def adopt(cls, left: Inheritance) -> Self:
-        """Those that another supervisor has left to us."""
-        made: dict[int, socket.socket] = {}
+    def adopt(cls, left: Inheritance, endpoints: Sequence[Endpoint]) -> Self:
+        """Take over the slots that another supervisor has left, which serves the same endpoints."""
+        made: dict[int, ListeningSocket] = {}
 
-        def sock(fd: int) -> socket.socket:
+        def sock(fd: int, endpoint: int) -> ListeningSocket:
             if fd not in made:
-                os.set_inheritable(fd, False)
-                made[fd] = socket.socket(fileno=fd)
-                made[fd].setblocking(False)
+                made[fd] = _own(ListeningSocket(fileno=fd))
+                made[fd].endpoint = endpoint
             return made[fd]
 
-        slots = [Slot([sock(fd) for fd in own], sock(reader), sock(writer)) for own, reader, writer in left.slots]
-        for own in slots[0].sockets:
-            unix_path.take_over(own)
-        return cls(slots, parting=left.parting, inherited=left.inherited, order=left.order)
+        slots = [
+            Slot(
+                [sock(fd, endpoint) for fd, endpoint in zip(own, left.endpoints or repeat(0), strict=False)],
+                _own(socket.socket(fileno=reader)),
+                _own(socket.socket(fileno=writer)),
+            )
+            for own, reader, writer in left.slots
+        ]
+        for one in slots[0].sockets:
+            unix_path.take_over(one)
+        return cls(slots, endpoints, parting=left.parting, order=left.order)
 
     def bequeath(self, ready: int, address: tuple[object, ...]) -> Inheritance:
         """All that another supervisor needs to adopt them; the descriptors are to be inherited by their numbers.
@@ -75,8 +87,16 @@ class Slots:
             (tuple(sock.fileno() for sock in slot.sockets), slot.reader.fileno(), slot.writer.fileno())
             for slot in map(self._slots.__getitem__, numbers)
         ]
-        order = tuple(map(numbers.index, self._order))
-        return Inheritance(tuple(places), self._parting, self._inherited, order, ready, address)
+        of_endpoints = tuple(sock.endpoint for number in numbers[:1] for sock in self._slots[number].sockets)
+        return Inheritance(
+            tuple(places),
+            self._parting,
+            any(endpoint.kind is EndpointKind.INHERITED for endpoint in self._endpoints),
+            tuple(map(numbers.index, self._order)),
+            ready,
+            address,
+            of_endpoints if any(of_endpoints) else (),
+        )
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -88,16 +108,20 @@ class Slots:
 
     @property
     def shared(self) -> bool:
-        """Whether all slots have the same sockets."""
-        return not self._parting
+        """Whether all slots have the same sockets, of all endpoints."""
+        return not (self._parting and any(endpoint.is_partable for endpoint in self._endpoints))
 
     def share(self, shared: bool) -> None:
         """Whether another supervisor has the sockets too: then we only let go of ours."""
         self._lent = shared
 
-    @property
-    def _is_anothers(self) -> bool:
-        return self._inherited or self._lent
+    def _is_parted(self, sock: ListeningSocket) -> bool:
+        """Whether each slot has a socket of its own in place of this one."""
+        return self._parting and self._endpoints[sock.endpoint].is_partable
+
+    def _is_anothers(self, sock: ListeningSocket) -> bool:
+        """Whether another program has this socket, too, and may go on to listen on it."""
+        return self._lent or self._endpoints[sock.endpoint].kind is EndpointKind.INHERITED
 
     def let_in(self) -> None:
         """Take away what a former owner of the sockets may have left on them to keep clients out."""
@@ -140,7 +164,7 @@ class Slots:
     def queues(self, slot: int) -> list[AcceptQueue | InboxQueue]:
         """Where connections wait that only the occupant of this slot takes in."""
         own = self._slots[slot]
-        return [*map(AcceptQueue, own.sockets if self._parting else ()), InboxQueue(own.reader)]
+        return [*map(AcceptQueue, filter(self._is_parted, own.sockets)), InboxQueue(own.reader)]
 
     def waiting(self, slot: int) -> int:
         """How many connections wait to be accepted in a slot, as far as the kernel tells."""
@@ -156,33 +180,34 @@ class Slots:
     def open(self, slot: int) -> None:
         """Open one that is new or was closed; raises StartupError."""
         first = next(other.sockets for other in self._slots if other.sockets)
-        own = listening.bind_beside(first) if self._parting else first
+        parted = iter(listening.bind_beside(filter(self._is_parted, first)))
+        own = [next(parted) if self._is_parted(sock) else sock for sock in first]
         if slot == len(self._slots):
             try:
                 self._slots.append(Slot(own, *handover.pair()))
             except OSError as error:
-                if self._parting:
-                    for sock in own:
-                        sock.close()
+                for sock in filter(self._is_parted, own):
+                    sock.close()
                 raise StartupError(shortage(error)) from error
         else:
             self._slots[slot].sockets = own
 
     def steer(self, away: frozenset[int]) -> bool:
         """Let new connections reach no sockets of these slots, where that can be had; answers whether it can."""
-        if not self._parting or self._lent:
+        if self.shared or self._lent:
             return not away
         chosen = [position for position, slot in enumerate(self._order) if slot not in away]
         everywhere = len(chosen) in (0, len(self._order))
         addresses = next((slot.sockets for slot in self._slots if slot.sockets), [])
-        done = [steering.steer(sock, None if everywhere else chosen) for sock in addresses]
+        done = [steering.steer(sock, None if everywhere else chosen) for sock in filter(self._is_parted, addresses)]
         return all(done)
 
     def refuse_new(self) -> None:
         """Let no new connection into the accept queues."""
         for slot in self._slots:
-            for sock in slot.sockets if not self._is_anothers else ():
-                steering.refuse_new(sock)
+            for sock in slot.sockets:
+                if not self._is_anothers(sock):
+                    steering.refuse_new(sock)
 
     def close(self, slot: int) -> None:
         """Let go of a slot's sockets; they end with the last slot that has them. What is in its inbox others get."""
@@ -191,12 +216,13 @@ class Slots:
         others = [other for other in self._slots if other.sockets]
         if others:
             handover.forward(closing.reader, others[0].writer)
-        if not any(other.sockets == sockets for other in others):
-            for sock in sockets:
-                if self._is_anothers:
-                    sock.close()
-                else:
-                    listening.shut(sock)
+        for sock in sockets:
+            if any(sock in other.sockets for other in others):
+                continue
+            if self._is_anothers(sock):
+                sock.close()
+            else:
+                listening.shut(sock)
         if slot in self._order:
             place = self._order.index(slot)
             last = self._order.pop()
@@ -210,3 +236,10 @@ class Slots:
             self.close(number)
             slot.reader.close()
             slot.writer.close()
+
+
+def _own(sock: S) -> S:
+    """Keep an inherited socket from this process's children, and from blocking."""
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from corehttp import farewell, unused_signals
@@ -29,7 +29,7 @@ logger = logging.getLogger("corehttp.supervisor")
 USED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
-def serve_alone(config: Config, sockets: list[socket.socket], urls: str, *, owns_process: bool) -> ExitCode:
+def serve_alone(config: Config, sockets: Sequence[socket.socket], urls: str, *, owns_process: bool) -> ExitCode:
     """Serve on `sockets` until a signal ends it; raises StartupError.
 
     `urls` is where clients find the service, as the log shows it. `owns_process`: the process ends with the service;
@@ -86,7 +86,7 @@ class _Alone:
     """A worker and the signals that stop it."""
 
     def __init__(
-        self, config: Config, sockets: list[socket.socket], urls: str, leftovers: Leftovers, *, owns_process: bool
+        self, config: Config, sockets: Sequence[socket.socket], urls: str, leftovers: Leftovers, *, owns_process: bool
     ) -> None:
         self._config = config
         self._settings = wiring.worker_settings(config)

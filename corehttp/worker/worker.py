@@ -5,7 +5,7 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from corehttp.app import failed_start
 from corehttp.asgi import ASGIApp
@@ -44,7 +44,7 @@ class Worker:
         self,
         app: ASGIApp,
         config: Config,
-        sockets: list[socket.socket],
+        sockets: Sequence[socket.socket],
         who: str = "worker 1",
         siblings: Siblings | None = None,
         on_retire: Callable[[str], object] | None = None,

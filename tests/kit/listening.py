@@ -11,6 +11,7 @@ from corehttp.config import Config
 from corehttp.errors import StartupError
 from corehttp.sockets import listening
 from corehttp.sockets.accept_queue import AcceptQueue
+from corehttp.sockets.endpoint import ListeningSocket, endpoints
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 WAIT = 10.0  # seconds, for what comes at once
@@ -18,8 +19,8 @@ WAIT = 10.0  # seconds, for what comes at once
 
 def bind(
     opened: contextlib.ExitStack, slots: int = 1, *, reuseport: bool = False, **options: Any
-) -> list[list[socket.socket]]:
-    sockets = listening.bind(Config(**{"port": 0, **options}), slots, reuseport=reuseport)
+) -> list[list[ListeningSocket]]:
+    sockets = listening.bind(endpoints(Config(**{"port": 0, **options})), slots, reuseport=reuseport)
     for own in sockets:
         for sock in own:
             opened.callback(sock.close)

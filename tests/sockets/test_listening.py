@@ -4,16 +4,18 @@ import contextlib
 import gc
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from corehttp.errors import StartupError
 from corehttp.sockets import listening, unix_path
+from corehttp.sockets.endpoint import Endpoint, EndpointKind
 from tests.kit.listening import LINUX, bind, connect, refusal
 
 
-def port_of(sockets: list[list[socket.socket]]) -> int:
+def port_of(sockets: Sequence[Sequence[socket.socket]]) -> int:
     port: int = sockets[0][0].getsockname()[1]
     return port
 
@@ -163,3 +165,31 @@ def test_a_datagram_socket_is_named_and_left_to_its_owner(opened: contextlib.Exi
         assert refusal(opened, fd=fd) == f"fd {fd} must be a stream socket"
         gc.collect()
         os.fstat(fd)
+
+
+def test_the_sockets_of_several_endpoints_know_theirs(tmp_path: Path) -> None:
+    several = [
+        Endpoint(EndpointKind.UNIX, path=str(tmp_path / "socket"), permissions="600"),
+        Endpoint(EndpointKind.TCP, host="127.0.0.1"),
+    ]
+    first, second = listening.bind(several, 2, reuseport=True)
+    try:
+        assert [sock.endpoint for sock in first] == [sock.endpoint for sock in second] == [0, 1]
+        assert first[0] is second[0], "a unix socket cannot be parted"
+        assert first[1] is not second[1]
+        assert first[1].getsockname() == second[1].getsockname()
+    finally:
+        unix_path.unlink(first[0])
+        for sock in (*first, *second):
+            sock.close()
+
+
+def test_an_endpoint_that_cannot_be_bound_leaves_nothing_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    several = [
+        Endpoint(EndpointKind.UNIX, path=str(path), permissions="600"),
+        Endpoint(EndpointKind.TCP, host="no address"),
+    ]
+    with pytest.raises(StartupError, match="no address"):
+        listening.bind(several, 2, reuseport=True)
+    assert not path.exists()

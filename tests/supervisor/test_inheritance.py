@@ -66,6 +66,8 @@ FIELDS = ((), True, False, (), 0, ADDRESS)
         (((), True, False, (), 2**31, ADDRESS), ()),
         (((), True, False, (), 99999, ADDRESS), ()),
         (((), True, False, (), 0, None), ()),
+        (((), True, False, (), 0, ADDRESS, ("0",)), ()),
+        (((), True, False, (), 0, ADDRESS, (), ()), ()),
     ],
 )
 def test_what_has_another_shape_is_no_inheritance(content: object) -> None:

@@ -13,7 +13,7 @@ from corehttp.ipc import handover
 from corehttp.ipc.balance import Load
 from corehttp.ipc.handover import HandedSocket, InboxQueue
 from corehttp.ipc.parcel import Parcel
-from corehttp.sockets import listening
+from corehttp.sockets import endpoint, listening
 from corehttp.supervisor.orphans import Orphans
 from corehttp.supervisor.poller import Poller
 from corehttp.supervisor.slots import Slots
@@ -26,8 +26,9 @@ class Site:
     """Two slots, of which only the first one has a worker; the test is the worker."""
 
     def __init__(self) -> None:
-        bound = listening.bind(Config(port=0), 2, reuseport=True)
-        self.slots = Slots.of(bound, parting=True, inherited=False)
+        endpoints = endpoint.endpoints(Config(port=0))
+        bound = listening.bind(endpoints, 2, reuseport=True)
+        self.slots = Slots.of(bound, endpoints, parting=True)
         self.slots.listen(0, 128)
         self.slots.listen(1, 128)
         self.slots.steer(frozenset({0}))

@@ -6,6 +6,8 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,8 @@ from corehttp.config import Config
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
 from corehttp.ipc.parcel import Parcel
-from corehttp.sockets import listening
+from corehttp.sockets import endpoint, listening
+from corehttp.sockets.endpoint import Endpoint, EndpointKind
 from corehttp.supervisor import inheritance
 from corehttp.supervisor.slots import Slots
 
@@ -25,8 +28,9 @@ class Site:
     """Slots on a port of their own."""
 
     def __init__(self, count: int, host: str = "127.0.0.1") -> None:
-        bound = listening.bind(Config(host=host, port=0), count, reuseport=count > 1)
-        self.slots = Slots.of(bound, parting=True, inherited=False)
+        endpoints = endpoint.endpoints(Config(host=host, port=0))
+        bound = listening.bind(endpoints, count, reuseport=count > 1)
+        self.slots = Slots.of(bound, endpoints, parting=True)
         self.address = bound[0][0].getsockname()
 
     def listen(self, *order: int) -> None:
@@ -93,9 +97,10 @@ def test_a_service_of_one_worker_can_grow() -> None:
 
 
 def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
-    bound = listening.bind(Config(port=0), 2, reuseport=False)
+    endpoints = endpoint.endpoints(Config(port=0))
+    bound = listening.bind(endpoints, 2, reuseport=False)
     address = bound[0][0].getsockname()
-    slots = Slots.of(bound, parting=False, inherited=False)
+    slots = Slots.of(bound, endpoints, parting=False)
     slots.listen(0, 10)
     slots.close(0)
     socket.create_connection(address).close()
@@ -103,6 +108,66 @@ def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     slots.close_all()
+
+
+def test_each_socket_is_parted_or_shared_as_its_endpoint_can_be(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        several = [
+            Endpoint(EndpointKind.TCP, host="127.0.0.1"),
+            Endpoint(EndpointKind.UNIX, path=path, permissions="600"),
+            Endpoint(EndpointKind.INHERITED, descriptor=theirs.dup().detach()),
+        ]
+        bound = listening.bind(several, 2, reuseport=True)
+        tcp, _, inherited = [sock.getsockname() for sock in bound[0]]
+        slots = Slots.of(bound, several, parting=True)
+        slots.open(2)
+        places = [slots.fds(number) for number in range(3)]
+        assert [len(set(same)) for same in zip(*places, strict=True)] == [3, 1, 1]
+        assert [len(slots.queues(number)) for number in range(3)] == [2, 2, 2], "a TCP socket and an inbox"
+        for number in range(3):
+            slots.listen(number, 10)
+        slots.close(0)
+        for address in (tcp, path, inherited):
+            dial(address).close()
+        slots.close_all()
+        for address, error in ((tcp, ConnectionRefusedError), (path, FileNotFoundError)):
+            with pytest.raises(error):
+                dial(address)
+        dial(inherited).close()
+
+
+def dial(address: Any) -> socket.socket:
+    """Connect to a socket that has this name; raises OSError."""
+    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    try:
+        client.connect(address)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def test_another_supervisor_adopts_the_sockets_of_several_endpoints(tmp_path: Path) -> None:
+    several = [
+        Endpoint(EndpointKind.UNIX, path=str(tmp_path / "socket"), permissions="600"),
+        Endpoint(EndpointKind.TCP, host="127.0.0.1"),
+    ]
+    slots = Slots.of(listening.bind(several, 2, reuseport=True), several, parting=True)
+    left = slots.bequeath(0, ())
+    assert inheritance.read(inheritance.write(left)) == left
+    assert left.endpoints == (0, 1)
+    fds = {fd: os.dup(fd) for fd in left.sockets}
+    places = [(tuple(map(fds.__getitem__, own)), fds[reader], fds[writer]) for own, reader, writer in left.slots]
+    heir = Slots.adopt(dataclasses.replace(left, slots=tuple(places)), several)
+    slots.share(True)
+    slots.close_all()
+    try:
+        assert heir.fds(0)[0] == heir.fds(1)[0]
+        assert heir.fds(0)[1] != heir.fds(1)[1]
+        assert [len(heir.queues(number)) for number in range(2)] == [2, 2]
+    finally:
+        heir.close_all()
 
 
 def test_what_is_in_the_inbox_of_a_slot_that_closes_another_gets(three: Site) -> None:
@@ -131,7 +196,7 @@ def test_another_supervisor_adopts_the_slots_that_are_open_and_steers_right(thre
     three.slots.close(1)
     left = three.slots.bequeath(0, ())
     assert inheritance.read(inheritance.write(left)) == left
-    heir = Slots.adopt(dataclasses.replace(left, slots=tuple(map(copied, left.slots))))
+    heir = Slots.adopt(dataclasses.replace(left, slots=tuple(map(copied, left.slots))), endpoint.endpoints(Config()))
     try:
         for slot, reached in ((0, 2), (1, 0)):
             assert heir.steer(frozenset({slot}))

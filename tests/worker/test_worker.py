@@ -8,6 +8,7 @@ import pytest
 from corehttp.config import Config
 from corehttp.errors import ExitCode
 from corehttp.sockets import listening
+from corehttp.sockets.endpoint import endpoints
 from corehttp.worker import worker as worker_module
 from corehttp.worker.worker import Worker
 from tests.kit.apps import hello
@@ -23,7 +24,7 @@ async def test_a_client_whose_handshake_is_under_way_when_a_stop_begins_is_serve
 ) -> None:
     monkeypatch.setattr(worker_module, "HANDSHAKES", 2.0)  # time enough on a machine that is busy
     config = Config(app=hello, host="0.0.0.0", port=0, lifespan="off", supervise=False, access_log=False)
-    [sockets] = listening.bind(config, 1, reuseport=False)
+    [sockets] = listening.bind(endpoints(config), 1, reuseport=False)
     # The last packet of a handshake counts as lost for as long as the client sends nothing (tcp(7)).
     sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 10)
     worker = Worker(hello, config, sockets)
