@@ -1,4 +1,4 @@
-"""The entry of the command, `corehttp` or `python -m corehttp`: it imports little, so that Ctrl-C is heeded at once."""
+"""The entry of the command, `corehttp` or `python -m corehttp`: it imports little, so that Ctrl-C works at once."""
 
 import os
 import signal
@@ -8,10 +8,10 @@ from corehttp.errors import ExitCode
 
 
 def main() -> None:
-    """Run the command; it ends the process with an `ExitCode`."""
-    # A launcher may have left some blocked, which exec(2) keeps: a SIGTERM would never arrive.
+    """Run the command, which ends the process with an `ExitCode`."""
+    # A launcher may have blocked signals, and exec(2) keeps them blocked: a SIGTERM would never arrive.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    # Nothing is there yet to put in order. A KeyboardInterrupt would be a traceback, or be lost in a callback.
+    # Nothing has to be cleaned up yet. A KeyboardInterrupt would print a traceback, or be lost in a callback.
     signal.signal(signal.SIGINT, _leave)
     from corehttp.command import run
 

@@ -18,20 +18,20 @@ from corehttp.worker.worker import Worker
 
 
 class Server:
-    """An application that is being served."""
+    """An application that is being served: where it listens, and how to stop it."""
 
     def __init__(self, worker: Worker, sockets: Sequence[socket.socket]) -> None:
         name = sockets[0].getsockname()
-        self.url: str = listening.url(sockets[0])  # where a client finds it
+        self.url: str = listening.url(sockets[0])  # the address for clients, such as http://127.0.0.1:8000
         self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
         self._worker = worker
         self._context = contextvars.copy_context()
         self._stopped: asyncio.Task[ExitCode] | None = None
 
     async def stop(self) -> ExitCode:
-        """Drain and run the application's shutdown; called again it waits for the same end.
+        """Drain the connections and run the application's shutdown; a further call waits for the same end.
 
-        Answers CLEAN, or DRAIN if requests had to be cut at the end of the graceful time.
+        Returns CLEAN, or DRAIN if requests were cut at the end of the graceful time.
         """
         if self._stopped is None:
             self._stopped = asyncio.get_running_loop().create_task(self._worker.stop(), context=self._context)

@@ -1,6 +1,6 @@
-"""Variables of the environment that begin like our options and are none.
+"""Variables of the environment whose names begin like those of options, but which are not options.
 
-Pure: takes the environment as others have read it.
+The functions are pure: the caller passes the environment.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from corehttp.unknown_options import suggest
 
 PREFIX = "COREHTTP_"
-# From a supervisor, for workers and for its successor.
+# Variables that a supervisor sets for its workers and for its successor.
 _OURS = {"WORKER_ID", "WORKER_PID", "SUPERVISOR", "ESTATE", "HERITAGE"}
 # What Kubernetes puts into every pod for a service named corehttp or corehttp-SOMETHING (its documentation of services,
 # "Environment variables"); COREHTTP_PORT only with an address in it.
@@ -19,17 +19,17 @@ _ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 def variable(option: str) -> str:
-    """The name of the variable for an option."""
+    """Return the name of the environment variable that sets `option`."""
     return PREFIX + option.upper()
 
 
 def without_service_links(env: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment without what Kubernetes says of its services, which would be mistaken for `--port`."""
+    """Return `env` without the variables of Kubernetes services, one of which would be mistaken for `--port`."""
     return {name: value for name, value in env.items() if not _is_service_link(name, value)}
 
 
 def warnings(env: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
-    """A line for each variable that looks like an option and is none; `known` are the names of options."""
+    """Yield a line of text for each variable that looks like an option but is not; `known` are the names of options."""
     for name, value in sorted(env.items()):
         key = name.removeprefix(PREFIX)
         if key == name or key in _OURS or (key == key.upper() and key.lower() in known and not _ADDRESS.match(value)):

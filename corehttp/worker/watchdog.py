@@ -1,4 +1,4 @@
-"""Is the event loop running? Its heartbeat, and what is said when something blocks it."""
+"""The heartbeat of an event loop, and a thread that logs what blocks the loop."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,10 @@ OVERSLEPT = 1.0  # seconds: a thread that is so late was suspended with the whol
 
 
 class Watchdog:
-    """Beats in the event loop; a thread beside it logs, once for each time, what blocks the loop for `warn` seconds.
+    """Calls `beat` regularly in the event loop, and logs from a thread what blocks it for more than `warn` seconds.
 
-    `beat` is called in the loop with the time (seconds, monotonic). `warn` 0: nobody looks.
+    `beat` is called in the loop with the time (seconds, monotonic). Each blockage is logged once, and once more when it
+    ends. If `warn` is 0 there is no thread, and no blockage is logged.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> None:
@@ -37,10 +38,10 @@ class Watchdog:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop_thread = 0
-        self._blocked_since: float | None = None  # the thread's: it has been reported
+        self._blocked_since: float | None = None  # last heartbeat before the logged blockage; only the thread uses it
 
     def start(self) -> None:
-        """To be called in the loop."""
+        """Start the heartbeat and the watching thread; must be called in the event loop."""
         self._loop_thread = threading.get_ident()
         self._tick()
         if self._warn:
@@ -48,10 +49,10 @@ class Watchdog:
             self._thread.start()
 
     def stop(self) -> None:
-        """To be called in the loop."""
+        """End the heartbeat and the watching thread; must be called in the event loop."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(BEAT)  # it ends at once, unless nobody takes what it has to say
+            self._thread.join(BEAT)  # the thread ends at once, unless its writing to the log blocks
         self._timer.close()
 
     def _tick(self) -> None:
@@ -64,7 +65,7 @@ class Watchdog:
     def _watch(self) -> None:
         look = Periodic("the watch over the event loop", self._look)
         looked_at = time.monotonic()
-        innocent_until = 0.0  # what came before we were suspended tells nothing
+        innocent_until = 0.0  # a heartbeat that was missed before this time proves no blockage
         while not self._stopping.wait(BEAT):
             now = time.monotonic()
             if now - looked_at > BEAT + OVERSLEPT:
@@ -73,7 +74,7 @@ class Watchdog:
             look(innocent_until)
 
     def _look(self, innocent_until: float) -> None:
-        # A heartbeat may be as old as their distance before anything is blocked at all.
+        # A heartbeat may be BEAT seconds old although nothing blocks the loop.
         blocked = time.monotonic() - max(self._beaten_at + BEAT, innocent_until)
         if self._blocked_since is None and blocked > self._warn:
             self._blocked_since = self._beaten_at
@@ -96,7 +97,7 @@ class Watchdog:
 
 @contextlib.contextmanager
 def watched(loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> Iterator[None]:
-    """Have a Watchdog over the running `loop` for a while; see there for the arguments."""
+    """Run a Watchdog over the running `loop` while the context is open; the arguments are those of Watchdog."""
     watchdog = Watchdog(loop, beat, warn)
     watchdog.start()
     try:
@@ -106,12 +107,12 @@ def watched(loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], wa
 
 
 def install_dump() -> None:
-    """From now on SIGUSR2 prints the stacks of all threads on standard error, even if the interpreter is stuck in C."""
+    """Make SIGUSR2 print the stacks of all threads on standard error, even if the interpreter is stuck in C."""
     faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)  # sys.stderr is the application's to replace
 
 
 def _running(frame: FrameType | None) -> Exchange | WebSocketSession | None:
-    """The request whose application is in this stack."""
+    """Return the request whose application is running in the stack that ends with `frame`, or None."""
     while frame is not None:
         if frame.f_code is Exchange.run.__code__ or frame.f_code is WebSocketSession.run.__code__:
             request = frame.f_locals.get("self")
