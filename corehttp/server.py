@@ -129,9 +129,9 @@ def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -
     generations.apply(fleet, fleet.generation)
 
     def on_ready() -> None:
-        if lent and config.uds is not None:
+        for unix in (one for one in endpoints if lent and one.path):
             try:
-                unix_path.permit(config.uds, config.uds_permissions)
+                unix_path.permit(unix.path, unix.permissions)
             except StartupError as error:  # somebody has removed it: those who are connected are served all the same
                 logger.warning("%s", error)
         if inherited is not None:
