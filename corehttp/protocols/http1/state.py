@@ -1,4 +1,29 @@
-"""The whole state of an HTTP/1.1 connection, and what follows a response. Pure."""
+"""The whole state of an HTTP/1.1 connection, and what follows a response. Pure.
+
+Theory of operation. Requests are read in order and answered in order (RFC 9112, 9.3.2). Reading runs ahead of
+answering: requests that were read wait in a queue, and at most one of them, the current one, writes its response.
+
+How far reading has come:
+
+    from  what comes in                                       to
+    IDLE  a part of a head                                    HEAD
+    IDLE, HEAD  a whole head, without a body                  IDLE; ENDED if no other request may follow
+    IDLE, HEAD  a whole head that announces a body            BODY
+    IDLE, HEAD  a whole opening handshake                     UPGRADED
+    BODY  the last byte of the body                           IDLE; ENDED if no other request may follow
+    any   a fault, the end of the client's side, or our end   ENDED
+
+What follows a response, as `after_response` decides it, in the order of its lines:
+
+    the connection was not promised to go on                  CLOSE
+    the body of its request has come in whole                 READ_NEXT
+    the client waits for a 100 (Continue) that it never got   CLOSE
+    more bytes of the body are to come than the limit         CLOSE
+    otherwise                                                 DISCARD_BODY
+
+The life of the connection: OPEN until either side ends it; LINGERING while our last bytes go out and what still comes
+in is thrown away; CLOSED once the transport is lost or left to another protocol.
+"""
 
 from enum import Enum
 
