@@ -43,7 +43,7 @@ def test_a_service_with_two_endpoints_serves_reloads_and_stops_without_loss(tmp_
             assert [kept.get("/")[1] for kept in (tcp, unix)] == [b"1", b"1"]
             app.become("2")
             server.signal(signal.SIGHUP)
-            until(lambda: all(answer(place) == "2" for place in places for _ in range(MANY)), "the reload", 30)
+            until(lambda: all(answer(place) == "2" for place in places for _ in range(MANY)), "the reload")
             assert [kept.get("/")[1] for kept in (tcp, unix)] == [b"2", b"2"], "idle connections were handed over"
             for kept in (tcp, unix):
                 kept.ask("/slow?seconds=1")

@@ -387,7 +387,7 @@ def test_what_a_program_forks_beside_the_server_is_none_of_its(tmp_path: Path, s
         [child] = [int(path.name.removeprefix("begun-")) for path in tmp_path.glob("begun-*")]
         assert not sockets(child) & of_port(server.port)
         os.kill(child, signal.SIGTERM)
-        until(lambda: "child" in server.stdout, "the end of the process")
+        until(lambda: re.search(r"child \d+\n", server.stdout), "the end of the process")
         assert f"child {int(signal.SIGTERM)}" in server.stdout
         with RawConnection(server.port) as client:
             assert told(client, "/")

@@ -42,19 +42,25 @@ class ChangingApp:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = directory / "changing_app.py"
+        self._changes = 0
         self.arguments = ("changing_app:app", "--app-dir", str(directory), "--port", "0", "--no-access-log")
 
     def become(self, version: str, before: str = "") -> None:
         """Good code that answers with its version; `before` is run when it is loaded."""
-        self._file.write_text(before + GOOD.format(version=version))
+        self._write(before + GOOD.format(version=version))
 
     def become_slow(self, version: str, seconds: float = 100) -> None:
         """The same, but to load it takes so long."""
         self.become(version, before=f"import time; time.sleep({seconds})\n")
 
     def become_broken(self) -> None:
-        self._file.write_text(BROKEN)
+        self._write(BROKEN)
 
     def become_failing(self) -> None:
         """Its lifespan start-up fails."""
-        self._file.write_text(FAILING)
+        self._write(FAILING)
+
+    def _write(self, text: str) -> None:
+        """Write the module, longer each time: compiled code stays valid for a source of the same size and second."""
+        self._changes += 1
+        self._file.write_text(text + "#" * self._changes + "\n")
