@@ -41,7 +41,6 @@ from corehttp.supervisor.events import (
 
 logger = logging.getLogger("corehttp.supervisor")
 
-Making = Spawn | OpenSlot | LoadTemplate  # actions that make something, whose event names what was made
 Doing = (
     Leave | Kill | Dump | RefuseConnections | Steer | Rescue | CloseSlot | AbandonReload | FinishReload | RetireTemplate
 )

@@ -18,15 +18,15 @@ from corehttp.protocols.http1.framing import Framing
 from corehttp.protocols.http1.reader import DISCARD_LIMIT
 from corehttp.protocols.http1.state import Next, Reading, Stage, after_response
 from corehttp.protocols.http1.upgrade_answer import HTTP1UpgradeAnswer
-from corehttp.protocols.http1.writer import HIGH_WATER, LOOK_AGAIN, ResponseWriting
+from corehttp.protocols.http1.writer import HIGH_WATER, ResponseWriting
 from corehttp.protocols.limits import NEVER, Pace
+from corehttp.protocols.outlet import LINGER, LOOK_AGAIN
 from corehttp.protocols.peer import direct
 from corehttp.protocols.progress import Intake, ResponsePhase
 
 logger = logging.getLogger("corehttp.error")
 
 BEGUN_AT_ONCE = 16  # requests of one client that are begun in a turn of the loop; more wait for the next one
-LINGER = 2.0  # seconds that we listen on after our last byte (RFC 9112, 9.6)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
 _IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = Reading

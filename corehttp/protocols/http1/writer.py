@@ -15,11 +15,11 @@ from corehttp.protocols.http1.framing import BODILESS, Framing, OutgoingBody, fr
 from corehttp.protocols.http1.reader import RequestReading
 from corehttp.protocols.http1.wire import response_head
 from corehttp.protocols.limits import Pace
+from corehttp.protocols.outlet import LOOK_AGAIN
 from corehttp.protocols.peer_socket import reset_on_close, untaken
 from corehttp.protocols.progress import Intake, ResponsePhase
 from corehttp.protocols.response_fields import CLOSES, OWN_DATE, OWN_SERVER
 
-LOOK_AGAIN = 0.9  # seconds, less than a tick: then a client that takes nothing, or is half gone, is looked at again
 # Bytes that wait in the transport beside a piece of a body. A quarter of what asyncio and uvloop take: the kernel holds
 # megabytes. 100 clients that read nothing cost a worker 9 MB instead of 15.
 HIGH_WATER = 16384
