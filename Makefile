@@ -12,12 +12,15 @@ FUZZ_SECONDS ?= 60
 JOBS ?= 8
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
+# Percent of the package's lines that the unit tests have to run.
+UNIT_COVERAGE = 90
+
 # Each server that a test starts would compile the package and every test its module once more, a third of all CPU time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
-.PHONY: help serve test unit e2e applications autobahn coverage check lint options fmt bench bench-short bench-plot bench-slow bench-websockets fuzz docs clean
+.PHONY: help serve test unit e2e applications autobahn coverage coverage-unit coverage-e2e check features lint style types options fmt bench bench-short bench-plot bench-slow bench-websockets fuzz clean
 
 help:                            ## print these words
 	@awk -F ':.*## *' '/^[a-z0-9-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +28,7 @@ help:                            ## print these words
 serve: $(VENV)/serve.done        ## serve the example on every core
 	$(BIN)/corehttp $(APP) --workers auto --host $(HOST) --port $(PORT)
 
-test: $(VENV)/test.done          ## the whole test suite; FULL=1 runs every case, JOBS=8 at once
+test: $(VENV)/test.done          ## every test; FULL=1 runs every case of them, JOBS=8 at once
 	$(PYTEST)
 
 unit: $(VENV)/test.done          ## all but the tests with real processes
@@ -34,6 +37,16 @@ unit: $(VENV)/test.done          ## all but the tests with real processes
 e2e: $(VENV)/test.done           ## the tests with real processes and clients
 	$(PYTEST) -m e2e
 
+# The end-to-end tests that it leaves out take longer than all others together; `make test` and CI run them. The types
+# are checked beside the tests, of which some only wait.
+check: style                     ## what to run before a commit: lint, types, unit tests, each feature end to end
+	@$(MAKE) --no-print-directory -j 2 types features
+
+features: JOBS = 4
+features: export LIVES = 50
+features: $(VENV)/test.done
+	$(PYTEST) -m "not e2e or feature"
+
 applications: $(VENV)/applications.done  ## Gradio, NiceGUI, Django, Flask and datasette, served and used; Chromium must be installed
 	$(BIN)/python -m pytest --numprocesses 2 -o python_files="check_*.py" tests/e2e/applications
 
@@ -41,38 +54,64 @@ autobahn: $(VENV)/test.done      ## every Autobahn case of WebSockets, compressi
 	AUTOBAHN="*" $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/e2e/test_autobahn.py::test_all_cases_are_passed_strictly
 
 # It says what is run, not whether it is right: `make test` does. Being measured costs time and descriptors that some
-# tests count, so one that fails here is printed, and the figure comes all the same.
-coverage: $(VENV)/test.done      ## the whole test suite, and which lines of the package it does not run
+# end-to-end tests count, so one of them that fails here is printed, and the figure comes all the same.
+MEASURED = COVERAGE_CORE=sysmon $(subst -m pytest,-m coverage run -m pytest,$(PYTEST))
+coverage: coverage-unit coverage-e2e  ## which lines of the package no test runs, those of server processes included
+
+coverage-unit: $(VENV)/test.done  ## the same of the unit tests alone; fails below UNIT_COVERAGE percent
 	rm -f .coverage .coverage.*
-	-COVERAGE_CORE=sysmon $(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup \
-		--no-loadscope-reorder --ignore tests/test_budgets.py
+	$(MEASURED) -m "not e2e" --ignore tests/test_budgets.py
 	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --fail-under=$(UNIT_COVERAGE)
+
+coverage-e2e: $(VENV)/test.done  ## adds what the end-to-end tests run to the figure of coverage-unit
+	-$(MEASURED) -m e2e
+	$(BIN)/python -m coverage combine --quiet --append
 	$(BIN)/python -m coverage report
 
-check: lint test                 ## lint, types, layers, budgets, tests
+lint: style types                ## style and types
 
-lint: $(VENV)/test.done          ## style and types
+style: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
-options: $(VENV)/test.done       ## write the table of options into the README
+# What is not imported on Windows: all that only a supervisor, its workers and their clients need.
+NOT_ON_WINDOWS = corehttp/(admin|control|watching)/|corehttp/bus/(mesh|peer)\.py|corehttp/supervisor/(?!deployment|leftovers)
+NOT_ON_WINDOWS := $(NOT_ON_WINDOWS)|corehttp/ipc/(channel|handover|mailbox|memory_file|scoreboard|.*_area)\.py
+NOT_ON_WINDOWS := $(NOT_ON_WINDOWS)|corehttp/worker/(affinity|mail_watch|process|siblings|spreading|stacks|template)\.py
+NOT_ON_WINDOWS := $(NOT_ON_WINDOWS)|corehttp/(supervision|systemd_units)\.py
+
+types: $(VENV)/test.done
+	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 --follow-imports silent \
+		--exclude "$(NOT_ON_WINDOWS)" corehttp corehttp_server.py
+
+options: $(VENV)/test.done       ## write options into the README, the manual page and other documents
 	$(BIN)/python -m tests.options_table README.md
+	$(BIN)/python -m tests.migration_tables
+	$(BIN)/python -m tests.man_page docs/corehttp.1
+	$(BIN)/python -m tests.options_schema docs/corehttp.schema.json
 
 fmt: $(VENV)/test.done           ## format the code, write the generated parts of the documentation
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python -m tests.options_table README.md
+	$(BIN)/python -m tests.migration_tables
+	$(BIN)/python -m tests.man_page docs/corehttp.1
+	$(BIN)/python -m tests.options_schema docs/corehttp.schema.json
 
-bench: $(VENV)/bench.done        ## compare with peers; takes some minutes, wrk and autocannon must be installed
+bench: $(VENV)/bench.done        ## compare with peers, ten minutes; wrk and autocannon must be installed
 	$(BIN)/python -m benchmarks.peers
 
 bench-short: $(VENV)/bench.done  ## the same in one minute
 	$(BIN)/python -m benchmarks.peers --short
 
-bench-plot: $(VENV)/bench.done   ## measure the whole suite, and draw it into docs/benchmarks; takes half an hour
-	$(BIN)/python -m benchmarks.peers --json docs/benchmarks/run.json
-	$(BIN)/python -m benchmarks.plot docs/benchmarks/run.json docs/benchmarks
+ROUNDS ?= 5
+
+bench-plot: $(VENV)/bench.done   ## the same, recorded, drawn and written into docs/ and the README; ROUNDS=5
+	$(BIN)/python -m benchmarks.peers --record docs/benchmarks --rounds $(ROUNDS)
+	$(BIN)/python -m benchmarks.plot
+	$(BIN)/python -m benchmarks.tables
 
 bench-slow: $(VENV)/bench.done   ## what slow and lost clients cost, in one minute
 	$(BIN)/python -m benchmarks.slow_clients

@@ -23,8 +23,8 @@ from benchmarks.lib.table import aligned
 from benchmarks.lib.versions import describe
 
 _OWN = "corehttp"
-_PATIENCE = 20.0  # seconds beyond the sleep, for an answer and for the exit
-_OPENED_AT_ONCE = 50  # fewer than any server's backlog
+_PATIENCE = 20.0  # seconds beyond the sleep in which an answer and the exit must come
+_OPENED_AT_ONCE = 50  # connections, fewer than any server's backlog
 _LATECOMERS = 200
 _LATECOMER_INTERVAL = 0.02
 
@@ -41,6 +41,8 @@ refused ones could not connect, lost ones could, and got no answer. A negative e
 
 @dataclass(frozen=True, slots=True)
 class Trial:
+    """What each server is put through."""
+
     requests: int
     sleep: float  # seconds
     workers: int
@@ -48,17 +50,19 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
+    """What became of the requests of one server that was told to stop."""
+
     name: str
     begun: int
     early: int
     fates: Counter[Fate]
     late: Counter[Fate]
     seconds: float  # from SIGTERM to the exit
-    exit_code: int | None  # None: it had to be killed
+    exit_code: int | None  # None where the server had to be killed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if corehttp answered all that was in flight; the peers are there to compare with."""
+    """Measure and print; returns 0 if corehttp answered every request that was in flight."""
     options = _parse(arguments)
     trial = Trial(options.requests, options.sleep, options.workers)
     descriptors.allow(trial.requests)
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def drained(name: str, trial: Trial) -> Drain:
-    """One server, from its start to its exit; raises StartError, and OSError when it does not accept the requests."""
+    """Measure one server from its start to its exit; raises StartError, and OSError when it takes no requests."""
     with TemporaryDirectory(prefix="corehttp-bench-") as folder:
         started = Path(folder, "started")
         started.touch()
@@ -132,7 +136,7 @@ async def _open(port: int, number: int) -> list[Streams]:
 
 
 async def _begun(started: Path, wanted: int) -> int:
-    """How many requests sleep in the application: all of them, or as many as there are when patience ends."""
+    """Wait until all requests sleep in the application, for _PATIENCE seconds at most, and return how many do."""
     deadline = time.monotonic() + _PATIENCE
     while (begun := _size(started)) < wanted and time.monotonic() < deadline:
         await asyncio.sleep(0.005)

@@ -18,7 +18,7 @@ from benchmarks.lib.applications import PIECES
 from benchmarks.lib.running_server import RunningServer, running
 from benchmarks.lib.servers import peer_names
 
-_SECONDS = 60.0  # for one kind of input
+_SECONDS = 60.0  # in which one kind of input must be served
 _HOST = b"Host: 127.0.0.1\r\n"
 _CHUNKED = b"POST / HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 _LAST = b"GET / HTTP/1.1\r\n" + _HOST + b"Connection: close\r\n\r\n"
@@ -28,7 +28,7 @@ _HANDSHAKE = (
     + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 )
-_SIZE = 4 * 2**20  # bytes of each kind on the wire, about
+_SIZE = 4 * 2**20  # bytes on the wire of each kind of input, roughly
 
 
 def _body(chunk: bytes) -> bytes:
@@ -36,7 +36,7 @@ def _body(chunk: bytes) -> bytes:
 
 
 def _frame(first: int, payload: bytes) -> bytes:
-    """A client's frame whose mask changes nothing (RFC 6455, 5.2 and 5.3)."""
+    """Return a client's frame with a mask of zeros, which changes nothing (RFC 6455, 5.2 and 5.3)."""
     size = len(payload)
     head = bytes((first, 0x80 | size)) if size < 126 else bytes((first, 0xFE)) + size.to_bytes(2, "big")
     return head + bytes(4) + payload
@@ -97,7 +97,7 @@ def _figures(server: RunningServer) -> dict[str, float]:
 
 
 def _send(port: int, data: bytes) -> bool:
-    """Send all of it while reading what comes, until the server closes; answers whether it took all."""
+    """Send `data` while reading what comes, until the server closes; returns whether it took all."""
     sent = 0
     end = time.monotonic() + _SECONDS
     with socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as client:

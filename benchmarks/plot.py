@@ -1,11 +1,12 @@
-"""Draw what `python -m benchmarks.peers --json FILE` has measured: `python -m benchmarks.plot FILE DIRECTORY`.
+"""Draw the recorded runs: `python -m benchmarks.plot`, after `python -m benchmarks.peers --record docs/benchmarks`.
 
-One SVG for each workload and number of workers: CPU time per request of each server, as a ratio to uvicorn in the same
-round. The bar is the median over the rounds, the line across its end goes from the lowest to the highest round.
+For each run and each group of workloads there is one SVG, with a panel for each workload: the CPU time per request of
+each server as a ratio to uvicorn's in the same round. A bar is the median over the rounds, the line at its end goes
+from the lowest to the highest round.
 """
 
 import argparse
-import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,60 +16,66 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot
 
-from benchmarks.lib.summary import BASELINE
+from benchmarks.lib.recorded import DIRECTORY, GROUPS, Run, plot_name, ratios, recorded
 
-_OWN_COLOUR, _OTHER_COLOUR = "#c2410c", "#94a3b8"
+_OWN_COLOUR, _OTHER_COLOUR, _LINE_COLOUR = "#c2410c", "#94a3b8", "#334155"
+_COLUMNS = 3
+# A server that needs more is drawn up to here, so that the differences between the others can be seen.
+_MOST = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the plots; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
-    parser.add_argument("source", type=Path, help="the JSON file of a run")
-    parser.add_argument("target", type=Path, help="the directory to write the SVG files to")
+    parser.add_argument("directory", type=Path, nargs="?", default=DIRECTORY, help="of the JSON files and the plots")
     options = parser.parse_args(arguments)
-    run = json.loads(options.source.read_text())
-    options.target.mkdir(parents=True, exist_ok=True)
-    # The same run gives the same bytes: no random identifiers, no date of the drawing.
-    mpl.rcParams["svg.hashsalt"] = "corehttp"
-    for section in run["sections"]:
-        ratios = ratios_of(section["rounds"])
-        if len(ratios) > 1:
-            path = options.target / f"{section['workload']}-{section['workers']}.svg"
-            draw(path, f"{section['title']}\n{run['versions']['python']}", ratios)
-            print(path)
+    # The same run gives the same bytes: text stays text, and there are no random identifiers.
+    mpl.rcParams.update({"svg.hashsalt": "corehttp", "svg.fonttype": "none", "font.size": 9})
+    for run in recorded(options.directory):
+        for group in GROUPS:
+            sections = run.group(group)
+            if sections:
+                path = options.directory / plot_name(run, group)
+                draw(path, run, sections)
+                print(path)
     return 0
 
 
-def ratios_of(rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float]]:
-    """For each server the CPU time per request in each round, as a ratio to that of the baseline in the same round."""
-    found: dict[str, list[float]] = {}
-    for samples in rounds:
-        base = samples.get(BASELINE, {}).get("cpu_us")
-        for name, sample in samples.items():
-            if base and sample["requests"]:
-                found.setdefault(name, []).append(sample["cpu_us"] / base)
-    return found
+def draw(path: Path, run: Run, sections: Sequence[Mapping[str, Any]]) -> None:
+    """Write one plot with a panel for each section; the digest of the run's file is in its metadata."""
+    columns = min(_COLUMNS, len(sections))
+    lines = math.ceil(len(sections) / columns)
+    most = max(len(section["rows"]) for section in sections)
+    size = (3.6 * columns, (0.75 + 0.24 * most) * lines + 0.4)
+    figure, grid = pyplot.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
+    panels = list(grid.flat)
+    for axes, section in zip(panels, sections, strict=False):
+        _draw_panel(axes, section)
+    for axes in panels[len(sections) :]:
+        axes.set_visible(False)
+    title = f"CPU time per request, uvicorn = 1, bars end at {_MOST:g}; {run.figures['versions']['python']}"
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, metadata={"Date": None, "Description": f"{run.name}.json, SHA-256 {run.digest}"})
+    pyplot.close(figure)
 
 
-def draw(path: Path, title: str, ratios: Mapping[str, Sequence[float]]) -> None:
-    """Write one plot, the server that needs least on top."""
-    names = sorted(ratios, key=lambda name: -median(ratios[name]))
-    values = [median(ratios[name]) for name in names]
+def _draw_panel(axes: Any, section: Mapping[str, Any]) -> None:
+    found = ratios(section)
+    names = sorted(found, key=lambda name: -median(found[name]))
+    values = [min(_MOST, median(found[name])) for name in names]
     spread = [
-        [value - min(ratios[name]) for name, value in zip(names, values, strict=True)],
-        [max(ratios[name]) - value for name, value in zip(names, values, strict=True)],
+        [value - min(_MOST, *found[name]) for name, value in zip(names, values, strict=True)],
+        [min(_MOST, max(found[name])) - value for name, value in zip(names, values, strict=True)],
     ]
     colours = [_OWN_COLOUR if name.startswith("corehttp") else _OTHER_COLOUR for name in names]
-    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.38 * len(names)), layout="constrained")
-    axes.barh(names, values, xerr=spread, color=colours, ecolor="#334155", capsize=3)
-    for name, value in zip(names, values, strict=True):
-        axes.text(0.01, name, f" {value:.2f}", va="center", ha="left", color="white", fontsize=9)
-    axes.axvline(1.0, color="#334155", linewidth=0.8, linestyle=":")
-    axes.set_xlabel(f"CPU time per request, {BASELINE} = 1 (less is better)")
-    axes.set_title(title, fontsize=9)
+    axes.barh(names, values, xerr=spread, color=colours, ecolor=_LINE_COLOUR, capsize=2)
+    for name, colour in zip(names, colours, strict=True):
+        text = "white" if colour == _OWN_COLOUR else "black"
+        axes.text(0.02, name, f"{median(found[name]):.2f}", va="center", ha="left", color=text, fontsize=8)
+    axes.axvline(1.0, color=_LINE_COLOUR, linewidth=0.8, linestyle=":")
+    axes.set_xlim(0, _MOST if max(values) > 1.5 else 1.5)
+    axes.set_title(section["name"], fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

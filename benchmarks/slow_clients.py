@@ -25,7 +25,7 @@ from benchmarks.lib.slow_crowd import Slow, SlowCrowd
 from benchmarks.lib.table import aligned, megabytes, ratio
 from benchmarks.lib.versions import describe, load_average
 
-_GRACE = 4.0  # seconds beyond the limit in which each slow client must be cut: the server looks once a second
+_GRACE = 4.0  # seconds beyond the limit in which each slow client must be cut by a server that looks every second
 _SETTLED = 90.0  # seconds for the server to see that an abandoned connection is lost
 _WAVES = 2  # of slow clients
 _PASSES = 2  # of abandoned connections
@@ -45,11 +45,13 @@ the C library keep memory for what comes next, and do not give back what lies be
 
 @dataclass(frozen=True, slots=True)
 class Trial:
+    """How many slow clients there are, and for how long."""
+
     slowloris: int
     stalled: int
     abandoned: int
-    limit: float  # seconds
-    seconds: float  # that the healthy client is alone, before and after
+    limit: float  # seconds that the server allows
+    seconds: float  # in which the healthy client is alone, before and after
     seed: int
 
 
@@ -65,7 +67,7 @@ class Siege:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What a worker holds while nobody but the one who asks is connected."""
+    """What a worker holds while only the client that asks is connected."""
 
     objects: dict[str, int]
     descriptors: int
@@ -80,7 +82,7 @@ class Worker:
         [self.pid] = [process.pid for process in tree(server.pid) if process.pid != server.pid]
 
     def memory(self) -> int:
-        """Bytes of it that are in memory (proc(5), statm)."""
+        """Return the bytes of the worker that are in memory (proc(5), statm)."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
 
     def remains(self) -> Remains:
@@ -93,7 +95,7 @@ class Worker:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if each slow client was cut in its time and nothing is left of those that were abandoned."""
+    """Measure and print; returns 0 if each slow client was cut in time and nothing is left of abandoned connections."""
     trial = _parse(arguments)
     descriptors.allow(trial.slowloris + trial.stalled + 256)
     placement = place(1)
@@ -116,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(trial: Trial, placement: Placement) -> tuple[Siege, list[Remains], float]:
-    """The slow clients, what is left before them, after them and after each pass, and how long the last took to settle.
+    """Return what slow clients did, what was left before and after them and each pass, and how long the last took.
 
     Raises StartError, and OSError or HTTPException when the healthy client is not served.
     """
@@ -162,7 +164,7 @@ def _note_memory(worker: Worker, seen: list[int]) -> None:
 
 
 def abandoned(worker: Worker, trial: Trial, remains: list[Remains]) -> tuple[list[Remains], float]:
-    """What is left in the worker too after each pass, and how many seconds the last took to settle."""
+    """Abandon connections in passes; returns what is left after each, and the seconds until the last was settled."""
     chance = random.Random(trial.seed)
     seconds = 0.0
     for _ in range(_PASSES):
@@ -173,7 +175,7 @@ def abandoned(worker: Worker, trial: Trial, remains: list[Remains]) -> tuple[lis
 
 
 def settled(worker: Worker, first: Remains) -> tuple[Remains, float]:
-    """What is left in the worker once that is no more than at `first`, or time is up; and how many seconds it took."""
+    """Wait until no more is left than at `first`, or time is up; returns what is left and the seconds that took."""
     began = time.monotonic()
     while _differs(found := worker.remains(), first) and time.monotonic() < began + _SETTLED:
         time.sleep(0.2)

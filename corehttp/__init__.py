@@ -2,8 +2,8 @@
 
 from corehttp.version import __version__
 
-# Not from typing: with `python -m corehttp` the current directory is still first in the import path here (see
-# __main__.py), and a file of the application's there may have the name of any module that would be imported.
+# This module imports nothing, not even `typing`: with `python -m corehttp` the current directory is still first in the
+# import path (see __main__.py), and a file of the application there may have the name of any module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from corehttp.config import Config
@@ -38,7 +38,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # On demand: a worker imports this package too, and must not pay memory for what only its supervisor needs.
+    # Names are imported on demand: a worker imports this package too, and must not hold what only others need.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

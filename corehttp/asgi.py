@@ -1,4 +1,4 @@
-"""The types of the ASGI specification (3.0): the only home of Any."""
+"""The types of the ASGI specification (3.0)."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -15,5 +15,5 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# What an import brings before we know that it is an application.
+# The type of objects of the application, of the event loop and of others that are not checked by types.
 Unchecked = Any

@@ -1,107 +1,137 @@
 """Every option in one line: name, default, kind and help. Flag, environment name and file key follow from the name.
 
-Pure: reads no file, no environment, no clock. `Config.from_sources` takes what others have read.
+The module is pure: it reads no file, no environment and no clock. `Config.from_sources` takes what others have read.
 """
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+import functools
+import sys
+from typing import Any
 
-from corehttp.environment import variable, without_service_links
-from corehttp.errors import ConfigError
+from corehttp.bind_option import BIND, OWNER, PLAIN_BIND
+from corehttp.bus_url import BUS
+from corehttp.log_config_option import LOG_CONFIG
+from corehttp.option import Option, option, options_of, parse_value
+from corehttp.option_conflicts import check_together
 from corehttp.option_kinds import (
+    ACCESS_FORMAT,
+    ACCOUNT,
+    ADDRESS,
     ANY_TEXT,
+    COLOURS,
+    CONTROL,
     DIRECTORY,
     FIELDS,
-    FORWARDED,
-    FORWARDED_FIELDS,
+    FILE,
+    FILES,
+    GROUP,
+    LOG_FILE,
     LOG_LEVEL,
+    LOOP,
     MODE,
+    NAME,
     OPEN_TO_ALL,
+    PARSER,
     PATHS,
     ROOT_PATH,
     SECONDS,
     SOCKET_PATH,
     SWITCH,
     TEXT,
-    THIS_MACHINE,
-    TRUST,
+    TEXTS,
+    TOKEN,
+    UMASK,
+    WEBSOCKETS,
+    WHOLE_PATH,
     WORKERS,
     Fields,
-    Kind,
     choice,
     optional,
     size,
     whole,
 )
-from corehttp.unknown_options import suggest
+from corehttp.protocols.field_names import HOPS, PROXY_FIELDS
+from corehttp.proxy_options import FORWARDED_FIELDS, PROXY_PROTOCOL, THIS_MACHINE, TRUST
+from corehttp.records import field_names, record, values
+from corehttp.sourced_options import SourcedOptions
+from corehttp.sticky_option import STICKY
+from corehttp.tls_options import CERT_REQS, PASSWORD
 
-# What other servers and platforms call some options in the environment; our own names win.
-OTHER_NAMES = {"workers": "WEB_CONCURRENCY", "forwarded_allow_ips": "FORWARDED_ALLOW_IPS"}
-
-
-class Option(NamedTuple):
-    """One option, as the command line, the documentation and `Config` see it."""
-
-    name: str
-    default: object
-    kind: Kind
-    help: str
-
-    @property
-    def flag(self) -> str:
-        """The flag on the command line."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def env(self) -> str:
-        """The variable of the environment that is its own."""
-        return variable(self.name)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Where the environment may have it; the first one that is set counts."""
-        return (self.env, OTHER_NAMES[self.name]) if self.name in OTHER_NAMES else (self.env,)
-
-    def is_set(self, text: str | None) -> bool:
-        """Whether a variable says anything: an empty one does only where empty text means something."""
-        return bool(text) or (text is not None and self.kind.takes_nothing)
-
-    @property
-    def value(self) -> str:
-        """What to write behind the flag."""
-        return "|".join(self.kind.choices) or self.name.upper()
+DEVELOPMENT_GRACE = 0.5  # seconds that requests in flight may take when --reload has the code replaced
 
 
-def option(default: Any, kind: Kind, help: str) -> Any:
-    """A field of Config that is an option."""
-    return dataclasses.field(default=default, metadata={"kind": kind, "help": help})
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
+@record
+class Config(SourcedOptions):
     """What to serve and how. Keyword arguments take the same values as the flags; raises ConfigError."""
 
     app: Any = option(None, optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
     factory: bool = option(False, SWITCH, "APP is a function that makes the application.")
+    env_file: str | None = option(
+        None,
+        optional(FILE),
+        "Set the variables in this file before APP is loaded, unless they are set (python-dotenv).",
+    )
     app_dir: str = option("", DIRECTORY, "Look for APP in this directory (default: the current one).")
+    interface: str = option(
+        "auto", choice("auto", "asgi3", "asgi2", "wsgi"), "Interface of APP; auto: by what its call takes."
+    )
+    threads: int = option(10, whole(1, 1024), "Threads of a worker in which a WSGI application runs.")
+    bind: tuple[str, ...] = option(
+        (),
+        BIND,
+        "Serve here: HOST:PORT[+{worker}], [::]:PORT, unix:PATH, unix:@NAME, fd://N, systemd:NAME; repeatable.",
+    )
     host: str = option("127.0.0.1", ANY_TEXT, "Bind to this address or name; empty for all addresses.")
     port: int = option(8000, whole(0, 65535), "Bind to this port; 0 picks a free one and prints it.")
     uds: str | None = option(None, optional(SOCKET_PATH), "Bind to a unix socket at this path instead.")
     uds_permissions: str = option(
         OPEN_TO_ALL, MODE, "Permissions of that socket's path, in octal; who may write may connect."
     )
+    uds_owner: str = option(
+        "", OWNER, "Owner of that socket's path, USER, USER:GROUP or :GROUP; default: who starts the service."
+    )
     fd: int | None = option(None, optional(whole(0, 1048575)), "Serve on this inherited socket instead.")
     backlog: int = option(2048, whole(1, 65535), "Connections that may wait to be accepted.")
     limit_connections: int = option(
         0, whole(0, 1048575), "Open connections per worker, others wait; --socket auto is then shared; 0: no limit."
     )
+    ssl_certfile: tuple[str, ...] = option(
+        (), FILES, "Serve over TLS with the certificate in this file, with its chain, in PEM; repeatable (SNI)."
+    )
+    ssl_keyfile: tuple[str, ...] = option(
+        (), FILES, "Private key of the certificate, if that is in another file; repeatable, in the same order."
+    )
+    ssl_keyfile_password: str | None = option(
+        None, PASSWORD, "Password of encrypted private keys; better in COREHTTP_SSL_KEYFILE_PASSWORD."
+    )
+    ssl_ca_certs: str | None = option(
+        None, optional(FILE), "File of the authorities that may have issued clients' certificates."
+    )
+    ssl_cert_reqs: str = option("none", CERT_REQS, "Whether clients have to show a certificate.")
+    ssl_crl: str | None = option(None, optional(FILE), "File of clients' certificates that were revoked.")
+    ssl_ciphers: str = option("", ANY_TEXT, "Cipher suites up to TLS 1.2, as OpenSSL lists them.")
+    ssl_min_version: str = option("1.2", choice("1.2", "1.3"), "Least version of TLS.")
+    ssl_handshake_timeout: float = option(10.0, SECONDS, "Seconds for a client's TLS handshake.")
+    redirect_http: tuple[str, ...] = option(
+        (), PLAIN_BIND, "Answer here, in cleartext, every request with 308 to the same URL with https; repeatable."
+    )
     workers: str = option("1", WORKERS, "Worker processes; auto: one for each CPU that this process may use.")
     socket: str = option("auto", choice("auto", "reuseport", "shared"), "How workers share the port.")
-    loop: str = option("auto", choice("auto", "uvloop", "asyncio"), "Event loop; auto: uvloop where it is installed.")
-    http: str = option("auto", choice("auto", "httptools", "h11"), "HTTP parser; auto: httptools.")
-    ws: str = option("on", choice("off", "on"), "WebSockets; off: an upgrade is answered as a plain request.")
+    spread: str = option(
+        "least",
+        choice("least", "kernel"),
+        "Who gets a new connection: the least loaded worker, or the kernel's pick.",
+    )
+    sticky: tuple[str, ...] = option(
+        (),
+        STICKY,
+        "Serve requests with the same key in one worker: ip, cookie, cookie:NAME, header:NAME, query:NAME; repeatable.",
+    )
+    rescue_after: float = option(
+        0.5, SECONDS, "Seconds that an event loop may be blocked before others accept who waits for it; 0: no limit."
+    )
+    loop: str = option("auto", LOOP, "Event loop; auto: uvloop where it is installed.")
+    http: str = option("auto", PARSER, "HTTP parser; auto: httptools.")
+    ws: str = option("on", WEBSOCKETS, "WebSockets; off: an upgrade is answered as a plain request.")
     ws_max_size: int = option(16 * 2**20, size(1), "Bytes of a WebSocket message, else closed with 1009.")
     ws_max_queue: int = option(32, whole(1, 1048575), "Messages of a WebSocket that wait before reading pauses.")
     ws_write_high_water: int = option(
@@ -131,10 +161,26 @@ class Config:
         "Who is a trusted proxy: addresses, networks, unix, or * for everybody; also as FORWARDED_ALLOW_IPS.",
     )
     forwarded_fields: str = option(
-        FORWARDED,
+        PROXY_FIELDS,
         FORWARDED_FIELDS,
-        "Which fields a trusted proxy writes itself; what clients say in others is removed.",
+        "Which fields a trusted proxy writes itself, or forwarded (RFC 7239); what clients say in others is removed.",
     )
+    forwarded_hops: int = option(
+        0,
+        whole(0, HOPS),
+        "Trusted proxies in a row, each of which adds the client it has seen; 0: those with trusted addresses.",
+    )
+    proxy_protocol: str = option(
+        "off",
+        PROXY_PROTOCOL,
+        "Connections begin with a PROXY header of this version; auto: either; for one bind ADDRESS,proxy-protocol=v2.",
+    )
+    proxy_allow_from: str = option(
+        THIS_MACHINE,
+        TRUST,
+        "Who may send PROXY headers: addresses, networks, unix, or * for all; others are cut.",
+    )
+    proxy_protocol_timeout: float = option(5.0, SECONDS, "Seconds for a whole PROXY header; 0: no limit.")
     timeout_keep_alive: float = option(75.0, SECONDS, "Seconds an idle connection stays open.")
     timeout_request_header: float = option(15.0, SECONDS, "Seconds for a whole request head, else 408; 0: no limit.")
     timeout_request_body: float = option(
@@ -188,14 +234,74 @@ class Config:
         "start-first", choice("start-first", "stop-first"), "At a reload, which of two workers in a slot goes first."
     )
     reload_parallel: int = option(1, whole(1, 1024), "Workers that a reload replaces at once.")
+    reload: bool = option(False, SWITCH, "Take new code at each change of a file (docs/development.md).")
+    reload_dir: tuple[str, ...] = option(
+        (), TEXTS, "Directory that is watched, not the current one and the application's; repeatable."
+    )
+    reload_include: tuple[str, ...] = option(
+        (), TEXTS, "Files that count beside *.py, as in *.html; repeatable; a directory is watched."
+    )
+    reload_exclude: tuple[str, ...] = option(
+        (), TEXTS, "Files or directories that do not count, beside .*, .py[cod], .sw.* and ~*; repeatable."
+    )
+    reload_delay: float = option(0.25, SECONDS, "Seconds between two looks for changes.")
+    debug_exceptions: bool = option(
+        False, SWITCH, "Answer with the traceback of an application's error; only on the loopback address."
+    )
     preload: bool = option(False, SWITCH, "Load the application once and fork the workers, to share memory.")
     preload_strict: bool = option(False, SWITCH, "Fail if that leaves threads, event loops or connections behind.")
     crash_loop_timeout: float = option(
         120.0, SECONDS, "Exit 4 when all workers keep dying for so many seconds; 0: never."
     )
+    user: str | None = option(
+        None, optional(ACCOUNT), "Serve as this user, name or number; root binds before (docs/privileges.md)."
+    )
+    group: str | None = option(None, optional(ACCOUNT), "Group of that user's processes (default: the user's own).")
+    umask: str | None = option(None, optional(UMASK), "Permissions that no file gets, in octal (default: inherited).")
+    chdir: str | None = option(None, optional(FILE), "Start in this directory, where all relative paths begin.")
+    name: str | None = option(None, optional(NAME), "What `corehttp list` calls it (default: its module and port).")
+    pid: str | None = option(None, optional(FILE), "Write the process id of the service to this file while it runs.")
+    control: str = option(
+        "auto", CONTROL, "Path of the socket for `corehttp status` and others; auto: in a directory of the user's; off."
+    )
+    control_group: str = option("", GROUP, "Group that may use that socket too, if it has a path; GROUP:read: to look.")
+    admin: str | None = option(
+        None,
+        optional(ADDRESS),
+        "HOST:PORT or unix:PATH for probes, metrics and a dashboard, served beside the workers.",
+    )
+    admin_token: str | None = option(
+        None,
+        optional(TOKEN),
+        "Secret with which other machines may see the dashboard, too; better in COREHTTP_ADMIN_TOKEN.",
+    )
+    ready_min_workers: int = option(1, whole(1, 1024), "Workers that must serve for /readyz of --admin to answer 200.")
+    prometheus_multiproc: str | None = option(
+        None, optional(WHOLE_PATH), "Directory for metrics of the application itself (prometheus_client), for --admin."
+    )
+    bus: str | None = option(
+        None,
+        optional(BUS),
+        "Redis over which machines exchange messages, redis://HOST, rediss:// or unix://; better in COREHTTP_BUS.",
+    )
     supervise: bool = option(True, SWITCH, "Supervise worker processes; off: serve in this process.")
     log_level: str = option("info", LOG_LEVEL, "Least level that is logged.")
     access_log: bool = option(True, SWITCH, "Log each request on standard output.")
+    log_file: str | None = option(
+        None, LOG_FILE, "Append the server's own log lines to this file, not to standard error."
+    )
+    access_log_file: str | None = option(
+        None, LOG_FILE, "Append the line of each request to this file, not to standard output."
+    )
+    access_log_format: str = option(
+        "", ACCESS_FORMAT, "Form of the line of each request, with gunicorn's atoms; empty: as log-format says."
+    )
+    log_max_size: int = option(0, size(0), "Rotate a log file that has so many bytes, to FILE.1, FILE.2 …; 0: never.")
+    log_keep: int = option(5, whole(1, 1000), "How many rotated files are kept of each log file.")
+    log_config: str | None = option(
+        None, optional(LOG_CONFIG), "Configure the application's logging with this file: .ini, .json, .toml or .yaml."
+    )
+    use_colors: bool | None = option(None, COLOURS, "Colours in log lines on standard streams; default: in a terminal.")
     log_format: str = option("text", choice("text", "json"), "Form of the log lines.")
     header: Fields = option((), FIELDS, "Header NAME:VALUE for every response; may be repeated.")
     server_header: bool = option(True, SWITCH, "Send the Server header.")
@@ -206,103 +312,35 @@ class Config:
             value = getattr(self, entry.name)
             if entry.name != "app" or value is None or issubclass(type(value), str):
                 object.__setattr__(self, entry.name, parse_value(entry, value, entry.name))
-        self._check_together()
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        """The configuration that a program gives as keyword arguments; raises ConfigError for an unknown one too."""
-        known = names()
-        for key in options:
-            if key not in known:
-                raise ConfigError(f"{key!r} is not an option{suggest(key, known, str)}")
-        return cls(**options)
-
-    @classmethod
-    def from_sources(
-        cls,
-        flags: Mapping[str, object],
-        env: Mapping[str, str],
-        file: Mapping[str, object],
-        file_name: str = "the configuration file",
-    ) -> Self:
-        """The configuration of a command: flags, then the environment, then the file, then the defaults.
-
-        An empty variable counts as not set, except where empty text means something.
-        """
-        known = names()
-        for key in file:
-            if key.replace("-", "_") not in known:
-                raise ConfigError(f"{file_name}: {key!r} is not an option{suggest(key, known, _key)}")
-        env = without_service_links(env)
-        keys = {key.replace("-", "_"): key for key in file}
-        values: dict[str, Any] = {}
-        for entry in options():
-            if entry.name in flags:
-                values[entry.name] = parse_value(entry, flags[entry.name], "APP" if entry.name == "app" else entry.flag)
-            elif variable := next((name for name in entry.variables if entry.is_set(env.get(name))), None):
-                values[entry.name] = parse_value(entry, env[variable], variable)
-            elif entry.name in keys:
-                source = f"{file_name}: {keys[entry.name]}"
-                values[entry.name] = parse_value(entry, file[keys[entry.name]], source)
-        return cls(**values)
-
-    def _check_together(self) -> None:
-        if self.uds is not None and self.fd is not None:
-            raise ConfigError("uds and fd exclude each other: serve on a path or on an inherited socket")
-        if self.uds is None and self.uds_permissions != OPEN_TO_ALL:
-            raise ConfigError("uds-permissions needs uds, the path of the unix socket that gets them")
-        if self.socket == "reuseport" and (self.uds is not None or self.fd is not None):
-            raise ConfigError("socket reuseport needs a host and port; with uds or fd it must be shared")
-        if not self.supervised and self.workers != "1":
-            raise ConfigError(f"workers {self.workers} need a supervisor: use one worker, or {_SUPERVISION}")
-        for limit, jitter in (
-            ("limit_max_requests", "limit_max_requests_jitter"),
-            ("worker_max_age", "worker_max_age_jitter"),
-        ):
-            if getattr(self, jitter) and not getattr(self, limit):
-                raise ConfigError(f"{_key(jitter)} needs {_key(limit)}, to which it is added")
-        if self.preload_strict and not self.preload:
-            raise ConfigError("preload-strict needs preload")
-        for entry in options():
-            if not self.supervised and entry.name in _SUPERVISED and getattr(self, entry.name) != entry.default:
-                raise ConfigError(f"{_key(entry.name)} needs a supervisor: leave it out, or {_SUPERVISION}")
+        check_together(values(self), {entry.name: entry.default for entry in options()}, supervised=self.supervised)
 
     @property
     def supervised(self) -> bool:
-        """Whether it is served by processes under a supervisor, which cannot be given an object."""
-        return self.supervise and (self.app is None or issubclass(type(self.app), str))
+        """Whether worker processes under a supervisor serve the application, which must be named by a string then.
+
+        On Windows there are none: one worker serves in the process of the command.
+        """
+        has_processes = sys.platform != "win32"
+        return has_processes and self.supervise and (self.app is None or issubclass(type(self.app), str))
+
+    @property
+    def graceful_replaced(self) -> float:
+        """Seconds that requests in flight may take in a worker whose place another one takes."""
+        longest = DEVELOPMENT_GRACE if self.reload else self.timeout_graceful_shutdown
+        return min(longest, self.timeout_graceful_shutdown)
+
+    @property
+    def counts(self) -> bool:
+        """Whether workers count what they do: only if somebody can ask for it, by --control or --admin."""
+        return self.control != "off" or self.admin is not None
 
 
-_SUPERVISION = (
-    "have the command or corehttp.run() serve an import string, such as 'main:app', and leave out --no-supervise"
-)
-# What only a supervisor can do.
-_SUPERVISED = (
-    *("limit_max_requests", "worker_max_age", "worker_max_rss", "preload"),
-    *("timeout_worker_startup", "timeout_worker_healthcheck", "reload_strategy", "reload_parallel"),
-)
-
-
-def _key(name: str) -> str:
-    return name.replace("_", "-")
-
-
+@functools.cache
 def options() -> tuple[Option, ...]:
-    """All options, in the order they are documented in."""
-    return tuple(
-        Option(field.name, field.default, field.metadata["kind"], field.metadata["help"])
-        for field in dataclasses.fields(Config)
-    )
+    """Return all options, in the order of the documentation."""
+    return options_of(Config)
 
 
 def names() -> set[str]:
-    """The names of all options, as keyword arguments have them."""
-    return {field.name for field in dataclasses.fields(Config)}
-
-
-def parse_value(entry: Option, value: object, source: str) -> object:
-    """The value as `Config` holds it; raises ConfigError naming `source`, what was given and what is allowed."""
-    try:
-        return entry.kind.parse(value)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise ConfigError(f"{source}: {value!r} is not valid; it must be {entry.kind.allowed}") from error
+    """Return the names of all options, as keyword arguments spell them."""
+    return set(field_names(Config))

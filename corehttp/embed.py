@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -10,7 +11,8 @@ from anyio.from_thread import start_blocking_portal
 
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
-from corehttp.errors import ExitCode
+from corehttp.errors import ConfigError, ExitCode
+from corehttp.log_paths import check_log_files, located
 from corehttp.sockets import listening, unix_path
 from corehttp.sockets.endpoint import endpoints
 from corehttp.worker.wiring import load_application, loop_factory
@@ -18,12 +20,12 @@ from corehttp.worker.worker import Worker
 
 
 class Server:
-    """An application that is being served: where it listens, and how to stop it."""
+    """An application that is being served: where clients find it, and how to stop it."""
 
-    def __init__(self, worker: Worker, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, worker: Worker, sockets: Sequence[socket.socket], scheme: str) -> None:
         name = sockets[0].getsockname()
-        self.url: str = listening.url(sockets[0])  # the address for clients, such as http://127.0.0.1:8000
-        self.port: int | None = name[1] if isinstance(name, tuple) else None  # None on a unix socket
+        self.url: str = listening.url(sockets[0], scheme)  # the address for clients, such as http://127.0.0.1:8000
+        self.port: int | None = name[1] if isinstance(name, tuple) else None  # None for a unix socket
         self._worker = worker
         self._context = contextvars.copy_context()
         self._stopped: asyncio.Task[ExitCode] | None = None
@@ -42,15 +44,27 @@ class Server:
 async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Server]:
     """Serve `app` in the running event loop while the context is open.
 
-    `options` are those of `Config`; unless asked for, there is no access log, and at the end idle connections are
-    closed soon, since the clients are most often in the same program. Signals, root logger and event loop policy are
+    `options` are those of `Config`; unless asked for, as by `access_log_file`, there is no access log, and at the end
+    idle connections are closed soon, since the clients are most often in the same program. Of the environment only
+    FORWARDED_ALLOW_IPS counts, where `forwarded_allow_ips` is not given. Signals, root logger and event loop policy are
     not touched. Raises ConfigError or StartupError, never SystemExit.
     """
-    config = Config.of({"access_log": False, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False})
+    wants_access_log = "access_log_file" in options
+    given = {"access_log": wants_access_log, "shutdown_idle_grace": 0.2, **options, "app": app, "supervise": False}
+    config = located(Config.of(given, os.environ))
+    if config.log_file is not None:
+        raise ConfigError("log_file: serve() leaves logging to the program: give the logger 'corehttp' a handler")
+    for name in ("user", "group", "umask", "chdir"):
+        if getattr(config, name) is not None:
+            raise ConfigError(f"{name}: serve() is a part of the program, whose process only the program changes")
+    if config.pid is not None:
+        raise ConfigError("pid: serve() is a part of the program, whose process id only the program writes to a file")
+    check_log_files(config)
     loaded = load_application(config)
-    [sockets] = listening.bind(endpoints(config), 1, reuseport=False)
+    served = endpoints(config)
+    [sockets] = listening.bind(served, 1, reuseport=False)
     worker = Worker(loaded, config, sockets)
-    server = Server(worker, sockets)
+    server = Server(worker, sockets, served[0].scheme)
     try:
         await worker.start()
         try:
@@ -58,10 +72,10 @@ async def serve(app: str | ASGIApp, **options: Unchecked) -> AsyncIterator[Serve
         finally:
             await server.stop()
     finally:
-        for sock in sockets:  # those that the worker has not taken over
+        for sock in sockets:  # closes those that the worker has not taken over
             sock.close()
-        if config.uds is not None:
-            unix_path.forget(config.uds)
+        for each in served:
+            unix_path.forget(each.path)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,22 @@
-"""Errors, by whose fault they are, and the exit codes they end in."""
+"""Errors, one class for each side that may be at fault, and the exit codes of the command."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How the `corehttp` command ends."""
+    """The exit codes of the `corehttp` command."""
 
-    CLEAN = 0
-    USAGE = 2
-    STARTUP = 3
-    CRASH_LOOP = 4
-    DRAIN = 5
-    FORCED = 130
+    CLEAN = 0  # every request was finished
+    USAGE = 2  # an option is wrong
+    STARTUP = 3  # the service could not start
+    CRASH_LOOP = 4  # all workers kept dying
+    DRAIN = 5  # requests were cut at the end of the graceful time
+    FORCED = 130  # the operator ended the service at once
+
+
+# What an operator on Windows is told where something is not there: sockets that processes pass to each other, and
+# fork(2), signals and file descriptors as a supervisor and its workers use them.
+ELSEWHERE = "use WSL 2 (wsl --install, then install it there) or a container (examples/docker)"
 
 
 class CorehttpError(Exception):
@@ -38,11 +43,13 @@ class InterruptedStart(KeyboardInterrupt):
 
 
 class PeerError(CorehttpError):
-    """The client sent something we refuse; `status` is the answer, after which the connection closes."""
+    """The client has sent something that is refused; it is answered with `status`, then the connection closes."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """`fields` are those that the answer has beside the usual ones."""
         super().__init__(reason)
         self.status = status
+        self.fields = fields
 
 
 class AppError(CorehttpError, RuntimeError):
@@ -51,3 +58,19 @@ class AppError(CorehttpError, RuntimeError):
 
 class ClientDisconnectedError(CorehttpError, OSError):
     """Raised by `send()` once the client is gone (ASGI HTTP specification, "Disconnected Client")."""
+
+
+class MessageError(CorehttpError):
+    """A message between workers was not sent, or not answered."""
+
+
+class MessageTooLargeError(MessageError, ValueError):
+    """A message between workers has more than 64 KiB."""
+
+
+class BusDownError(MessageError):
+    """A message that was meant for all machines has reached the workers of this one alone; the text says why."""
+
+
+class NoReplyError(MessageError):
+    """A request between workers has no reply, and will get none; the text says why."""

@@ -1,9 +1,9 @@
-"""Processes that the application forks: signals have their default action in them, and they hold nothing of the server.
+"""Keep the server apart from processes that the application forks: they get none of its handlers and descriptors.
 
-A fork (not one that is followed by exec) inherits the signal handlers, the descriptor through which signals wake the
-event loop, and every open descriptor. Left alone, such a process ignores SIGTERM, or has this one obey it (Python
-before 3.12); keeps the port and clients' connections open that this one has closed; and changes what the event loop
-watches, since both have the same epoll instance (epoll(7), "Q6").
+A fork that is not followed by execve(2) inherits the signal handlers, the descriptor through which signals wake the
+event loop, and every open descriptor. Without this module such a process ignores SIGTERM, or (Python before 3.12) has
+its parent obey it; it keeps the port open, and connections that its parent has closed; and it changes what the event
+loop of its parent watches, since both have the same epoll instance (epoll(7), "Q6").
 """
 
 import contextlib
@@ -23,20 +23,22 @@ from corehttp.asgi import Unchecked
 Descriptors = Callable[[], Iterable[int]]
 
 _protected: list[tuple[Descriptors, bool]] = []
-_masks = threading.local()  # of the thread that forks: the signals that were blocked before
+_masks = threading.local()  # in a thread that forks: the signals that it had blocked before
 _registered = False
 _off = False
 
 
 def protect(descriptors: Descriptors, *, signals: bool = False) -> Callable[[], None]:
-    """From now on a process that is forked here has none of these descriptors.
+    """Let every process that is forked from now on have none of these descriptors; return what ends that.
 
-    `descriptors` is asked when it is forked. `signals`: it has none of our signal handlers either; not for a server in
-    somebody's event loop, where signals are not ours. Answers what ends the protection.
+    `descriptors` is called in the new process. With `signals`, the new process has none of the server's signal handlers
+    either; a server in the event loop of a program sets no handlers, so it leaves that off.
     """
     global _registered
+    if sys.platform == "win32":  # no process is forked there
+        return lambda: None
     if not _registered:
-        _registered = True  # such handlers cannot be taken back
+        _registered = True  # `register_at_fork` cannot be undone
         os.register_at_fork(before=_before, after_in_parent=_unblock, after_in_child=_in_child)
     entry = (descriptors, signals)
     _protected.append(entry)
@@ -50,7 +52,10 @@ def protect(descriptors: Descriptors, *, signals: bool = False) -> Callable[[], 
 
 @contextlib.contextmanager
 def own() -> Iterator[None]:
-    """What is forked meanwhile is a process of the server, which keeps what it inherits and is not protected itself."""
+    """Let a process that is forked meanwhile be one of the server: it keeps what it inherits.
+
+    That process then has no protection of its own until it calls `protect`.
+    """
     global _off
     _off, process = True, os.getpid()
     try:
@@ -62,7 +67,7 @@ def own() -> Iterator[None]:
 
 
 def poller(loop: Unchecked) -> int:
-    """The descriptor of the epoll instance of an event loop; -1 where that cannot be told."""
+    """Return the descriptor of the epoll instance of an event loop, or -1 if it is not known."""
     selector = getattr(loop, "_selector", None)
     try:
         return int(selector.fileno() if selector is not None else loop._get_backend_id())
@@ -71,22 +76,28 @@ def poller(loop: Unchecked) -> int:
 
 
 def _before() -> None:
-    """A signal must not reach the new process while it still has our handlers."""
+    """Block all signals before a fork, so that none reaches the new process while it has the server's handlers."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     if _protected and not _off:
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def _unblock() -> None:
+    """Undo `_before`, in both processes."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     before, _masks.before = getattr(_masks, "before", None), None
     if before is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_child() -> None:
+    """Take everything of the server from the new process."""
     try:
         if _protected and not _off:
             entries = _protected.copy()
-            _protected.clear()  # from now on their numbers may be those of files of this process
+            _protected.clear()  # later forks of this process may have files of their own with these numbers
             if any(signals for _, signals in entries):
                 _reset_signals()
             _replace({fd for each, _ in entries for fd in each() if fd >= 0})
@@ -95,7 +106,9 @@ def _in_child() -> None:
 
 
 def _replace(descriptors: Iterable[int]) -> None:
-    """Put something harmless in the place of each, so that it can still be closed, but nothing comes from it."""
+    """Put something harmless in the place of each: it can still be closed, but nothing can be read from it."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     sources: list[Unchecked] = []
     try:
         end, other = socket.socketpair()
@@ -114,14 +127,17 @@ def _replace(descriptors: Iterable[int]) -> None:
 def _is_epoll(fd: int) -> bool:
     try:
         return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]"
-    except OSError:  # another system, which has none
+    except OSError:  # a system without /proc has no epoll instances
         return False
 
 
 def _reset_signals() -> None:
-    # Otherwise a signal to this process would wake the event loop of the other (Python before 3.12).
+    """Give the signals that the server or the event loop handles their default action."""
+    if sys.platform == "win32":
+        raise NotImplementedError
+    # Otherwise a signal to this process would wake the event loop of its parent (Python before 3.12).
     signal.set_wakeup_fd(-1)
-    # It puts back whatever the kernel had before (see `watchdog.install_dump`), which `getsignal` may not tell.
+    # This puts back what the kernel had before `watchdog.install_dump`; `getsignal` may not know what that was.
     faulthandler.unregister(signal.SIGUSR2)
     if signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
@@ -131,7 +147,7 @@ def _reset_signals() -> None:
 
 
 def _is_ours(handler: Unchecked) -> bool:
-    """Whether it is the server's or the event loop's, which does nothing without the loop."""
+    """Whether a signal handler is the server's, or the event loop's, which does nothing without the loop."""
     if type(handler) is functools.partial:
         handler = handler.func
     if type(handler) is MethodType:

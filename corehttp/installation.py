@@ -1,4 +1,4 @@
-"""Whether the package is whole: another project on the package index has the same import name.
+"""Check that the package is whole: another project on the package index has the same import name.
 
 That project's distribution is named `corehttp`, this one's `corehttp-server`. Installed in one directory they share
 `corehttp/__init__.py`: the one installed last has overwritten it, and the one uninstalled last has removed it.
@@ -6,7 +6,6 @@ That project's distribution is named `corehttp`, this one's `corehttp-server`. I
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from corehttp.errors import StartupError
 from corehttp.version import __version__
@@ -15,31 +14,38 @@ REMEDY = "use an environment without it: pip uninstall corehttp, then install co
 
 
 def check_installation() -> str:
-    """What is wrong with the installation though the server works, or empty text.
+    """Return what is wrong with the installation though the server works; empty if nothing is.
 
-    Raises StartupError where the package is not whole. Reads one directory.
+    Raises StartupError if the package is not whole. Reads the directory that the package is installed in.
     """
     import corehttp
 
-    directory = Path(__file__).resolve().parent
+    directory = os.path.dirname(os.path.realpath(__file__))
     version: str | None = getattr(corehttp, "__version__", None)
     try:
-        beside = os.listdir(directory.parent)
-    except OSError:  # for instance a package in a zip file, which nothing can be installed beside
+        beside = os.listdir(os.path.dirname(directory))
+    except OSError:  # the package is in a zip file, say, beside which nothing can be installed
         beside = []
     return judge(version, beside, directory)
 
 
-def judge(version: str | None, beside: Iterable[str], directory: Path) -> str:
-    """The same for `corehttp.__version__` as it was found, and the names `beside` the package's `directory`."""
+def judge(version: str | None, beside: Iterable[str], directory: str | os.PathLike[str]) -> str:
+    """Return the same as `check_installation`, from what that has found; raises StartupError as it does.
+
+    `version` is `corehttp.__version__`, or None if there is none; `beside` are the names in the directory that holds
+    `directory`, the package's own.
+    """
     stranger = next(filter(_is_of_the_other_project, beside), "")
     if version != __version__:
         lost = "is missing" if version is None else f"belongs to another project ({version}, not {__version__})"
-        raise StartupError(f"{directory / '__init__.py'} {lost}: the distribution 'corehttp' has it too; {REMEDY}")
+        raise StartupError(
+            f"{os.path.join(directory, '__init__.py')} {lost}: the distribution 'corehttp' has it too; {REMEDY}"
+        )
     if stranger:
         return (
-            f"the distribution 'corehttp' ({directory.parent / stranger}) is another project's and shares files with "
-            f"this server: that one is broken by it, and uninstalling that one breaks this server; {REMEDY}"
+            f"the distribution 'corehttp' ({os.path.join(os.path.dirname(directory), stranger)}) is another project's "
+            "and shares files with this server: that one is broken by it, and uninstalling that one breaks this "
+            f"server; {REMEDY}"
         )
     return ""
 

@@ -1,43 +1,49 @@
-"""Composition root: a configuration becomes one worker in this process, or a supervisor with its workers."""
+"""The service of `corehttp.run()` and of the command: supervised workers, or one worker in this process."""
 
+import functools
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from corehttp import pid_file
 from corehttp.asgi import ASGIApp, Unchecked
 from corehttp.config import Config
-from corehttp.cpus import available_cpus, count_workers, cpu_quota
 from corehttp.errors import ConfigError, ExitCode, StartupError
+from corehttp.garbage import uncollected
+from corehttp.input_files import check_input_files
 from corehttp.installation import check_installation
+from corehttp.ipc.messages import WORKER_PID
+from corehttp.log_paths import check_log_files, located
 from corehttp.logs import set_up
-from corehttp.shortage import shortage
+from corehttp.privileges import Privileges, wanted_account
 from corehttp.sockets import endpoint, listening, unix_path
 from corehttp.standard_streams import open_standard_streams
-from corehttp.version import __version__
+from corehttp.supervisor.deployment import change_directory, start_directory
+from corehttp.tls_options import tls_doubts
 
 logger = logging.getLogger("corehttp.supervisor")
-
-WORKER_PID = "COREHTTP_WORKER_PID"  # in the environment of a worker: its process
 
 
 def run(app: str | ASGIApp, **options: Unchecked) -> None:
     """Serve `app` until SIGTERM or SIGINT, as the command does; `options` are those of `Config`.
 
-    An import string is served by supervised workers, an object in this process. Raises ConfigError for a wrong
+    An import string is served by supervised workers, an object in this process. No configuration file is read, and of
+    the environment only FORWARDED_ALLOW_IPS, where `forwarded_allow_ips` is not given. Raises ConfigError for a wrong
     option, StartupError outside the main thread or where an event loop runs, and SystemExit with an `ExitCode` if the
-    service cannot start or does not end cleanly.
+    service cannot start or does not end cleanly. What `user`, `group`, `umask` and `chdir` change in the process stays
+    changed afterwards.
     """
     _check_caller()
     open_standard_streams()
-    code = start(Config.of({**options, "app": app}))
+    code = start(Config.of({**options, "app": app}, os.environ))
     if code is not ExitCode.CLEAN:
         raise SystemExit(code)
 
 
 def _check_caller() -> None:
-    """Raise StartupError where nothing would end what `run` serves, or where it would stop somebody's event loop."""
+    """Raise StartupError where no signal could end `run`, or where it would block an event loop that is running."""
     if threading.current_thread() is not threading.main_thread():
         raise StartupError(
             "corehttp.run() serves until a signal comes, and only the main thread gets signals: in another thread use "
@@ -55,106 +61,101 @@ def start(
     config: Config,
     read: Callable[[], Config] | None = None,
     doubts: Iterable[str] = (),
+    remarks: Iterable[str] = (),
     *,
     owns_process: bool = False,
+    sources: Callable[[], Mapping[str, str]] = dict,
+    origin: str = "",
 ) -> ExitCode:
-    """Serve as `config` says until the end; a start-up failure is logged. Raises ConfigError.
+    """Serve as `config` says until the end, and return the exit code; a failed start is logged. Raises ConfigError.
 
-    `read` reads the configuration afresh for a reload; it may raise ConfigError. `doubts` are logged as warnings.
-    `owns_process`: the process ends with the service, as that of the command does; else it goes on, and nothing in it
-    is changed or ended.
+    `read` reads the configuration afresh for a reload; it may raise ConfigError. `sources` tells operators where each
+    option was given that `read`, or the caller, has found last. `doubts` are logged as warnings, `remarks` with
+    the level debug. With `owns_process` the process ends with the service, as that of the command does; without, it
+    goes on afterwards, and nothing else in it is changed or ended. `origin` is the directory in which the command was
+    given, if that is not the current one.
     """
     if config.app is None:
         raise ConfigError("no application: name it as MODULE:ATTRIBUTE, as in main:app")
-    set_up(config.log_level, config.log_format, "supervisor" if config.supervised else "worker 1")
-    for doubt in doubts:
+    if config.umask is not None:
+        os.umask(int(config.umask, 8))
+    if config.chdir is not None:
+        origin = origin or start_directory()
+        change_directory(config.chdir, origin)
+    start_in = functools.cache(start_directory)  # for good, since a deployment may remove the directory itself
+    config = located(config, start_in)
+    read_located = (lambda: located(read(), start_in)) if read else (lambda: config)
+    privileges = Privileges(wanted_account(config.user, config.group))
+    with privileges.put_away():
+        if privileges.account:
+            from corehttp.user_access import check_service  # here, since few services need it
+
+            check_service(config, privileges, start_in(), read_located)
+        check_log_files(config)
+        if config.env_file is not None or config.log_config is not None or config.ssl_certfile:
+            check_input_files(config, start_in())
+        _set_up_logs(config, doubts, remarks)
+        return _serve(config, read_located, privileges, origin, owns_process=owns_process, sources=sources)
+
+
+def _set_up_logs(config: Config, doubts: Iterable[str], remarks: Iterable[str]) -> None:
+    """Have log lines go where the options say, and log `doubts` as warnings, and `remarks` with the level debug."""
+    who = "supervisor" if config.supervised else "worker 1"
+    set_up(config.log_level, config.log_format, who, config.log_file, config.use_colors)
+    for doubt in (*doubts, *tls_doubts(config)):
         logger.warning("%s", doubt)
+    for remark in remarks:
+        logger.debug("%s", remark)
+
+
+def _serve(
+    config: Config,
+    read: Callable[[], Config],
+    privileges: Privileges,
+    origin: str,
+    *,
+    owns_process: bool,
+    sources: Callable[[], Mapping[str, str]],
+) -> ExitCode:
+    """Serve with the parameters of `start`, and return the exit code; a failed start is logged. Raises ConfigError."""
     try:
         if fault := check_installation():
             logger.warning(fault)
         if os.environ.get(WORKER_PID) == str(os.getpid()):
             raise StartupError("corehttp.run() was called by a worker: put it under `if __name__ == '__main__':`")
         if config.supervised:
-            return _supervise(config, read or (lambda: config), owns_process)
-        return _serve_here(config, owns_process)
+            # Imported here: a worker in this process does without a supervisor's modules.
+            with uncollected(owns_process=owns_process):
+                from corehttp.supervision import supervise
+                from corehttp.supervisor.signals import held_back
+
+            with held_back(owns_process=owns_process):
+                code = supervise(config, read, privileges, origin, owns_process=owns_process, sources=sources)
+        else:
+            code = _serve_here(config, privileges, owns_process)
     except StartupError as error:
         logger.error("%s%s", error, f"\n{error.detail.rstrip()}" if error.detail else "")
-        return ExitCode.STARTUP
+        code = ExitCode.STARTUP
+    if code is ExitCode.STARTUP and config.log_file is not None:
+        print(f"Error: the service could not start: {config.log_file} says why", file=sys.stderr)  # noqa: T201
+    return code
 
 
-def uses_reuseport(config: Config, workers: int) -> bool:
-    """Whether each worker gets a socket of its own on the port.
+def _serve_here(config: Config, privileges: Privileges, owns_process: bool) -> ExitCode:
+    """Serve with one worker in this process, without a supervisor, and return the exit code; raises StartupError.
 
-    Not by itself where connections are limited: only who shares a socket can take over those that wait for another.
+    The process gives up `privileges` as soon as its sockets are bound.
     """
-    if config.socket != "auto":
-        return config.socket == "reuseport" and workers > 1
-    one_address = config.uds is not None or config.fd is not None
-    return workers > 1 and sys.platform == "linux" and not one_address and not config.limit_connections
+    with uncollected(owns_process=owns_process):
+        from corehttp.worker.alone import serve_alone
 
-
-def _supervise(config: Config, read: Callable[[], Config], owns_process: bool) -> ExitCode:
-    from corehttp.supervisor import upgrade
-    from corehttp.supervisor.deployment import Deployment
-    from corehttp.supervisor.fleet import Fleet
-    from corehttp.supervisor.generations import Generations
-    from corehttp.supervisor.loop import Supervisor
-    from corehttp.supervisor.operating_system import OperatingSystem
-    from corehttp.supervisor.slots import Slots
-
-    if config.preload and sys.platform != "linux":
-        raise ConfigError("preload needs Linux, where the supervisor can be the parent of what a template forks")
-    deployment = Deployment()
-    generations = Generations(config, read, deployment)
-    count, reason = count_workers(config.workers, available_cpus(), cpu_quota())
-    address = (config.host, config.port, config.uds, config.fd, config.socket)
-    endpoints = endpoint.endpoints(config)
-    inherited = upgrade.inherited(address)
-    lent = inherited is not None and bool(inherited.slots)
-    if inherited is not None and lent:
-        slots = Slots.adopt(inherited, endpoints)
-        slots.share(True)
-        for number in range(len(slots), count):
-            slots.open(number)
-    else:
-        bound = listening.bind(endpoints, count, reuseport=uses_reuseport(config, count))
-        slots = Slots.of(bound, endpoints, parting=uses_reuseport(config, max(count, 2)))
-    sharing = "one shared socket" if slots.shared or count == 1 else "a socket each (SO_REUSEPORT)"
-    logger.info(
-        "corehttp %s, pid %d: starting %d worker%s (%s) on %s",
-        *(__version__, os.getpid(), count, "" if count == 1 else "s", reason, sharing),
-    )
-    # With more sockets than workers, none may be let go of before there is somebody who serves what waits there.
-    fleet = Fleet(max(count, len(slots)), preload=config.preload, handed_on=lent)
-    generations.apply(fleet, fleet.generation)
-
-    def on_ready() -> None:
-        for unix in (one for one in endpoints if lent and one.path):
-            try:
-                unix_path.permit(unix.path, unix.permissions)
-            except StartupError as error:  # somebody has removed it: those who are connected are served all the same
-                logger.warning("%s", error)
-        if inherited is not None:
-            upgrade.say_ready(inherited.ready, taken_over=lent)
-            supervisor.take_over(count)
-
+    served = endpoint.endpoints(config)
+    [sockets] = listening.bind(served, 1, reuseport=False, privileged=privileges.taken)
+    urls = ", ".join(listening.url(sock, served[sock.endpoint].scheme) for sock in sockets)
     try:
-        upgrading = upgrade.Upgrade(address, deployment)
-        world = OperatingSystem(slots, owns_process=owns_process)
-        supervisor = Supervisor(fleet, world, generations, upgrading, on_ready)
-    except OSError as error:
-        raise StartupError(f"the supervisor cannot start: {shortage(error)}") from error
-    return supervisor.run()
-
-
-def _serve_here(config: Config, owns_process: bool) -> ExitCode:
-    """Serve with one worker in this process, without a supervisor."""
-    from corehttp.worker.alone import serve_alone
-
-    [sockets] = listening.bind(endpoint.endpoints(config), 1, reuseport=False)
-    urls = ", ".join(listening.url(sock) for sock in sockets)
-    try:
-        return serve_alone(config, sockets, urls, owns_process=owns_process)
+        privileges.drop()
+        with pid_file.kept(config.pid):
+            return serve_alone(config, sockets, urls, owns_process=owns_process)
     finally:
-        if config.uds is not None:
-            unix_path.forget(config.uds)
+        for each in served:
+            unix_path.forget(each.path)

@@ -1,4 +1,4 @@
-"""What a process can run out of, and what the operator can do about it: the one home of these texts. Pure."""
+"""Texts for what a process can run out of, with what the operator can do about it. Pure."""
 
 import errno
 
@@ -14,5 +14,5 @@ _TEXTS = {
 
 
 def shortage(error: OSError) -> str:
-    """Why something that needs a process, a descriptor or memory could not be done, and what helps."""
+    """Return why something that needs a process, a descriptor or memory could not be done, and what helps."""
     return _TEXTS.get(error.errno or 0, error.strerror or str(error))

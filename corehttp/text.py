@@ -1,4 +1,4 @@
-"""Text from others: a target's path, and what a log line can show of it."""
+"""Text of clients and applications, decoded and made fit for log lines; and numbers of things in words."""
 
 import re
 from itertools import product
@@ -8,25 +8,30 @@ _BYTES = {bytes(pair): bytes([int(bytes(pair), 16)]) for pair in product(b"01234
 
 
 def unquoted(path: str) -> str:
-    """A path of ASCII characters without its percent-encoding, once, as UTF-8; U+FFFD for bytes that are none.
+    """Return a path of ASCII characters with its percent-encoding undone once and read as UTF-8 (RFC 3986, 2.1).
 
-    It does as `urllib.parse.unquote`, in a third of the time for a short path; for 8,000 `%` alone in 80 us instead of
-    2,100, since others wait meanwhile.
+    Bytes that are not UTF-8 become U+FFFD. The result is that of `urllib.parse.unquote`, in a third of the time for a
+    short path, and in 80 us instead of 2,100 for 8,000 times `%`, a time that all other clients have to wait.
     """
     pieces = _ESCAPES(path.encode())
     pieces[1::2] = [_BYTES[digits] for digits in pieces[1::2]]
     return b"".join(pieces).decode(errors="replace")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, as in "1 worker" and "2 workers"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def printable(text: str) -> str:
-    """The text with its control characters escaped, so that it can neither end a line nor steer a terminal."""
+    """Return the text with its control characters escaped, so that it can neither end a line nor steer a terminal."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
 def shown(value: object) -> str:
-    """Its `repr`, or that of any object where its own raises."""
+    """Return the `repr` of a value, or, if that raises an Exception, the one that every object has."""
     try:
         return repr(value)
     except Exception:

@@ -1,20 +1,20 @@
-"""Tracebacks as text: of a bounded number of exceptions, and those of the application begin where its own code does."""
+"""Tracebacks as text of bounded size; those of the application begin where its own code does."""
 
 import importlib
 import traceback
 from types import TracebackType
 
-MOST = 100  # exceptions that are shown together: those that led to one another, and those in groups
-LONGEST = 65536  # characters of a traceback, about; what an error says may be all that a client has sent
+MOST = 100  # the most exceptions that are shown together: those that led to one another, and those in groups
+LONGEST = 65536  # about the most characters of a traceback: an error's message may hold all that a client has sent
 
 _PACKAGE = __file__.rpartition("/")[0] + "/"
 _IMPORTLIB = importlib.__file__.rpartition("/")[0] + "/"
 
 
 def application_traceback(error: BaseException) -> str:
-    """The traceback of `error` as text, without the frames of this package and of the import system that lead to it.
+    """Return the traceback of `error` without the frames of this package and of the import system that lead to it.
 
-    Only leading frames are left out, so that whatever the application's code calls is shown, whatever its name is.
+    Only leading frames are left out, so that everything the application's code calls is shown.
     """
     trace = error.__traceback__
     while trace is not None and _is_ours(trace):
@@ -23,10 +23,10 @@ def application_traceback(error: BaseException) -> str:
 
 
 def formatted(error: BaseException, trace: TracebackType | None) -> str:
-    """`error` with its causes as the interpreter shows them, or alone where they are more than MOST.
+    """Return the traceback of `error` with those of its causes, or alone if there are more than MOST exceptions.
 
-    The module `traceback` takes a time without bound for those: groups that hold the same group twice, thirty times
-    over, are 2**30 exceptions to it, and an application's groups may be made of what clients send.
+    The time that the module `traceback` takes has no bound: thirty groups, each of which holds the next one twice, are
+    2**30 exceptions to it, and an application's groups may be made of what clients send.
     """
     if _are_few(error):
         return _cut("".join(traceback.format_exception(type(error), error, trace)))
@@ -38,7 +38,7 @@ def formatted(error: BaseException, trace: TracebackType | None) -> str:
 
 
 def _cut(text: str) -> str:
-    """The text without its middle, if it is too long: the frames stand at its beginning, the last error at its end."""
+    """Return the text, without its middle if it is too long: the frames begin it, and the last error ends it."""
     left_out = len(text) - LONGEST
     if left_out <= 0:
         return text
@@ -47,7 +47,10 @@ def _cut(text: str) -> str:
 
 
 def _are_few(error: BaseException) -> bool:
-    """Whether `traceback` would show at most MOST exceptions; it knows causes again, but not the members of groups."""
+    """Whether `traceback` would show at most MOST exceptions.
+
+    It shows a cause once only, however many exceptions have it, but a member of several groups again in each.
+    """
     waiting = [error]
     seen = {id(error)}
     for _ in range(MOST):

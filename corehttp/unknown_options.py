@@ -1,30 +1,33 @@
-"""What to say of an option that does not exist: its name here if it is one of uvicorn's, gunicorn's or PM2's, or close.
+"""Texts for an option that does not exist: what to use instead of another server's, or an option of a close name.
 
-Pure. Each line of the table is an option of theirs, without dashes in front, and what to use instead.
+The module is pure. Each line of the table is an option of uvicorn, PM2 or gunicorn, without the dashes in front, and
+what to use instead: a flag alone is one that takes the same values.
 """
 
 import re
 from collections.abc import Callable, Collection
 
-_TLS = "TLS is for the proxy in front (docs/proxies.md)"
-_RELOAD = "files are not watched; in development run: watchfiles 'corehttp main:app' ."
-_LOGS = "requests are logged on standard output and everything else on standard error, to be redirected"
-_FORMAT = "--log-format is text or json"
-_LOGGING = "corehttp configures no logging but its own; configure yours in the application"
+_TLS_VERSION = "use --ssl-min-version; what client and server have in common is chosen"
+_NO_CONTEXT = "name the files: --ssl-certfile, --ssl-keyfile (docs/tls.md)"
+_ACCESS_FILE = "use --access-log-file for the lines of requests"
+_LOG_FILE = "use --log-file for the server's lines, --access-log-file for those of requests"
+_ONE_LOG = "all workers append to the same files"
+_SYSLOG = "lines go to standard output and standard error, or to files: --log-file, --access-log-file"
+_TIMES = "each line has its time in one form; in JSON it is that of RFC 3339"
+_LOGGING = "configure logging in the application, or with --log-config FILE"
 _SERVICE = "it is for what starts corehttp: a service manager, a container, the shell"
 _HTTP2 = "HTTP/2 is not spoken; a proxy in front does"
 _HTTP = "HTTP is read as RFC 9112 says, and nothing else is accepted"
 _HOOK = "there are no hooks; use the application's lifespan"
-_WSGI = "only ASGI applications are served; wrap a WSGI one (a2wsgi, asgiref)"
-_PATHS = "there is no PROXY protocol or uwsgi; X-Forwarded fields are taken over HTTP"
+_UWSGI = "there is no uwsgi; a proxy speaks HTTP with the service"
 _STATSD = "there are no statsd metrics"
 _DIRTY = "there are no dirty workers; run such work in a process of its own"
 _PASTE = "there is no PasteDeploy; name the application as MODULE:ATTRIBUTE"
 _TABLE = "in corehttp.toml options stand at the top, in no table; only pyproject.toml has [tool.corehttp]"
+_COMMAND_LINE = "it is a flag of the command line alone"
 _NONE = "there is none, and none is needed"
 
 _SHORT = {
-    "b": "bind",
     "c": "config",
     "D": "daemon",
     "e": "env",
@@ -43,83 +46,67 @@ _SHORT = {
 }
 _INSTEAD = {
     # uvicorn
-    "env-file": "environment files are not read; have the shell or the service manager do it",
-    "h11-max-incomplete-event-size": "use --limit-request-head",
+    "h11-max-incomplete-event-size": "--limit-request-head",
     "headers": "use --header",
     "http2": _HTTP2,
-    "interface": _WSGI,
-    "log-config": _LOGGING,
-    "reload": _RELOAD,
-    "reload-delay": _RELOAD,
-    "reload-dir": _RELOAD,
-    "reload-dirs": _RELOAD,
-    "reload-exclude": _RELOAD,
-    "reload-excludes": _RELOAD,
-    "reload-include": _RELOAD,
-    "reload-includes": _RELOAD,
+    "reload-dirs": "--reload-dir",
+    "reload-excludes": "--reload-exclude",
+    "reload-includes": "--reload-include",
     "reset-contextvars": "each request begins in the worker's own context anyway",
-    "ssl-ca-certs": _TLS,
-    "ssl-cert-reqs": _TLS,
-    "ssl-certfile": _TLS,
-    "ssl-ciphers": _TLS,
-    "ssl-context-factory": _TLS,
-    "ssl-keyfile": _TLS,
-    "ssl-keyfile-password": _TLS,
-    "ssl-version": _TLS,
-    "use-colors": "a terminal gets colours, nothing else does",
-    "no-use-colors": "a terminal gets colours, nothing else does",
+    "ssl-context-factory": _NO_CONTEXT,
+    "ssl-version": _TLS_VERSION,
     "ws-per-message-deflate": "use --ws-compression",
     # PM2
-    "combine-logs": _LOGS,
+    "combine-logs": _ONE_LOG,
+    "cwd": "--chdir",
+    "gid": "--group",
+    "uid": "--user",
     "cron": "use --worker-max-age, for an age instead of a time of day",
     "cron-restart": "use --worker-max-age, for an age instead of a time of day",
-    "error": _LOGS,
+    "error": _LOG_FILE,
     "exp-backoff-restart-delay": "a worker that keeps dying is replaced after 0.5, 1, 2 ... 30 s",
     "restart-delay": "a worker that keeps dying is replaced after 0.5, 1, 2 ... 30 s",
-    "ignore-watch": _RELOAD,
-    "watch": _RELOAD,
-    "watch-delay": _RELOAD,
+    "ignore-watch": "--reload-exclude",
+    "watch": "use --reload, in development",
+    "watch-delay": "--reload-delay",
     "instances": "use --workers",
     "interpreter": "install corehttp in the environment of the interpreter that is to run it",
     "kill-timeout": "use --timeout-graceful-shutdown",
     "listen-timeout": "use --timeout-worker-startup",
-    "log": _LOGS,
-    "log-date-format": _FORMAT,
-    "log-type": _FORMAT,
-    "max-memory-restart": "use --worker-max-rss",
+    "log": _LOG_FILE,
+    "log-date-format": _TIMES,
+    "log-type": "use --log-format json",
+    "max-memory-restart": "--worker-max-rss",
     "max-restarts": "use --crash-loop-timeout",
-    "merge-logs": _LOGS,
+    "merge-logs": _ONE_LOG,
     "min-uptime": "use --crash-loop-timeout",
     "no-autorestart": "a worker that ends is always replaced",
     "no-daemon": "corehttp stays in the foreground anyway",
-    "output": _LOGS,
+    "output": _ACCESS_FILE,
     "time": "each log line has its time anyway",
     "wait-ready": "the lifespan start-up says when a worker is ready",
     # headings of corehttp.toml
     "corehttp": _TABLE,
     "tool": _TABLE,
     # gunicorn
-    "access-logfile": _LOGS,
-    "accesslog": _LOGS,
-    "access-logformat": _FORMAT,
-    "access-log-format": _FORMAT,
+    "access-logfile": "--access-log-file",
+    "accesslog": "--access-log-file",
+    "access-logformat": "--access-log-format",
     "asgi-disconnect-grace-period": "use --cancel-on-disconnect, or receive() in the application",
-    "asgi-lifespan": "use --lifespan",
-    "asgi-loop": "use --loop",
-    "bind": "use --host and --port, --uds or --fd",
-    "ca-certs": _TLS,
+    "asgi-lifespan": "--lifespan",
+    "asgi-loop": "--loop",
+    "ca-certs": "--ssl-ca-certs",
     "capture-output": "what the application prints is left alone",
     "casefold-http-method": _HTTP,
-    "cert-reqs": _TLS,
-    "certfile": _TLS,
-    "chdir": "use --app-dir for the application's directory",
-    "check-config": "a wrong option ends every start with code 2",
-    "ciphers": _TLS,
+    "cert-reqs": "--ssl-cert-reqs",
+    "certfile": "--ssl-certfile",
+    "check-config": _COMMAND_LINE,
+    "ciphers": "--ssl-ciphers",
     "config": "options are read from corehttp.toml or [tool.corehttp] in pyproject.toml, in the current directory",
-    "control-socket": "send signals to the supervisor instead: HUP, TTIN, TTOU, USR2, TERM",
-    "control-socket-disable": _NONE,
-    "control-socket-mode": _NONE,
-    "no-control-socket": _NONE,
+    "control-socket": "--control",
+    "control-socket-disable": "use --control off",
+    "control-socket-mode": "use --control-group",
+    "no-control-socket": "use --control off",
     "daemon": _SERVICE,
     "default-proc-name": _SERVICE,
     "dirty-app": _DIRTY,
@@ -132,8 +119,8 @@ _INSTEAD = {
     "dirty-worker-init": _DIRTY,
     "dirty-workers": _DIRTY,
     "on-dirty-starting": _DIRTY,
-    "disable-redirect-access-to-syslog": _LOGS,
-    "do-handshake-on-connect": _TLS,
+    "disable-redirect-access-to-syslog": _SYSLOG,
+    "do-handshake-on-connect": "a handshake never holds up other connections",
     "dogstatsd-tags": _STATSD,
     "enable-backlog-metric": _STATSD,
     "statsd-host": _STATSD,
@@ -141,45 +128,40 @@ _INSTEAD = {
     "enable-stdio-inheritance": "workers inherit standard output and standard error anyway",
     "env": _SERVICE,
     "raw-env": _SERVICE,
-    "error-logfile": _LOGS,
-    "errorlog": _LOGS,
-    "log-file": _LOGS,
-    "loglevel": "use --log-level",
+    "error-logfile": "--log-file",
+    "errorlog": "--log-file",
+    "loglevel": "--log-level",
     "forwarder-headers": _HTTP,
     "header-map": _HTTP,
-    "graceful-timeout": "use --timeout-graceful-shutdown",
-    "group": _SERVICE,
-    "initgroups": _SERVICE,
-    "user": _SERVICE,
-    "umask": _SERVICE,
-    "http-parser": "use --http",
+    "graceful-timeout": "--timeout-graceful-shutdown",
+    "initgroups": "the processes of --user have all groups of that user",
+    "http-parser": "--http",
     "http-protocols": _HTTP2,
     "http2-cleartext": _HTTP2,
     "http2-initial-window-size": _HTTP2,
     "http2-max-concurrent-streams": _HTTP2,
     "http2-max-frame-size": _HTTP2,
     "http2-max-header-list-size": _HTTP2,
-    "keep-alive": "use --timeout-keep-alive",
-    "keepalive": "use --timeout-keep-alive",
-    "keyfile": _TLS,
+    "keep-alive": "--timeout-keep-alive",
+    "keepalive": "--timeout-keep-alive",
+    "keyfile": "--ssl-keyfile",
     "limit-request-field-size": "use --limit-request-head, for all fields together",
-    "log-config-json": _LOGGING,
-    "logconfig": _LOGGING,
+    "log-config-json": "--log-config",
+    "logconfig": "--log-config",
     "logconfig-dict": _LOGGING,
-    "logconfig-json": _LOGGING,
+    "logconfig-json": "--log-config",
     "logger-class": _LOGGING,
-    "log-syslog": _LOGS,
-    "log-syslog-facility": _LOGS,
-    "log-syslog-prefix": _LOGS,
-    "log-syslog-to": _LOGS,
-    "syslog": _LOGS,
-    "syslog-addr": _LOGS,
-    "syslog-facility": _LOGS,
-    "syslog-prefix": _LOGS,
-    "max-requests": "use --limit-max-requests",
-    "max-requests-jitter": "use --limit-max-requests-jitter",
-    "name": _SERVICE,
-    "proc-name": _SERVICE,
+    "log-syslog": _SYSLOG,
+    "log-syslog-facility": _SYSLOG,
+    "log-syslog-prefix": _SYSLOG,
+    "log-syslog-to": _SYSLOG,
+    "syslog": _SYSLOG,
+    "syslog-addr": _SYSLOG,
+    "syslog-facility": _SYSLOG,
+    "syslog-prefix": _SYSLOG,
+    "max-requests": "--limit-max-requests",
+    "max-requests-jitter": "--limit-max-requests-jitter",
+    "proc-name": "--name",
     "sendfile": _NONE,
     "no-sendfile": _NONE,
     "paste": _PASTE,
@@ -190,58 +172,73 @@ _INSTEAD = {
     "permit-unconventional-http-method": _HTTP,
     "permit-unconventional-http-version": _HTTP,
     "strip-header-spaces": _HTTP,
-    "pid": "there is no pid file; the log's first line names the supervisor's pid",
-    "pidfile": "there is no pid file; the log's first line names the supervisor's pid",
-    "preload-app": "use --preload",
-    "print-config": "the values are those given, and the defaults that --help shows",
-    "protocol": _PATHS,
-    "proxy-allow-from": _PATHS,
-    "proxy-allow-ips": _PATHS,
-    "proxy-protocol": _PATHS,
-    "uwsgi-allow-from": _PATHS,
-    "uwsgi-allow-ips": _PATHS,
+    "pidfile": "--pid",
+    "preload-app": "--preload",
+    "print-config": _COMMAND_LINE,
+    "protocol": _UWSGI,
+    "proxy-allow-ips": "--proxy-allow-from",
+    "uwsgi-allow-from": _UWSGI,
+    "uwsgi-allow-ips": _UWSGI,
     "pythonpath": "use --app-dir, or PYTHONPATH in the environment",
-    "reload-engine": _RELOAD,
-    "reload-extra-file": _RELOAD,
-    "reload-extra-files": _RELOAD,
+    "reload-engine": "use --reload; WATCHFILES_FORCE_POLLING=1 in the environment has it poll",
+    "reload-extra-file": "use --reload-include",
+    "reload-extra-files": "use --reload-include",
     "reuse-port": "use --socket reuseport",
     "secure-scheme-headers": "use --proxy-headers",
     "spew": "there is no tracing; kill -USR2 has a worker print its stacks",
-    "ssl-context": _TLS,
-    "suppress-ragged-eofs": _TLS,
-    "threads": "an ASGI application runs in one thread for each worker; use --workers",
+    "ssl-context": _NO_CONTEXT,
+    "suppress-ragged-eofs": "a client that ends without close_notify is taken as one that has left",
     "timeout": "use --timeout-worker-healthcheck for a blocked event loop, --timeout-request for a request",
     "tmp-upload-dir": _NONE,
-    "websocket-max-message-size": "use --ws-max-size",
+    "websocket-max-message-size": "--ws-max-size",
     "worker-class": "every worker runs an event loop; leave it out, see --loop",
-    "worker-connections": "use --limit-connections",
+    "worker-connections": "--limit-connections",
     "worker-tmp-dir": _NONE,
     "wsgi-app": "name the application as the first argument, MODULE:ATTRIBUTE",
-    **dict.fromkeys(
-        (
-            *("child-exit", "nworkers-changed", "on-exit", "on-reload", "on-starting", "post-fork", "post-request"),
-            *("post-worker-init", "pre-exec", "pre-fork", "pre-request", "when-ready", "worker-abort", "worker-exit"),
-            "worker-int",
-        ),
-        _HOOK,
-    ),
+    "child-exit": _HOOK,
+    "nworkers-changed": _HOOK,
+    "on-exit": _HOOK,
+    "on-reload": _HOOK,
+    "on-starting": _HOOK,
+    "post-fork": _HOOK,
+    "post-request": _HOOK,
+    "post-worker-init": _HOOK,
+    "pre-exec": _HOOK,
+    "pre-fork": _HOOK,
+    "pre-request": _HOOK,
+    "when-ready": _HOOK,
+    "worker-abort": _HOOK,
+    "worker-exit": _HOOK,
+    "worker-int": _HOOK,
 }
 
 
 def instead(name: str) -> str:
-    """What to use instead of a flag or keyword of uvicorn's, gunicorn's or PM2's; empty for any other name."""
+    """Return what to use instead of a flag or keyword of uvicorn's, gunicorn's or PM2's; empty for any other name."""
+    text = _text(name)
+    return f"use {text}" if text.startswith("--") else text
+
+
+def equal(name: str) -> str:
+    """Return the flag of ours that takes the same values as this one of another server's; empty if there is none."""
+    text = _text(name)
+    return text if text.startswith("--") else ""
+
+
+def _text(name: str) -> str:
+    """Return the line of the table for a flag or keyword; empty if there is none."""
     if name[:1] == "-" and name[1:] in _SHORT:
         long = _SHORT[name[1:]]
-        return _INSTEAD.get(long, f"use --{long}")
+        return _INSTEAD.get(long, f"--{long}")
     return _INSTEAD.get(name.lstrip("-").replace("_", "-"), "")
 
 
 def suggest(key: str, known: Collection[str], spell: Callable[[str], str]) -> str:
-    """What to put behind "... is not an option" for a key, keyword or variable, whose options are `known`.
+    """Return what is to follow "... is not an option" for a key, keyword or variable `key`; may be empty.
 
-    `spell` turns the name of an option into what is written there.
+    `known` are the names of all options. `spell` returns how an option is written where `key` was found.
     """
-    from difflib import get_close_matches  # here, since only a mistake needs it
+    from difflib import get_close_matches  # imported here, because only a mistake needs it
 
     if text := instead(key):
         return "; " + re.sub(r"--([a-z-]*[a-z])", lambda flag: spell(flag[1].replace("-", "_")), text)

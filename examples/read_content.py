@@ -14,14 +14,20 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-CONTENT = Path(__file__).with_name("content.txt")
+CONTENT = str(Path(__file__).with_name("content.txt"))
+
+
+def read() -> bytes:
+    """Read the file; without a buffer, since it is read whole."""
+    with open(CONTENT, "rb", buffering=0) as file:
+        return file.read()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     if scope["method"] == "GET" and scope["path"] == "/read-content":
         # A small local file is in the page cache: reading it here takes less time than asking a thread to.
-        await respond(send, 200, CONTENT.read_bytes())
+        await respond(send, 200, read())
     else:
         await respond(send, 404, b"Not Found\n")
 
@@ -30,7 +36,7 @@ async def in_thread(scope: Scope, receive: Receive, send: Send) -> None:
     """The same with the file read in a thread, as one reads files that may be slow."""
     assert scope["type"] == "http"
     if scope["method"] == "GET" and scope["path"] == "/read-content":
-        await respond(send, 200, await to_thread.run_sync(CONTENT.read_bytes))
+        await respond(send, 200, await to_thread.run_sync(read))
     else:
         await respond(send, 404, b"Not Found\n")
 

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from corehttp.config import Option, options
+from corehttp.config import options
+from corehttp.option import Option
 
 BEGIN, END = "<!-- options -->", "<!-- /options -->"
 
@@ -24,7 +25,7 @@ def with_table(document: str) -> str:
 
 
 def _row(entry: Option) -> str:
-    flag = f"{entry.flag}`, `--no-{entry.flag[2:]}" if entry.kind.is_switch else entry.flag
+    flag = f"{entry.flag}`, `--no-{entry.flag[2:]}" if entry.kind.is_switch else "`, `".join(entry.flags)
     if entry.kind.choices:
         flag += " " + entry.value.replace("|", "\\|")
     text = entry.help.replace("|", "\\|")

@@ -136,11 +136,23 @@ def test_every_kind_of_callable_with_three_arguments(app: Any) -> None:
         ("/main.py", "--app-dir / main:app"),
         ("src\\web\\main.py", "--app-dir src/web main:app"),
         ("src/web.main:app", "--app-dir src web.main:app"),
+        ("C:\\web\\main.py:make", "--app-dir C:/web main:make"),
     ],
 )
 def test_a_name_that_is_none_is_told_how_to_write_one(target: str, meant: str) -> None:
     expected = f"the application {target!r} must be written as MODULE:ATTRIBUTE, as in main:app"
     assert str(fault_of(target)) == expected + (f"; did you mean {meant}?" if meant else "")
+
+
+def test_the_file_of_a_module_in_a_package_is_the_module_of_that_package(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "shop" / "web").mkdir(parents=True)
+    (directory / "shop" / "web" / "__init__.py").touch()
+    monkeypatch.chdir(directory)
+    assert str(fault_of("shop/web/main.py")).endswith("; did you mean --app-dir shop/web main:app?")
+    (directory / "shop" / "__init__.py").touch()
+    assert str(fault_of("./shop/web/main.py:make")).endswith("; did you mean shop.web.main:make?")
 
 
 def test_a_dot_in_the_place_of_the_colon_is_seen(directory: Path) -> None:
@@ -149,6 +161,53 @@ def test_a_dot_in_the_place_of_the_colon_is_seen(directory: Path) -> None:
         "there is no module 'dotted.app'; did you mean dotted:app?"
     )
     assert "there is no module 'dotted.other' in " in str(fault_of("dotted.other", app_dir=str(directory)))
+
+
+@pytest.mark.parametrize(
+    ("target", "question"),
+    [("shoop:app", "did you mean shop? Or start in"), ("shop.vews:app", "did you mean shop.views? Or start in")],
+)
+def test_a_module_whose_name_is_similar_is_asked_for(directory: Path, target: str, question: str) -> None:
+    (directory / "shop").mkdir()
+    (directory / "shop" / "__init__.py").touch()
+    (directory / "shop" / "views.py").touch()
+    assert question in str(fault_of(target, app_dir=str(directory)))
+
+
+@pytest.mark.parametrize(
+    ("target", "question"),
+    [
+        ("statsu", "did you mean the verb, `corehttp status`? Or start in"),
+        ("Staus", "did you mean the verb, `corehttp status`? Or start in"),
+        ("relod", "did you mean the verb, `corehttp reload`? Or the module reloads? Or start in"),
+        ("start", "did you mean `corehttp main:app`, without a verb? Or start in"),
+        ("startup", "did you mean `corehttp systemd-unit`? Or start in"),
+        ("help", "did you mean `corehttp --help`? Or start in"),
+        ("dev", "did you mean `corehttp main:app --reload`? Or start in"),
+    ],
+)
+def test_a_mistyped_verb_is_asked_for_beside_a_similar_module(directory: Path, target: str, question: str) -> None:
+    (directory / "reloads.py").touch()
+    told = str(fault_of(target, app_dir=str(directory)))
+    assert told.startswith(f"there is no module {target!r} in {directory} or among the installed packages; ")
+    assert question in told
+
+
+@pytest.mark.parametrize("target", ["statsu:app", "web.statsu", "surely_missing", "main", "app", "server", "asgi"])
+def test_what_is_an_application_or_like_no_verb_is_not_taken_for_one(directory: Path, target: str) -> None:
+    assert "verb" not in str(fault_of(target, app_dir=str(directory)))
+
+
+def test_a_module_of_the_standard_library_that_is_like_a_verb_is_answered_with_that_verb(directory: Path) -> None:
+    text = "the module 'stat' has no attribute 'app'; did you mean the verb, `corehttp status`?"
+    assert str(fault_of("stat", app_dir=str(directory))) == text
+    assert "verb" not in str(fault_of("stat:app", app_dir=str(directory)))
+
+
+def test_a_module_of_the_application_that_is_like_a_verb_is_answered_with_what_it_has(directory: Path) -> None:
+    (directory / "statsu.py").write_text("def application(): ...\n")
+    text = "the module 'statsu' has no attribute 'app'; it has application"
+    assert str(fault_of("statsu", app_dir=str(directory))) == text
 
 
 def test_an_unknown_module_is_told_where_it_was_looked_for(directory: Path) -> None:
@@ -258,6 +317,7 @@ def test_a_missing_attribute_is_answered_with_what_there_is(good: str) -> None:
     assert str(error) == (
         "the module 'good_app' has no attribute 'application'; it has app, other, make, make_badly, make_nothing"
     )
+    assert str(fault_of("good_app:ap", app_dir=good)).endswith("has no attribute 'ap'; did you mean 'app'?")
     assert "has no attribute 'holder.nothing'" in str(fault_of("good_app:holder.nothing", app_dir=good))
 
 
@@ -274,6 +334,8 @@ def test_a_class_is_not_an_application(good: str) -> None:
 def no_arguments() -> None: ...
 def one_argument(scope: Any) -> None: ...
 def two_arguments(environ: Any, start_response: Any) -> None: ...
+async def one_of_three(scope: Any) -> None: ...
+async def two_of_three(scope: Any, receive: Any) -> None: ...
 def four_arguments(a: Any, b: Any, c: Any, d: Any) -> None: ...
 
 
@@ -281,13 +343,52 @@ def four_arguments(a: Any, b: Any, c: Any, d: Any) -> None: ...
     ("app", "hint"),
     [
         (no_arguments, "it looks like a factory: use --factory"),
-        (one_argument, "it looks like an ASGI 2 application, which is not served"),
-        (two_arguments, "it looks like a WSGI application, which is not served"),
+        (one_argument, "it looks like an ASGI 2 application: use --interface asgi2"),
+        (two_arguments, "it looks like a WSGI application: use --interface wsgi"),
         (four_arguments, "an ASGI application takes scope, receive and send"),
     ],
 )
 def test_what_takes_other_arguments_is_told_what_it_looks_like(app: Any, hint: str) -> None:
-    assert str(fault_of(app)).endswith(f" is not an ASGI application: {hint}")
+    assert str(fault_of(app, interface="asgi3")).endswith(f" is not an ASGI application: {hint}")
+
+
+class TwoOfThree:
+    async def __call__(self, scope: Any, receive: Any) -> None: ...
+
+
+@pytest.mark.parametrize("app", [one_of_three, two_of_three, TwoOfThree(), functools.partial(two_of_three)])
+def test_a_coroutine_function_is_no_application_of_an_older_interface(app: Any) -> None:
+    for interface in ("auto", "asgi3"):
+        told = str(fault_of(app, interface=interface))
+        assert told.endswith(" is not an ASGI application: an ASGI application takes scope, receive and send")
+
+
+class WithScope:
+    """An application of ASGI 2 as a class."""
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        await send({"path": self.scope["path"], "body": await receive()})
+
+
+def with_scope(scope: Any) -> WithScope:
+    return WithScope(scope)
+
+
+@pytest.mark.parametrize(("app", "interface"), [(with_scope, "auto"), (with_scope, "asgi2"), (WithScope, "asgi2")])
+async def test_an_application_of_asgi_2_is_called_in_two_steps(app: Any, interface: str) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return b"body"
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await load(app, interface=interface)({"path": "/a"}, receive, send)
+    assert sent == [{"path": "/a", "body": b"body"}]
 
 
 def test_a_factory_that_must_be_awaited_is_told_apart(good: str) -> None:

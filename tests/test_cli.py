@@ -9,10 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 import corehttp
-from corehttp.command import command, read_config_file
+from corehttp.command import command
 from corehttp.config import options
 from corehttp.errors import ConfigError
+from corehttp.option_groups import COMMON, GROUPS
 from corehttp.option_kinds import FIELDS
+from corehttp.serving import read_config_file
+from tests import man_page
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +28,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_help_lists_every_option_with_its_default() -> None:
-    text = re.sub(r"\s+", " ", run("--help").output)
+    text = re.sub(r"\s+", " ", run("--help-all").output)
     for entry in options():
         if entry.name != "app":
             assert f" {entry.flag} " in text
@@ -33,7 +36,26 @@ def test_the_help_lists_every_option_with_its_default() -> None:
     assert "[default: 8000]" in text
     assert "[default: 75]" in text
     assert "--supervise / --no-supervise" in text
-    assert run("-h").output == run("--help").output
+
+
+def test_the_short_help_shows_what_most_services_need_and_names_the_other_one() -> None:
+    text = run("--help").output
+    assert {entry.name for entry in options() if re.search(rf"^  (-\w, )?{entry.flag} ", text, re.MULTILINE)} == COMMON
+    assert "corehttp --help-all\n" in text
+    assert run("-h").output == text
+
+
+def test_the_help_begins_with_examples_and_ends_with_all_that_is_no_option() -> None:
+    text = run("--help").output
+    assert "\n    corehttp main:app --reload " in text
+    for flag in ("--help-all", "--check-config", "--print-config", "--version", "-h, --help"):
+        assert re.search(rf"^  {flag} ", text, re.MULTILINE), flag
+
+
+def test_every_option_is_in_one_group_of_the_help() -> None:
+    grouped = [name for group in GROUPS.values() for name in group]
+    assert sorted(grouped) == sorted(entry.name for entry in options() if entry.name != "app")
+    assert set(grouped) > COMMON
 
 
 def test_the_version_is_told() -> None:
@@ -48,7 +70,7 @@ def test_the_version_is_told() -> None:
         (("main:app", "--port", "x"), "Error: --port: 'x' is not valid; it must be a whole number from 0 to 65535\n"),
         (
             ("main:app", "--header", "a:b", "--header", "c"),
-            f"Error: --header: ('a:b', 'c') is not valid; it must be {FIELDS.allowed}\n",
+            f"Error: --header: 'c' is not valid; it must be {FIELDS.allowed}\n",
         ),
     ],
 )
@@ -68,9 +90,8 @@ def test_an_unknown_flag_and_a_second_application_are_refused() -> None:
     [
         (("-w", "4"), "There is no option -w: use --workers\n"),
         (("-w4",), "There is no option -w: use --workers\n"),
-        (("--bind=:80",), "There is no option --bind: use --host and --port, --uds or --fd\n"),
-        (("--reload",), "watchfiles 'corehttp main:app' ."),
-        (("--ssl-keyfile", "key"), "There is no option --ssl-keyfile: TLS is for the proxy in front"),
+        (("--reload-dirs", "src"), "use --reload-dir"),
+        (("--ssl-context-factory", "a:b"), "There is no option --ssl-context-factory: name the files: --ssl-certfile"),
     ],
 )
 def test_an_option_of_another_server_is_answered_with_ours(arguments: tuple[str, ...], words: str) -> None:
@@ -78,6 +99,27 @@ def test_an_option_of_another_server_is_answered_with_ours(arguments: tuple[str,
     assert result.exit_code == 2
     assert words in result.stderr
     assert "--preload" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("relaod", "shop"), "Got unexpected extra argument (shop)\nDid you mean the verb, `corehttp reload`?\n"),
+        (("statsu", "--json"), "Did you mean the verb, `corehttp status`?\n"),
+        (("run", "main:app"), "(main:app)\nDid you mean `corehttp main:app`, without a verb?\n"),
+    ],
+)
+def test_a_mistyped_verb_with_arguments_is_asked_for(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(message)
+
+
+def test_a_wrong_option_of_an_application_is_no_mistyped_verb(tmp_path: Path) -> None:
+    (tmp_path / "blog.py").touch()
+    for word in ("blog", "blog:app", "main"):
+        assert "verb" not in run(word, "--prot", "1").stderr
+    assert "did you mean" not in run("main:app", "relaod").stderr.lower()
 
 
 def test_without_a_file_nothing_is_configured(tmp_path: Path) -> None:
@@ -119,3 +161,10 @@ def test_the_entry_of_the_command_imports_next_to_nothing() -> None:
     own = {"corehttp", "corehttp.cli", "corehttp.errors", "corehttp.version"}
     assert {name for name in modules if name.startswith("corehttp")} == own
     assert not modules & {"asyncio", "click", "logging", "socket", "tomllib"}
+
+
+def test_the_manual_page_has_the_present_options_and_verbs() -> None:
+    written = (Path(corehttp.__file__).parents[1] / "docs" / "corehttp.1").read_text()
+    assert written == man_page.page(), "run: python -m tests.man_page docs/corehttp.1"
+    for word in (r"\fB\-\-timeout\-keep\-alive\fR \fISECONDS\fR", r"\fBtop\fR or \fBmonit\fR", r"\fB130\fR"):
+        assert word in written

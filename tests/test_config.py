@@ -2,16 +2,21 @@
 
 import dataclasses
 import re
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from corehttp.config import Config, Option, options
+from corehttp.config import Config, options
 from corehttp.errors import ConfigError
+from corehttp.option import Option
+from corehttp.option_kinds import split_address
 from corehttp.protocols.limits import Limits
 from corehttp.worker.wiring import limits
+from tests import options_schema
 from tests.options_table import table, with_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -25,6 +30,9 @@ class Sample(NamedTuple):
     allowed: str  # what the message says is
 
 
+STICKY_ALLOWED = (
+    "ip, cookie, cookie:NAME, header:NAME or query:NAME (for several, give the option again, or one in each line)"
+)
 SECONDS = Sample("2.5", 2.5, "3", "-1", "a number of seconds, 0 or more")
 ON = Sample("yes", True, "off", "perhaps", "true or false")
 OFF = Sample("no", False, "on", "perhaps", "true or false")
@@ -33,16 +41,34 @@ COUNT = Sample("50", 50, "51", "-1", "a whole number from 0 to 2147483648")
 SAMPLES = {
     "app": Sample("main:app", "main:app", "main:other", "", "some text"),
     "factory": ON,
+    "env_file": Sample(".env", ".env", "prod.env", "", "a path"),
     "app_dir": Sample("lib", "lib", "src", 5, "a path"),
+    "interface": Sample("wsgi", "wsgi", "asgi2", "cgi", "one of auto, asgi3, asgi2, wsgi"),
+    "threads": Sample("4", 4, "8", "0", "a whole number from 1 to 1024"),
+    "bind": Sample("[::1]:80", ("[::1]:80",), "unix:a", "80", "HOST:PORT, :PORT, [::]:PORT, unix:PATH"),
     "host": ANY_TEXT,
     "port": Sample("80", 80, "81", "65536", "a whole number from 0 to 65535"),
     "uds": Sample("path", "path", "other", "", "some text"),
     "uds_permissions": Sample("0660", "660", "600", "888", "three octal digits, as in 660"),
+    "uds_owner": Sample("www:www", "www:www", ":33", "a b", "USER, USER:GROUP or :GROUP"),
     "fd": Sample("3", 3, "4", "-1", "a whole number from 0 to 1048575"),
     "backlog": Sample("10", 10, "11", "0", "a whole number from 1 to 65535"),
     "limit_connections": Sample("1000", 1000, "0", "-1", "a whole number from 0 to 1048575"),
+    "ssl_certfile": Sample("c.pem", ("c.pem",), "d.pem", 5, "a path"),
+    "ssl_keyfile": Sample("k.pem", ("k.pem",), "l.pem", 5, "a path"),
+    "ssl_keyfile_password": Sample("sesame", "sesame", "s", 5, "text"),
+    "ssl_ca_certs": Sample("ca.pem", "ca.pem", "da.pem", 5, "a path"),
+    "ssl_cert_reqs": Sample("2", "required", "Optional", "3", "one of none, optional, required"),
+    "ssl_crl": Sample("crl.pem", "crl.pem", "d.pem", 5, "a path"),
+    "ssl_ciphers": Sample("ECDHE+AESGCM", "ECDHE+AESGCM", "AESGCM", 5, "text"),
+    "ssl_min_version": Sample("1.3", "1.3", "1.2", "1.1", "one of 1.2, 1.3"),
+    "ssl_handshake_timeout": SECONDS,
+    "redirect_http": Sample(":80", (":80",), "unix:a", "80", "HOST:PORT, :PORT, [::]:PORT, unix:PATH"),
     "workers": Sample("auto/2", "auto/2", "3", "0", "a number from 1, auto"),
     "socket": Sample("Shared", "shared", "reuseport", "own", "one of auto, reuseport, shared"),
+    "spread": Sample("Kernel", "kernel", "least", "most", "one of least, kernel"),
+    "sticky": Sample("cookie:Sid", ("cookie:Sid",), "ip", "session", STICKY_ALLOWED),
+    "rescue_after": SECONDS,
     "loop": Sample("uvloop", "uvloop", "asyncio", "gevent", "one of auto, uvloop, asyncio"),
     "http": Sample("h11", "h11", "httptools", "h2", "one of auto, httptools, h11"),
     "ws": Sample("off", "off", "on", "perhaps", "one of off, on"),
@@ -61,6 +87,10 @@ SAMPLES = {
     "proxy_headers": OFF,
     "forwarded_allow_ips": Sample("10.0.0.0/8,unix", "10.0.0.0/8,unix", "*", "10.0.0.1/8", "a list with commas of"),
     "forwarded_fields": Sample("For,x-forwarded-proto", "for,proto", "host", "for,user", "a list with commas of for, "),
+    "forwarded_hops": Sample("2", 2, "3", "33", "a whole number from 0 to 32"),
+    "proxy_protocol": Sample("V2", "v2", "auto", "v3", "one of off, v1, v2, auto"),
+    "proxy_allow_from": Sample("10.0.0.0/8,unix", "10.0.0.0/8,unix", "*", "10.0.0.1/8", "a list with commas of"),
+    "proxy_protocol_timeout": SECONDS,
     "timeout_keep_alive": SECONDS,
     "timeout_request_header": SECONDS,
     "timeout_request_body": SECONDS,
@@ -92,23 +122,70 @@ SAMPLES = {
     "blocked_warn": SECONDS,
     "reload_strategy": Sample("stop-first", "stop-first", "start-first", "at-once", "one of start-first, stop-first"),
     "reload_parallel": Sample("4", 4, "5", "0", "a whole number from 1 to 1024"),
+    "reload": ON,
+    "reload_dir": Sample("src", ("src",), "lib", 5, "some text"),
+    "reload_include": Sample("*.html", ("*.html",), "*.css", 5, "some text"),
+    "reload_exclude": Sample("gen_*.py", ("gen_*.py",), "*.css", 5, "some text"),
+    "reload_delay": SECONDS,
+    "debug_exceptions": ON,
     "preload": ON,
     "preload_strict": ON,
     "crash_loop_timeout": SECONDS,
+    "user": Sample("www-data", "www-data", "33", "a b", "a name or a number, as in www-data or 33"),
+    "group": Sample("www-data", "www-data", "33", "a:b", "a name or a number, as in www-data or 33"),
+    "umask": Sample("0o027", "027", "077", "27", "three octal digits, as in 027"),
+    "chdir": Sample("srv", "srv", "/srv/shop", "", "a path"),
+    "name": Sample("shop-1.eu", "shop-1.eu", "blog", "a/b", "a name of at most 64 letters"),
+    "pid": Sample("shop.pid", "shop.pid", "/run/shop.pid", "", "a path"),
+    "control": Sample("run/control.sock", "run/control.sock", "off", "", "a path, auto or off"),
+    "control_group": Sample("ops:read", "ops:read", "ops", "ops:write", "the name or number of a group"),
+    "admin": Sample("[::1]:9100", "[::1]:9100", "unix:/run/a", "9100", "HOST:PORT or unix:PATH, as in"),
+    "admin_token": Sample("sesame-sesame", "sesame-sesame", "x" * 256 + "==", 5, "a secret of 8 to 256 letters"),
+    "ready_min_workers": Sample("2", 2, "3", "0", "a whole number from 1 to 1024"),
+    "prometheus_multiproc": Sample("/run/metrics", "/run/metrics", "/run/m", "metrics", "a path that begins with /"),
+    "bus": Sample("redis://:p@cache:7/1", "redis://:p@cache:7/1", "unix:///run/redis.sock", 5, "redis://[[USER]:"),
     "supervise": OFF,
     "log_level": Sample("DEBUG", "debug", "error", "loud", "one of critical, error, warning, info, debug"),
     "access_log": OFF,
+    "log_file": Sample("log/error.log", "log/error.log", "-", "", "a path, or - for the standard stream"),
+    "access_log_file": Sample("log/access.log", "log/access.log", "-", "", "a path, or - for the standard stream"),
+    "access_log_format": Sample('%(h)s "%(r)s" %(s)s', '%(h)s "%(r)s" %(s)s', "%(t)s", "%(x)s", "one line with atoms"),
+    "log_max_size": Sample("100M", 100 * 2**20, "0", "-1", "a number of bytes from 0, as in 65536, 64K or 10M"),
+    "log_keep": Sample("9", 9, "1", "0", "a whole number from 1 to 1000"),
+    "log_config": Sample("log.ini", "log.ini", "log.json", "", "a path"),
+    "use_colors": ON,
     "log_format": Sample("json", "json", "text", "xml", "one of text, json"),
     "header": Sample("X-One: 1", ((b"X-One", b"1"),), "x-two:2", "X One: 1", "NAME:VALUE"),
     "server_header": OFF,
     "date_header": OFF,
 }
 # What an option is not allowed without.
+_TLS = {"ssl_certfile": ("c.pem",)}
+_CLIENTS = {**_TLS, "ssl_ca_certs": "ca.pem"}
 COMPANIONS: dict[str, dict[str, Any]] = {
+    "ssl_keyfile": _TLS,
+    "ssl_keyfile_password": _TLS,
+    "ssl_ca_certs": _TLS,
+    "ssl_cert_reqs": _CLIENTS,
+    "ssl_crl": {**_CLIENTS, "ssl_cert_reqs": "required"},
+    "ssl_ciphers": _TLS,
+    "ssl_min_version": _TLS,
+    "ssl_handshake_timeout": _TLS,
+    "redirect_http": _TLS,
+    "proxy_allow_from": {"proxy_protocol": "v1"},
+    "proxy_protocol_timeout": {"proxy_protocol": "v1"},
+    "group": {"user": "www"},
     "uds_permissions": {"uds": "path"},
+    "uds_owner": {"uds": "path"},
     "limit_max_requests_jitter": {"limit_max_requests": 100},
     "worker_max_age_jitter": {"worker_max_age": 100.0},
     "preload_strict": {"preload": True},
+    "log_max_size": {"log_file": "log/error.log"},
+    "log_keep": {"log_file": "log/error.log", "log_max_size": 100},
+    "control_group": {"control": "run/control.sock"},
+    "admin_token": {"admin": "localhost:0"},
+    "ready_min_workers": {"admin": "localhost:0"},
+    "prometheus_multiproc": {"admin": "localhost:0"},
 }
 BY_NAME = {entry.name: entry for entry in options()}
 EACH = pytest.mark.parametrize("name", list(BY_NAME))
@@ -223,6 +300,36 @@ def test_the_proxies_that_uvicorn_would_trust_are_weaker_than_our_own_name_and_m
         Config.from_sources({}, {"FORWARDED_ALLOW_IPS": "proxy"}, {})
 
 
+def test_of_the_environment_an_embedded_server_takes_the_trusted_proxies_alone() -> None:
+    env = {"FORWARDED_ALLOW_IPS": "10.0.0.0/8", "WEB_CONCURRENCY": "2", "COREHTTP_PORT": "81"}
+    assert Config.of({}, env) == Config(forwarded_allow_ips="10.0.0.0/8")
+    assert Config.of({"forwarded_allow_ips": "unix"}, env) == Config(forwarded_allow_ips="unix")
+    assert Config.of({}, {"FORWARDED_ALLOW_IPS": ""}).forwarded_allow_ips == ""
+    with pytest.raises(ConfigError, match=r"^FORWARDED_ALLOW_IPS: 'proxy' is not valid"):
+        Config.of({}, {"FORWARDED_ALLOW_IPS": "proxy"})
+    assert Config.of({"forwarded_allow_ips": "unix"}, {"FORWARDED_ALLOW_IPS": "proxy"}).forwarded_allow_ips == "unix"
+
+
+@pytest.mark.parametrize(
+    "name", ["app_dir", "control", "env_file", "log_config", "log_file", "pid", "reload_dir", "reload_exclude", "uds"]
+)
+def test_no_path_has_a_null_character(name: str) -> None:
+    path = "a\0b"
+    with pytest.raises(ConfigError, match=r"'a\\x00b' is not valid"):
+        Config.from_sources({}, {}, {name: [path] if name.startswith("reload") else path}, "corehttp.toml")
+
+
+def test_of_a_list_the_first_element_that_is_wrong_is_shown() -> None:
+    with pytest.raises(ConfigError, match=r"^--header: 'content-length:5' is not valid; it must be NAME:VALUE"):
+        Config.from_sources({"header": ("a:b", "content-length:5", "c")}, {}, {})
+    with pytest.raises(ConfigError, match=r"^COREHTTP_HEADER: 'c' is not valid"):
+        Config.from_sources({}, {"COREHTTP_HEADER": "a:b\nc"}, {})
+    with pytest.raises(ConfigError, match=r"^corehttp.toml: header: 5 is not valid"):
+        Config.from_sources({}, {}, {"header": 5}, "corehttp.toml")
+    with pytest.raises(ConfigError, match=r"^header: \('a b', 'c'\) is not valid"):
+        Config.of({"header": [("a b", "c")]})
+
+
 def test_trusted_proxies_may_be_a_list() -> None:
     assert Config(forwarded_allow_ips=["10.0.0.0/8", "unix"]).forwarded_allow_ips == "10.0.0.0/8,unix"  # type: ignore[arg-type]
 
@@ -275,11 +382,68 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(file: dict[str, objec
         ({"fd": 3, "socket": "reuseport"}, "socket reuseport needs a host and port"),
         ({"supervise": False, "workers": 2}, "workers 2 need a supervisor"),
         ({"supervise": False, "workers": "auto"}, "workers auto need a supervisor"),
+        ({"supervise": False, "admin": "localhost:0"}, "admin needs a supervisor"),
+        ({"app": print, "admin": "localhost:0"}, "admin needs a supervisor"),
+        ({"admin_token": "sesame-sesame"}, "admin-token needs admin, the address that it is for"),
+        ({"prometheus_multiproc": "/run"}, "prometheus-multiproc needs admin, the address that it is for"),
+        ({"ready_min_workers": 2}, "ready-min-workers needs admin, the address that it is for"),
+        ({"proxy_allow_from": "*"}, "proxy-allow-from needs proxy-protocol, or a bind with ,proxy-protocol="),
+        ({"proxy_protocol_timeout": 1}, "proxy-protocol-timeout needs proxy-protocol, or a bind with ,proxy-protocol="),
+        (
+            {"proxy_protocol": "auto", "debug_exceptions": True},
+            "debug-exceptions and proxy-protocol exclude each other",
+        ),
+        ({"ssl_keyfile": "k.pem"}, "ssl-keyfile needs ssl-certfile, the certificate of the service"),
+        ({"ssl_ciphers": "ALL"}, "ssl-ciphers needs ssl-certfile"),
+        ({**_TLS, "ssl_keyfile": ("k.pem", "l.pem")}, "ssl-keyfile is given 2 times and ssl-certfile 1 times: give"),
+        ({**_TLS, "ssl_crl": "crl.pem"}, "ssl-crl needs ssl-cert-reqs optional or required"),
+        ({**_TLS, "ssl_cert_reqs": 1}, "ssl-cert-reqs optional needs ssl-ca-certs, a file of the authorities"),
+        ({"redirect_http": ":80"}, "redirect-http needs ssl-certfile"),
+        ({**_TLS, "bind": ":443", "redirect_http": "[::]:443"}, r"bind: :443 and \[::\]:443 are the same"),
+        ({**_TLS, "bind": ":443", "redirect_http": ":443"}, "bind: .*; give redirect-http an address of its own"),
+        ({**_TLS, "redirect_http": (":80", ":80")}, "redirect-http: :80 and :80 are the same; give it once"),
+        ({**_TLS, "redirect_http": ":80+{worker}"}, r"redirect_http: .* is not valid; it must be HOST:PORT, "),
+        (
+            {**_TLS, "host": "::1", "port": 80, "redirect_http": "[::1]:80"},
+            "redirect-http: the service speaks TLS there",
+        ),
+        ({**_TLS, "ssl_handshake_timeout": 0}, "ssl-handshake-timeout: 0 is too short"),
+        ({**_TLS, "sticky": ("ip", "header:x-session")}, "sticky header:x-session excludes ssl-certfile"),
     ],
 )
 def test_what_cannot_go_together_is_an_error(together: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         Config(**together)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("127.0.0.1:9100", ("127.0.0.1", 9100)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("shop.internal:65535", ("shop.internal", 65535)),
+        ("unix:run/admin.sock", "run/admin.sock"),
+    ],
+)
+def test_addresses_of_the_admin_listener_that_are_understood(value: str, place: tuple[str, int] | str) -> None:
+    assert split_address(str(Config(admin=value).admin)) == place
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", ":9100", "9100", "localhost", "localhost:", "localhost:x", "a:65536", "::1:9100", "[]:1", "unix:", 9100],
+)
+def test_addresses_of_the_admin_listener_that_are_not_understood(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^admin: .* must be HOST:PORT or unix:PATH"):
+        Config(admin=value)
+
+
+@pytest.mark.parametrize("value", ["short", "with spaces in it", "ümläute-ümläute", "x" * 257])
+def test_a_secret_that_is_not_understood_is_not_shown(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^admin_token: what is given is not valid; it must be a secret") as caught:
+        Config(admin="localhost:0", admin_token=value)
+    assert value not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["1", "9999", "auto", "AUTO", "auto-1", "auto-15", "auto/2", " 4 ", 4])
@@ -323,6 +487,12 @@ def test_headers_come_in_several_forms(given: Any) -> None:
 
 def test_a_header_may_have_a_colon_in_its_value() -> None:
     assert Config(header=["link: <https://a.example>"]).header == ((b"link", b"<https://a.example>"),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "Keep-Alive", "upgrade"])
+def test_what_frames_a_response_is_no_header_for_every_response(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^header: .* none of .*{name.lower()}"):
+        Config(header=[f"{name}: 5"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("given", [["a"], [": b"], [("a", "b\r\nc: d")], [("a", "\u20ac")], 5, [5], [("a",)]])
@@ -385,7 +555,32 @@ def test_an_empty_variable_is_text_where_empty_text_means_something() -> None:
         ({"limit_max_requests_jitter": 5}, "limit-max-requests-jitter needs limit-max-requests, to which it is added"),
         ({"worker_max_age_jitter": 5}, "worker-max-age-jitter needs worker-max-age, to which it is added"),
         ({"uds_permissions": "600"}, "uds-permissions needs uds"),
+        ({"uds_owner": "www"}, "uds-owner needs uds"),
+        ({"group": "www"}, "group needs user, whose processes get it"),
+        ({"bind": ":80", "uds_owner": "www"}, "uds-owner needs uds"),
+        ({"bind": ":80", "host": "::"}, "bind and host exclude each other: give host as --bind HOST:PORT"),
+        ({"bind": ":80", "port": 81}, "bind and port exclude each other: give port as --bind HOST:PORT"),
+        ({"bind": ":80", "uds": "a"}, "bind and uds exclude each other: give uds as --bind unix:PATH"),
+        ({"bind": ":80", "fd": 3}, "bind and fd exclude each other: give fd as --bind fd://N"),
+        ({"bind": ["unix:a", "unix:a"]}, "bind: unix:a and unix:a are the same; give it once"),
+        ({"bind": [":80", "[::]:80"]}, r"bind: :80 and \[::\]:80 are the same; give it once"),
+        ({"bind": ["systemd:", "systemd:web"]}, "bind: systemd: means all sockets of systemd; leave out the others"),
+        ({"bind": ["unix:a", "fd://3"], "socket": "reuseport"}, "socket reuseport needs a host and port"),
         ({"preload_strict": True}, "preload-strict needs preload"),
+        ({"reload": True, "preload": True}, "reload and preload exclude each other"),
+        ({"reload": True, "supervise": False}, "reload needs a supervisor: leave it out, or have the command"),
+        ({"reload": True, "app": print}, "reload needs a supervisor: .* an import string, such as 'main:app'"),
+        ({"debug_exceptions": True, "host": "0.0.0.0"}, "debug-exceptions shows source code: it needs host 127.0.0.1"),
+        ({"debug_exceptions": True, "host": ""}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "host": "127.example.org"}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "uds": "/run/a"}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "bind": ["127.0.0.1:80", "0.0.0.0:80"]}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "bind": ["unix:/run/a"]}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "fd": 3}, "debug-exceptions shows source code"),
+        ({"debug_exceptions": True, "forwarded_allow_ips": "10.0.0.0/8"}, "debug-exceptions needs forwarded-allow-ips"),
+        ({"rescue_after": 0.2}, "rescue-after: 0.2 is too short; it must be at least 0.5, or 0"),
+        ({"supervise": False, "spread": "kernel"}, "spread needs a supervisor"),
+        ({"app": print, "rescue_after": 1.0}, "rescue-after needs a supervisor"),
         (
             {"supervise": False, "preload": True},
             "preload needs a supervisor: leave it out, or have the command or corehttp.run.. serve an import string",
@@ -417,6 +612,13 @@ def test_values_of_a_class_of_ones_own_become_plain_ones() -> None:
     assert {type(config.app), type(config.host), type(config.app_dir), type(config.uds)} == {str}
 
 
+def test_a_path_of_pathlib_is_one_file_of_those_that_can_be_repeated() -> None:
+    certificate: Any = Path("tls.crt")
+    keys: Any = [Path("tls.key")]
+    config = Config(app="main:app", ssl_certfile=certificate, ssl_keyfile=keys)
+    assert (config.ssl_certfile, config.ssl_keyfile) == (("tls.crt",), ("tls.key",))
+
+
 def test_an_unknown_keyword_is_an_error_that_says_what_to_use_instead() -> None:
     with pytest.raises(ConfigError, match=r"^'keepalive' is not an option; use timeout_keep_alive$"):
         Config.of({"app": "main:app", "keepalive": 5})
@@ -428,3 +630,42 @@ def test_what_kubernetes_says_of_a_service_of_our_name_is_no_option() -> None:
     assert Config.from_sources({}, env, {"port": 81}) == Config(port=81, host="::")
     with pytest.raises(ConfigError):
         Config.from_sources({}, {"COREHTTP_PORT": "http"}, {})
+
+
+# The schema for editors.
+
+
+def test_the_schema_is_that_of_the_present_options() -> None:
+    written = (README.parent / "docs" / "corehttp.schema.json").read_text()
+    assert written == options_schema.text(), "run: python -m tests.options_schema docs/corehttp.schema.json"
+
+
+@EACH
+def test_the_schema_takes_what_a_file_may_say_and_nothing_else(name: str) -> None:
+    schema = jsonschema.Draft7Validator(options_schema.schema())
+    value = SAMPLES[name].value
+    if name == "header":
+        value = SAMPLES[name].text.splitlines()
+    elif isinstance(value, tuple):
+        value = list(value)
+    for spelt in (name, name.replace("_", "-")):
+        assert schema.is_valid({spelt: value})
+        assert schema.is_valid({spelt: {}}) is (name == "log_config")
+        assert not schema.is_valid({spelt: [{}]})
+    assert not schema.is_valid({f"{name}x": value})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_tracebacks_may_be_shown_on_this_machine(host: str) -> None:
+    assert Config(app="main:app", host=host, debug_exceptions=True).debug_exceptions
+    bracketed = f"[{host}]" if ":" in host else host
+    assert Config(app="main:app", bind=(f"{bracketed}:80",), debug_exceptions=True).debug_exceptions
+    assert Config(app="main:app", host=host, debug_exceptions=True, forwarded_allow_ips="*").debug_exceptions
+
+
+def test_whether_clients_show_a_certificate_may_be_a_number_as_the_module_ssl_has_it() -> None:
+    tls: dict[str, Any] = {"ssl_certfile": ("c.pem",), "ssl_ca_certs": "ca.pem"}
+    assert Config(**tls, ssl_cert_reqs=ssl.CERT_REQUIRED).ssl_cert_reqs == "required"  # type: ignore[arg-type]
+    assert Config(ssl_certfile="c.pem", ssl_cert_reqs=0).ssl_cert_reqs == "none"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^ssl_cert_reqs: True is not valid"):
+        Config(**tls, ssl_cert_reqs=True)  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -209,6 +209,79 @@ async def test_the_access_log_is_there_if_asked_for(capfd: pytest.CaptureFixture
     assert '"GET / HTTP/1.1" 200 5' in capfd.readouterr().out
 
 
+def has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+async def until_there(path: Path) -> None:
+    """Wait until a file is there and has something in it."""
+    async with asyncio.timeout(WAIT):
+        while not has_content(path):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_access_log_goes_to_a_file_which_may_be_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    async with corehttp.serve(app, port=0, access_log_file=path) as server:
+        await get(f"{server.url}/one")
+        await until_there(path)
+        path.rename(tmp_path / "access.log.1")
+        await get(f"{server.url}/two")
+    assert '"GET /one ' in (tmp_path / "access.log.1").read_text()
+    assert '"GET /two ' in path.read_text()
+
+
+async def test_an_access_log_that_is_too_large_is_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    async with corehttp.serve(app, port=0, access_log_file=str(path), log_max_size=10) as server:
+        await get(f"{server.url}/one")
+        await until_there(tmp_path / "access.log.1")
+    assert '"GET /one ' in (tmp_path / "access.log.1").read_text()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("option", [{"user": "nobody"}, {"umask": "027"}, {"chdir": "/"}])
+async def test_the_process_of_a_program_is_left_as_it_is(option: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=rf"^{min(option)}: serve\(\) is a part of the program, whose process only"):
+        async with corehttp.serve(app, port=0, **option):
+            pass
+
+
+async def test_log_files_that_cannot_be_had_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"access-log-file .* cannot be opened: there is no directory"):
+        async with corehttp.serve(app, port=0, access_log_file=tmp_path / "no" / "access.log"):
+            pass
+    with pytest.raises(ConfigError, match=r"log_file: serve\(\) leaves logging to the program"):
+        async with corehttp.serve(app, port=0, log_file=tmp_path / "error.log"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("variable", "options", "seen"),
+    [
+        (None, {}, "203.0.113.7"),
+        ("10.0.0.0/8", {}, "127.0.0.1"),
+        ("10.0.0.0/8", {"forwarded_allow_ips": "127.0.0.1"}, "203.0.113.7"),
+    ],
+)
+async def test_the_environment_says_whom_to_trust_where_the_program_does_not(
+    variable: str | None, options: dict[str, Any], seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", variable)
+    clients: list[str] = []
+
+    async def looking(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            clients.append(scope["client"][0])
+        await app(scope, receive, send)
+
+    async with corehttp.serve(looking, port=0, lifespan="off", **options) as server, httpx.AsyncClient() as client:
+        await client.get(server.url, headers={"x-forwarded-for": "203.0.113.7"})
+    assert clients == [seen]
+
+
 def test_in_a_thread_it_serves_callers_that_block() -> None:
     before = threading.active_count()
     with corehttp.run_in_thread(app, port=0) as server:
@@ -266,17 +339,19 @@ if __name__ == "__main__":
 """
 
 
-Run = Callable[[str], ServerProcess]
+class Run(Protocol):
+    """Starts a program in a process of its own, with these variables in its environment."""
+
+    def __call__(self, text: str, **variables: str) -> ServerProcess: ...
 
 
 @pytest.fixture
 def run_program(tmp_path: Path) -> Iterator[Run]:
-    """Starts a program in a process of its own."""
     with contextlib.ExitStack() as stack:
 
-        def run(text: str) -> ServerProcess:
+        def run(text: str, **variables: str) -> ServerProcess:
             (tmp_path / "program.py").write_text(text)
-            server = ServerProcess((), tmp_path, program=("program.py",))
+            server = ServerProcess((), tmp_path, program=("program.py",), env=variables)
             stack.callback(server.end)
             return server
 
@@ -292,6 +367,16 @@ def test_run_serves_until_it_is_told_to_stop(run_program: Run, call: str) -> Non
     assert server.stop() == 0
     assert server.stdout.endswith("after\n")
     server.check_nothing_is_left()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("call", [OBJECT, STRING])
+def test_run_trusts_the_proxies_that_the_environment_names(run_program: Run, call: str) -> None:
+    server = run_program(PROGRAM % call, FORWARDED_ALLOW_IPS="10.0.0.0/8")
+    server.wait_until_ready()
+    httpx.get(server.url, headers={"x-forwarded-for": "203.0.113.7"})
+    server.wait_for_log(r"127\.0\.0\.1:\d+ is no trusted proxy, .* add 127\.0\.0\.1 to --forwarded-allow-ips")
+    assert server.stop() == 0
 
 
 @pytest.mark.e2e

@@ -54,7 +54,8 @@ def test_a_port_is_an_option_unless_it_is_an_address(value: str) -> None:
     [
         ("COREHTTP_WORKES", "; did you mean 'COREHTTP_WORKERS'?"),
         ("COREHTTP_LOGLEVEL", "; use COREHTTP_LOG_LEVEL"),
-        ("COREHTTP_BIND", "; use COREHTTP_HOST and COREHTTP_PORT, COREHTTP_UDS or COREHTTP_FD"),
+        ("COREHTTP_CERTFILE", "; use COREHTTP_SSL_CERTFILE"),
+        ("COREHTTP_SSL_CONTEXT", "; name the files: COREHTTP_SSL_CERTFILE, COREHTTP_SSL_KEYFILE (docs/tls.md)"),
         ("COREHTTP_Workers", "; did you mean 'COREHTTP_WORKERS'?"),
         ("COREHTTP_TIMEOUT_KEEPALIVE", "; did you mean 'COREHTTP_TIMEOUT_KEEP_ALIVE'?"),
         ("COREHTTP_ZZZ", ""),
@@ -62,3 +63,19 @@ def test_a_port_is_an_option_unless_it_is_an_address(value: str) -> None:
 )
 def test_a_misspelt_variable_is_told_with_what_is_close(name: str, end: str) -> None:
     assert told({name: "1"}) == [f"{name} is not an option and is ignored{end}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("UVICORN_PORT", "UVICORN_PORT is not read; use COREHTTP_PORT"),
+        ("UVICORN_H11_MAX_INCOMPLETE_EVENT_SIZE", "{name} is not read; use COREHTTP_LIMIT_REQUEST_HEAD"),
+        ("UVICORN_SSL_KEYFILE", "{name} is not read; use COREHTTP_SSL_KEYFILE"),
+    ],
+)
+def test_a_variable_of_uvicorn_is_told_with_what_to_use(name: str, line: str) -> None:
+    assert told({name: "1"}) == [line.format(name=name)]
+
+
+def test_other_variables_that_begin_so_are_nobodys_business() -> None:
+    assert told({"UVICORN_THEME": "dark", "UVICORN": "1", "UVICORN_": "1"}) == []

@@ -1,5 +1,7 @@
 """What is said where another project's package has the import name of this one."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,20 @@ def test_a_package_without_its_init_file_does_not_start(version: str | None, tex
         judge(version, beside, PACKAGE)
     assert text in str(raised.value)
     assert "--force-reinstall" in str(raised.value)
+
+
+# What a Python on Windows does not have, as far as modules of ours use it; `kit/windows_host.py` knows more.
+ON_WINDOWS = """
+import os, signal, socket, sys
+
+sys.platform = "win32"
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+del os.fork, os.geteuid, signal.SIGHUP, signal.pthread_sigmask, socket.AF_UNIX
+"""
+
+
+def test_on_windows_what_needs_nothing_of_the_system_can_be_imported() -> None:
+    program = f"{ON_WINDOWS}from corehttp import Config, ConfigError, __version__\nprint(Config(port=80).port)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "80\n"

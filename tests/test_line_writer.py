@@ -6,10 +6,12 @@ import pty
 import re
 import signal
 import socket
+import stat
 import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -263,6 +265,55 @@ def test_a_file_is_written_at_once_and_what_failed_is_counted(
     writer.write(b"four\n")
     assert (told.faults, told.dropped) == (["No space left on device"], 2), "told as soon as it can be written again"
     assert path.read_bytes().endswith(b"one\nfour\n")
+    os.close(fd)
+
+
+def test_a_line_that_a_full_disk_has_cut_is_one_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    told = Told()
+    writer = make(fd, told)
+    room, real = 7, os.write
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(28, "No space left on device")
+        written = real(fd, data[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write)
+    writer.write(b"two\nthree\nfour\n")
+    writer.write(b"five\n")
+    room = 100
+    writer.write(b"six\n")
+    writer.write(b"seven\n")
+    assert path.read_bytes() == b"two\nthr\nsix\nseven\n"
+    assert (told.faults, told.dropped) == (["No space left on device"], 3)
+    os.close(fd)
+
+
+def test_what_the_application_has_closed_costs_lines_and_a_connection_with_its_number_gets_none(
+    stream: Stream, way: str
+) -> None:
+    told = Told()
+    fd = os.dup(stream.writer)
+    writer = make(fd, told)
+    unblocked = writer._unblocked
+    ours = fd if unblocked is None else unblocked.fileno()
+    client, connection = socket.socketpair()
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        os.dup2(connection.fileno(), ours)
+        writer.write(b"line\n")
+        writer.flush(PATIENCE)
+        until(lambda: told.faults == ["Bad file descriptor"])
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    writer.close(0)
+    client.close()
+    connection.close()
     os.close(fd)
 
 

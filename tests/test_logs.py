@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from corehttp.logs import JsonFormatter, TextFormatter, set_up
+from corehttp.logs import JsonFormatter, OwnLogger, TextFormatter, reopen, set_up
 from tests.kit.extent import crossed
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
@@ -18,10 +19,18 @@ UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 @pytest.fixture
 def own_logger() -> Iterator[logging.Logger]:
-    """The logger of the package, put back as it was."""
+    """The logger of the package as nobody has set it up; put back as it was."""
     logger = logging.getLogger("corehttp")
     before = (list(logger.handlers), logger.level, logger.propagate)
+    handler = OwnLogger.__dict__.get("handler")
+    logger.__class__ = logging.Logger
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
     yield logger
+    if handler is None:
+        del OwnLogger.handler
+    else:
+        OwnLogger.handler = handler
     for name in ("corehttp", "corehttp.error", "corehttp.supervisor"):
         logging.getLogger(name).__class__ = logging.Logger
     logger.handlers[:], logger.level, logger.propagate = before
@@ -59,6 +68,36 @@ def test_a_json_line_of_the_server() -> None:
     assert entry == {"level": "warning", "worker": "worker 2", "message": 'line\nbreak "'}
 
 
+def test_a_json_line_about_a_request_has_its_ids() -> None:
+    record = record_of("no")
+    record.request_ids = {"trace_id": "a", "request_id": "7"}
+    entry = json.loads(JsonFormatter("worker 1").format(record))
+    assert (entry["message"], entry["trace_id"], entry["request_id"]) == ("no", "a", "7")
+
+
+def test_set_up_writes_to_a_file_and_opens_it_anew(
+    own_logger: logging.Logger, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "error.log"
+    set_up("info", "text", "supervisor", str(path))
+    logging.getLogger("corehttp.error").info("one")
+    path.rename(tmp_path / "error.log.1")
+    assert reopen() == ""
+    logging.getLogger("corehttp.error").info("two")
+    path.unlink()
+    tmp_path.rename(tmp_path.with_name("gone"))
+    logging.getLogger("corehttp.error").info("three")
+    assert reopen().startswith(f"{path}: there is no directory")
+    set_up("info", "text", "supervisor")
+    assert reopen() == ""
+    gone = tmp_path.with_name("gone")
+    assert (gone / "error.log.1").read_text().endswith(" INFO     [supervisor] one\n")
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    told = rf"the log file {path} cannot be opened anew: there is no directory"
+    assert re.fullmatch(rf"{TIME} ERROR    \[supervisor\] {told} .*\n", captured.err)
+
+
 def test_set_up_writes_to_standard_error_and_leaves_the_root_logger_alone(
     own_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +111,34 @@ def test_set_up_writes_to_standard_error_and_leaves_the_root_logger_alone(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(TIME + r" WARNING  \[worker 7\] shown\n", captured.err)
+
+
+@pytest.mark.parametrize(
+    ("colours", "level"), [(None, "INFO    "), (False, "INFO    "), (True, "\x1b[32mINFO    \x1b[0m")]
+)
+def test_colours_are_where_they_are_wanted(
+    own_logger: logging.Logger, capfd: pytest.CaptureFixture[str], colours: bool | None, level: str
+) -> None:
+    set_up("info", "text", "worker 1", colours=colours)
+    logging.getLogger("corehttp.error").info("shown")
+    assert f" {level} [worker 1] shown\n" in capfd.readouterr().err
+
+
+def test_a_file_has_no_colours(own_logger: logging.Logger, tmp_path: Path) -> None:
+    set_up("info", "text", "worker 1", str(tmp_path / "log"), colours=True)
+    logging.getLogger("corehttp.error").info("shown")
+    assert " INFO     [worker 1] shown\n" in (tmp_path / "log").read_text()
+
+
+def test_a_format_of_the_application_may_name_the_worker(
+    own_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("info", "text", "worker 3")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(worker)s says %(message)s"))
+    own_logger.handlers = [handler]
+    logging.getLogger("corehttp.error").info("hello")
+    assert capsys.readouterr().err == "worker 3 says hello\n"
 
 
 # What an application does to logging.

@@ -1,9 +1,13 @@
 """Standard streams that are closed: nothing else takes their numbers, and nothing of ours is written elsewhere."""
 
+import ast
 import itertools
 import os
+import pty
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +68,39 @@ def test_a_number_that_the_program_has_used_for_something_else_is_left_alone() -
     assert os.read(reader, 1000) == b"nothing"
     os.close(reader)
     os.close(writer)
+
+
+def led(stdout: int, **env: str) -> dict[str, str]:
+    """Where a process with this standard output says that it leads."""
+    reader, writer = os.pipe()
+    script = (
+        "import os, sys\n"
+        "from corehttp.standard_streams import destination, open_standard_streams\n"
+        "open_standard_streams()\n"
+        "os.write(int(sys.argv[1]), repr(destination(1)).encode())\n"
+    )
+    command = [sys.executable, "-c", script, str(writer)]
+    subprocess.run(command, stdout=stdout, pass_fds=[writer], check=True, env={**os.environ, **env})
+    os.close(writer)
+    with open(reader) as answer:
+        found = ast.literal_eval(answer.read())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_where_a_standard_stream_leads(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        assert led(file.fileno()) == {"kind": "file", "path": str(tmp_path / "file")}
+    assert led(subprocess.DEVNULL) == {"kind": "nothing"}
+    ours, theirs = pty.openpty()
+    assert led(theirs) == {"kind": "terminal", "path": os.ttyname(theirs)}
+    one, other = socket.socketpair()
+    assert led(other.fileno()) == {"kind": "socket"}
+    journal = os.fstat(other.fileno())
+    assert led(other.fileno(), JOURNAL_STREAM=f"{journal.st_dev}:{journal.st_ino}")["kind"] == "journal"
+    reader, writer = os.pipe()
+    assert led(writer) == {"kind": "pipe"}
+    for fd in (ours, theirs, reader, writer):
+        os.close(fd)
+    one.close()
+    other.close()

@@ -16,7 +16,7 @@ from corehttp.unknown_options import _INSTEAD, instead, suggest
 OURS = {"--help", "-h", "--version"} | {
     flag
     for entry in options()
-    for flag in ([entry.flag, f"--no-{entry.flag[2:]}"] if entry.kind.is_switch else [entry.flag])
+    for flag in ([entry.flag, f"--no-{entry.flag[2:]}"] if entry.kind.is_switch else entry.flags)
 }
 
 
@@ -66,7 +66,7 @@ def test_what_nobody_has_gets_no_answer() -> None:
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("bind", "; use HOST and PORT, UDS or FD"),
+        ("pidfile", "; use PID"),
         ("max_requests", "; use LIMIT_MAX_REQUESTS"),
         ("WORKES", "; did you mean 'WORKERS'?"),
         ("limit-max-request", "; did you mean 'LIMIT_MAX_REQUESTS'?"),

@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from contextlib import suppress
 
-_AT_ONCE = 200  # open at a time
+_AT_ONCE = 200  # connections that are open at a time
 _LINGER_NONE = struct.pack("ii", 1, 0)
 
 _HOST = b"Host: 127.0.0.1\r\n"

@@ -9,6 +9,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Fate(Enum):
+    """What became of one request."""
+
     ANSWERED = auto()  # a complete 200 response
     REFUSED = auto()  # no connection, or another status than 200: the client knows that it may try elsewhere
     LOST = auto()  # connected, then closed, reset or left without a complete response
@@ -21,7 +23,7 @@ class Account:
 
 
 async def connect(port: int) -> Streams | None:
-    """A connection, or None if it is refused; any other failure is raised as OSError."""
+    """Open a connection; returns None if it is refused, and raises OSError for any other failure."""
     try:
         return await asyncio.open_connection("127.0.0.1", port)
     except ConnectionRefusedError:
@@ -29,7 +31,7 @@ async def connect(port: int) -> Streams | None:
 
 
 async def ask(streams: Streams, target: str, seconds: float) -> Account:
-    """The fate of one request on an open connection, after `seconds` at most."""
+    """Send one request on an open connection, and return its fate within `seconds`."""
     reader, writer = streams
     try:
         writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -43,7 +45,7 @@ async def ask(streams: Streams, target: str, seconds: float) -> Account:
 
 
 async def _read_response(reader: asyncio.StreamReader) -> int:
-    """The status, once the head and the body of a 200 are complete; raises EOFError, OSError, or ValueError."""
+    """Return the status when the head and the body of a 200 are complete; raises EOFError, OSError, or ValueError."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     status = int(head[0].split()[1])
     if status == 200:

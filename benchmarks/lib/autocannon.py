@@ -13,18 +13,25 @@ class Autocannon:
         return first_line([program("autocannon"), "--version"]).removeprefix("autocannon ")
 
     def can(self, workload: Workload) -> bool:
-        """Whether all requests are alike, on connections that are kept."""
-        return workload.method == "GET" and not workload.closes and workload.varying is Varying.NOTHING
+        """Whether all requests are alike, without a body, and on connections that are kept."""
+        return (
+            not workload.is_websocket
+            and workload.method == "GET"
+            and not workload.closes
+            and workload.varying is Varying.NOTHING
+        )
 
     def run(self, load: Load) -> Outcome:
+        return parse(output_of(self.command(load), load.seconds))
+
+    def command(self, load: Load) -> list[str]:
         command = [program("autocannon"), "--json", "--connections", str(load.connections)]
         command += [text for name, value in load.workload.fields for text in ("--headers", f"{name}={value}")]
-        command += ["--duration", str(load.seconds), load.url]
-        return parse(output_of(command, load.seconds))
+        return [*command, "--duration", str(load.seconds), load.url]
 
 
 def parse(output: str) -> Outcome:
-    """Reads autocannon's JSON; raises LoadError. Its latencies are whole milliseconds."""
+    """Return what autocannon's JSON says, with latencies in whole milliseconds; raises LoadError if it is none."""
     try:
         result = json.loads(output)
         return Outcome(

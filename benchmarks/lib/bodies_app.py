@@ -40,7 +40,7 @@ async def any_path(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole body of the request."""
+    """Return the whole body of the request."""
     pieces = []
     more = True
     while more:

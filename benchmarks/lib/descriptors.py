@@ -3,11 +3,11 @@
 import resource
 import sys
 
-_OTHERS = 256  # libraries, logs, event loops
+_OTHERS = 256  # descriptors for libraries, logs and event loops
 
 
 def allow(connections: int) -> None:
-    """Raises the limit for this process and, by inheritance, for the servers; exits if the system forbids it."""
+    """Raise the limit of this process, which servers inherit, to this many connections; exits if that is forbidden."""
     wanted = connections + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:

@@ -17,7 +17,7 @@ _REQUEST = f"GET {CENSUS.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Milliseconds, in order."""
+    """What requests took, in milliseconds, in ascending order."""
 
     values: Sequence[float]
 
@@ -26,14 +26,14 @@ class Latencies:
 
 
 class HealthyClient:
-    """A process that asks steadily; a context manager."""
+    """A process that asks steadily; as a context manager it ends the process."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
     def __enter__(self) -> Self:
-        self._process.submit(ask_steadily, self._port, 0.2).result()  # so that it is up, and all its code warm
+        self._process.submit(ask_steadily, self._port, 0.2).result()  # so that its code is warm
         return self
 
     def __exit__(
@@ -42,7 +42,7 @@ class HealthyClient:
         self._process.shutdown(cancel_futures=True)
 
     def ask(self, seconds: float) -> "Future[Latencies]":
-        """What the requests of so many seconds take, from now on."""
+        """Let the process ask for so many seconds from now on, and return what its requests will have taken."""
         return self._process.submit(ask_steadily, self._port, seconds)
 
 

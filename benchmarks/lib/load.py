@@ -7,12 +7,16 @@ from typing import Protocol
 
 from benchmarks.lib.workloads import Workload
 
-# A load generator ends by itself; this is the bound for one that does not.
+# How long a load generator may take beyond the seconds that it was given, which a sound one never does.
 _GRACE_SECONDS = 20
 
 
 class LoadError(Exception):
-    """The load generator is missing, failed or said something that cannot be read."""
+    """A load generator failed, or said something that cannot be read."""
+
+
+class MissingToolError(LoadError):
+    """A load generator is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,15 @@ class Load:
 
     @property
     def url(self) -> str:
-        """What is asked for, where all requests are alike."""
-        return f"http://127.0.0.1:{self.port}{self.workload.target}"
+        """The URL that is asked for, where all requests are alike."""
+        scheme = "https" if self.workload.application.over_tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{self.workload.target}"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """What a load generator counted in one run."""
+
     requests: int
     seconds: float
     p99_ms: float
@@ -40,30 +47,36 @@ class Outcome:
 
 
 class LoadTool(Protocol):
+    """A load generator. Its `version`, `command` and `run` raise MissingToolError where it is not installed."""
+
     @property
     def name(self) -> str: ...
 
     def version(self) -> str: ...
 
     def can(self, workload: Workload) -> bool:
-        """Whether it can make these requests."""
+        """Whether the load generator can make the requests of the workload."""
+        ...
+
+    def command(self, load: Load) -> list[str]:
+        """Return the command line that makes the load."""
         ...
 
     def run(self, load: Load) -> Outcome:
-        """Raises LoadError."""
+        """Make the load and return what came of it; raises LoadError."""
         ...
 
 
 def program(name: str) -> str:
-    """The path of an installed load generator; raises LoadError."""
+    """Return the path of an installed load generator; raises MissingToolError."""
     path = shutil.which(name)
     if path is None:
-        raise LoadError(f"{name} is not on PATH; install it first")
+        raise MissingToolError(f"{name} is not on PATH: install it, or leave out what needs it by --only")
     return path
 
 
 def output_of(command: list[str], seconds: int) -> str:
-    """What a load generator prints in a run of `seconds`; raises LoadError."""
+    """Run a load generator that is to take `seconds`, and return what it prints; raises LoadError."""
     try:
         bound = seconds + _GRACE_SECONDS
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=bound)
@@ -75,6 +88,6 @@ def output_of(command: list[str], seconds: int) -> str:
 
 
 def first_line(command: list[str]) -> str:
-    """The first line that a program prints, wherever and however it exits: what --version is good for."""
+    """Return the first line that a program prints on either stream, whatever its exit code: made for --version."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_GRACE_SECONDS)
     return (done.stdout or done.stderr).partition("\n")[0].strip()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-_OFTEN = 0.0005  # seconds between two looks at the clock
+_LOOK_EVERY = 0.0005  # seconds between two looks at the clock
 
 _longest = 0.0
 _watch: list[asyncio.Task[None]] = []
@@ -56,5 +56,5 @@ async def watch() -> None:
     global _longest
     while True:
         before = time.thread_time()
-        await asyncio.sleep(_OFTEN)
+        await asyncio.sleep(_LOOK_EVERY)
         _longest = max(_longest, time.thread_time() - before)

@@ -10,21 +10,25 @@ _NANOSECONDS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Process:
+    """One process of the machine, as /proc/PID/stat shows it (proc(5))."""
+
     pid: int
     parent: int
     session: int
-    started: int  # clock ticks since boot: with the pid, the identity of a process
+    started: int  # clock ticks since boot; with the pid it identifies a process
     reaped_ticks: int  # CPU time of its children that have exited and were waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
+    """Memory of a process, in bytes."""
+
     pss: int  # bytes; a page shared by n processes counts 1/n in each
     private: int  # bytes; pages that no other process maps
 
 
 def tree(root: int) -> list[Process]:
-    """`root`, its descendants, and whoever is in the session that `root` leads, though its parent has died."""
+    """Return `root`, its descendants, and all others of the session that `root` leads, whose parents may have died."""
     processes = {process.pid: process for process in _processes()}
     return [process for process in processes.values() if process.session == root or _descends(process, root, processes)]
 
@@ -35,12 +39,14 @@ def is_alive(process: Process) -> bool:
 
 
 def cpu_nanoseconds(root: int) -> int:
-    """CPU time that the tree has used so far: all threads, those that ended too, and children that were reaped."""
-    return sum(_own_cpu(process.pid) + process.reaped_ticks * _NANOSECONDS_PER_TICK for process in tree(root))
+    """Return the CPU time that the tree has used so far, with threads that ended and children that were reaped."""
+    return sum(
+        own_cpu_nanoseconds(process.pid) + process.reaped_ticks * _NANOSECONDS_PER_TICK for process in tree(root)
+    )
 
 
 def memory(pid: int) -> Memory:
-    """Memory of one process; zero when it has exited."""
+    """Return the memory of one process, or zero when it has exited."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except (FileNotFoundError, ProcessLookupError):
@@ -54,7 +60,7 @@ def tree_pss(root: int) -> int:
 
 
 def cpus_of(root: int) -> set[int]:
-    """The CPUs that the processes of the tree may run on."""
+    """Return the CPUs that the processes of the tree may run on."""
     cpus: set[int] = set()
     for process in tree(root):
         try:
@@ -65,7 +71,7 @@ def cpus_of(root: int) -> set[int]:
 
 
 def machine_busy_nanoseconds() -> int:
-    """CPU time of everything on this machine since boot, time stolen by its host included."""
+    """Return the CPU time of everything on this machine since boot, with time that its host has stolen."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(
         int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
     )
@@ -88,7 +94,7 @@ def _read_process(pid: int) -> Process | None:
 
 
 def _descends(process: Process, root: int, processes: dict[int, Process]) -> bool:
-    seen: set[int] = set()  # the snapshot is not atomic: a reused pid could close a circle
+    seen: set[int] = set()  # /proc is not read at one moment, so that a reused pid could close a circle
     pid = process.pid
     while pid in processes and pid not in seen:
         if pid == root:
@@ -98,7 +104,8 @@ def _descends(process: Process, root: int, processes: dict[int, Process]) -> boo
     return False
 
 
-def _own_cpu(pid: int) -> int:
+def own_cpu_nanoseconds(pid: int) -> int:
+    """Return the CPU time that one process has used so far, or zero when it has exited."""
     # clock_getcpuclockid(3) as the kernel encodes it: exact to the nanosecond, where /proc/PID/stat has ticks of 10 ms.
     try:
         return time.clock_gettime_ns((~pid << 3) | 2)

@@ -4,6 +4,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.lib.applications import ROOT, Application
+from benchmarks.lib.certificates import make_certificate
 from benchmarks.lib.placement import pinned
-from benchmarks.lib.process_tree import Process, is_alive, tree
+from benchmarks.lib.process_tree import Process, cpu_nanoseconds, is_alive, tree
 from benchmarks.lib.servers import LOG_SUFFIX, Launch, peer_of
 
 READY_SECONDS = 30.0
@@ -26,7 +28,7 @@ class StartError(Exception):
 
 
 class RunningServer:
-    """A started server. Whoever makes one calls `stop_all` on it, whatever happens in between."""
+    """A started server, which has to be given to `stop_all` in the end."""
 
     def __init__(
         self,
@@ -37,15 +39,16 @@ class RunningServer:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.command = peer_of(name).command(launch)
         self.application = launch.application
         self.port = launch.port
         self.output = output
         # A regular file takes both streams, so that an access log costs what a real write costs.
         with output.open("ab") as sink, pinned(cpus):
             self.process = subprocess.Popen(
-                peer_of(name).command(launch),
+                self.command,
                 cwd=ROOT,
-                env={**os.environ, **(environment or {})},
+                env=_environment(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -58,25 +61,26 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.application.path}"
+        scheme = "https" if self.application.over_tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}{self.application.path}"
 
-    def wait_until_ready(self) -> None:
-        """Returns when the application's answer arrives; raises StartError."""
+    def wait_until_ready(self, every: float = 0.02) -> None:
+        """Ask every so many seconds until the application's answer arrives.
+
+        Raises StartError if the server ends, or if there is no answer within READY_SECONDS.
+        """
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers():
             if self.process.poll() is not None:
                 raise StartError(f"{self.name} exited with {self.process.returncode}:\n{self.tail()}")
             if time.monotonic() > deadline:
                 raise StartError(f"{self.name} did not answer within {READY_SECONDS:.0f} s:\n{self.tail()}")
-            time.sleep(0.02)
+            time.sleep(every)
 
     def warm_up(self, seconds: float) -> None:
-        """Requests one after the other on one connection, so that what is compiled on first use is not measured.
-
-        Raises StartError.
-        """
+        """Send requests one after the other on one connection for some seconds; raises StartError if one fails."""
         deadline = time.monotonic() + seconds
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = self._connection()
         try:
             while time.monotonic() < deadline:
                 connection.request("GET", self.application.path)
@@ -86,12 +90,38 @@ class RunningServer:
         finally:
             connection.close()
 
+    def idle_cpus(self, seconds: float) -> float:
+        """Return how many CPUs the server keeps busy over so many seconds in which nobody asks it anything."""
+        before = cpu_nanoseconds(self.pid)
+        time.sleep(seconds)
+        return (cpu_nanoseconds(self.pid) - before) / (seconds * 1e9)
+
+    def pause(self) -> None:
+        """Stop all processes of the server (SIGSTOP) until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let all processes of the server run on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for process in tree(self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
     def tail(self) -> str:
+        """Return the last lines of the server's output."""
         lines = self.output.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join(f"    | {line}" for line in lines) or "    | (no output)"
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self.application.over_tls:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        context = ssl._create_unverified_context()  # nobody has issued the certificate
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=context)
+
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = self._connection()
         try:
             connection.request("GET", self.application.path)
             response = connection.getresponse()
@@ -102,16 +132,24 @@ class RunningServer:
             connection.close()
 
 
+def _environment(additions: Mapping[str, str]) -> dict[str, str]:
+    # With this variable a package that is run from a checkout is compiled anew at each start, installed ones are not.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return own | dict(additions)
+
+
 @contextmanager
 def running(
     names: Sequence[str], application: Application, workers: int, cpus: frozenset[int], keep_alive: int | None = None
 ) -> Iterator[list[RunningServer]]:
-    """The servers called `names`, started side by side; not yet awaited."""
+    """Start the servers called `names` side by side, without waiting for them, and stop them at the end."""
     servers: list[RunningServer] = []
     with TemporaryDirectory(prefix="corehttp-bench-") as folder:
         try:
+            if application.over_tls:
+                make_certificate(folder)
             for name in names:
-                launch = Launch(application, free_port(), workers, name.endswith(LOG_SUFFIX), keep_alive)
+                launch = Launch(application, free_port(), workers, name.endswith(LOG_SUFFIX), keep_alive, folder)
                 servers.append(RunningServer(name, launch, cpus, Path(folder, name)))
             yield servers
         finally:
@@ -119,6 +157,7 @@ def running(
 
 
 def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -126,10 +165,11 @@ def free_port() -> int:
 
 
 def stop_all(servers: Iterable[RunningServer]) -> None:
-    """SIGTERM to each main process; SIGKILL to whoever of its tree is left after STOP_SECONDS."""
+    """Send SIGTERM to each main process, and SIGKILL to what is left of its tree after STOP_SECONDS."""
     families = [(server, tree(server.pid)) for server in servers]
     for server, _ in families:
         server.process.send_signal(signal.SIGTERM)
+        server.resume()  # a paused server would not end
     deadline = time.monotonic() + STOP_SECONDS
     for server, family in families:
         _wait(server.process, deadline)
@@ -144,6 +184,6 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def _kill(process: Process) -> None:
-    if is_alive(process):  # its pid is not yet another's
+    if is_alive(process):  # otherwise its pid may belong to another process
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

@@ -7,16 +7,25 @@ from statistics import median
 from benchmarks.lib.rounds import Round, Sample
 from benchmarks.lib.servers import LOG_SUFFIX
 
-BASELINE = "uvicorn"
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure over all rounds: its median, its least and its greatest value."""
+
+    median: float
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """What all rounds together show of one server: medians over the rounds, but sums of errors."""
+
     name: str
     requests_per_second: float
     cpu_us: float
-    cpu_ratio: float | None  # to BASELINE; None: it was not among the servers
-    speed_ratio: float | None
+    cpu_ratio: Spread | None  # to the baseline in the same round; None where the baseline was not measured
+    speed_ratio: Spread | None
     p99_ms: float
     pss: float  # bytes
     socket_errors: int
@@ -28,20 +37,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class LogCost:
+    """What the access log costs one server, as the medians of the differences in each round."""
+
     name: str
     cpu_us: float
     cpu_share: float
     bytes_per_request: float
 
 
-def summarise(name: str, rounds: Sequence[Round]) -> Row:
+def summarise(name: str, rounds: Sequence[Round], baseline: str) -> Row:
+    """Return the row of the server called `name`, with ratios to that called `baseline`."""
     samples = [each[name] for each in rounds]
     return Row(
         name=name,
         requests_per_second=median(sample.requests_per_second for sample in samples),
         cpu_us=median(sample.cpu_us for sample in samples),
-        cpu_ratio=_ratio(name, rounds, lambda sample: sample.cpu_us),
-        speed_ratio=_ratio(name, rounds, lambda sample: sample.requests_per_second),
+        cpu_ratio=_ratio(name, rounds, baseline, lambda sample: sample.cpu_us),
+        speed_ratio=_ratio(name, rounds, baseline, lambda sample: sample.requests_per_second),
         p99_ms=median(sample.p99_ms for sample in samples),
         pss=median(sample.pss for sample in samples),
         socket_errors=sum(sample.socket_errors for sample in samples),
@@ -53,7 +65,7 @@ def summarise(name: str, rounds: Sequence[Round]) -> Row:
 
 
 def log_costs(rounds: Sequence[Round]) -> list[LogCost]:
-    """What the access log costs each server that was visited both with and without one."""
+    """Return what the access log costs each server that was visited both with and without one."""
     names = [name.removesuffix(LOG_SUFFIX) for name in rounds[0] if name.endswith(LOG_SUFFIX)]
     return [_log_cost(name, rounds) for name in sorted(names) if name in rounds[0]]
 
@@ -63,12 +75,12 @@ def _log_cost(name: str, rounds: Sequence[Round]) -> LogCost:
     return LogCost(
         name=name,
         cpu_us=median(logged.cpu_us - plain.cpu_us for plain, logged in pairs),
-        cpu_share=median(logged.cpu_us / plain.cpu_us - 1 for plain, logged in pairs if plain.cpu_us),
-        bytes_per_request=median(logged.log_bytes / max(1, logged.requests) for _, logged in pairs),
+        cpu_share=median(logged.cpu_us / plain.cpu_us - 1 for plain, logged in pairs),
+        bytes_per_request=median(logged.log_bytes / logged.requests for _, logged in pairs),
     )
 
 
-def _ratio(name: str, rounds: Sequence[Round], value: Callable[[Sample], float]) -> float | None:
-    pairs = [(value(each[name]), value(each[BASELINE])) for each in rounds if BASELINE in each]
+def _ratio(name: str, rounds: Sequence[Round], baseline: str, value: Callable[[Sample], float]) -> Spread | None:
+    pairs = [(value(each[name]), value(each[baseline])) for each in rounds if baseline in each]
     ratios = [own / other for own, other in pairs if other]
-    return median(ratios) if ratios else None
+    return Spread(median(ratios), min(ratios), max(ratios)) if ratios else None

@@ -1,17 +1,20 @@
-"""What was measured, on what: the versions and the machine that a figure means nothing without."""
+"""What was measured, and on what: the versions and the machine that figures belong to."""
 
 import importlib
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.lib.applications import ROOT
 from benchmarks.lib.load import LoadTool, first_line
 
-# gunicorn_h1c is gunicorn's optional C parser: with or without it, its figures are another server's.
+# gunicorn_h1c is gunicorn's optional C parser, which makes another server of it.
 _PACKAGES = (
     "uvicorn",
     "granian",
@@ -30,11 +33,14 @@ _OPTIMISATIONS = (
     ("--enable-optimizations", "profile-guided optimisation"),
     ("--with-lto", "link-time optimisation"),
 )
+# Debian and Ubuntu optimise in their own build rules and keep the flags out of sysconfig (changelog of python3.8).
+_DEBIAN_BUILD = "the distribution's package, built with profile-guided and link-time optimisation"
+_PLAIN_BUILD = "built without optimisation"
 _FRAMEWORKS = ("fastapi", "starlette", "pydantic")
 
 
 def describe(tools: Iterable[LoadTool]) -> dict[str, str]:
-    """Name to version, for the machine, the servers, the frameworks and the load generators."""
+    """Return the versions of the machine, the servers, the frameworks and the load generators, by their names."""
     found = {
         "machine": f"{os.cpu_count()} CPUs, {_processor()}",
         "kernel": f"{platform.system()} {platform.release()}",
@@ -48,21 +54,44 @@ def describe(tools: Iterable[LoadTool]) -> dict[str, str]:
 
 
 def build() -> str:
-    """How this interpreter was built: one that is not optimised costs servers in Python more, compiled ones nothing."""
+    """Say how this interpreter was built, since one without optimisation slows servers in Python, and no others."""
+    if sys.base_prefix == "/usr" and Path("/etc/debian_version").exists():
+        return _DEBIAN_BUILD
     arguments = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
     names = [name for option, name in _OPTIMISATIONS if option in arguments]
-    return f"built with {' and '.join(names)}" if names else "built without optimisation"
+    return f"built with {' and '.join(names)}" if names else _PLAIN_BUILD
 
 
 def load_average() -> str:
+    """Return how many processes wanted a CPU in the last 1, 5 and 15 minutes."""
     return " ".join(f"{value:.2f}" for value in os.getloadavg())
+
+
+def build_name() -> str:
+    """Return a short name of this interpreter, for files with figures that were taken on it."""
+    major, minor, _ = platform.python_version_tuple()
+    kind = "unoptimised" if build() == _PLAIN_BUILD else "optimised"
+    return f"{platform.python_implementation().lower()}-{major}.{minor}-{kind}"
 
 
 def _corehttp() -> str:
     try:
-        return str(importlib.import_module("corehttp").__version__)
+        found = str(importlib.import_module("corehttp").__version__)
     except (ImportError, AttributeError):
         return "not installed"
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    if commit is None:
+        return found
+    return f"{found}, commit {commit}{' and changes' if _git('status', '--porcelain', '--', 'corehttp') else ''}"
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of this checkout, or None where there is no git or no checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run([git, "-C", str(ROOT), *arguments], check=False, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _installed(package: str) -> str:

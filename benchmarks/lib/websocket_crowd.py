@@ -15,34 +15,38 @@ from benchmarks.lib.websocket_load import echo_size, masked_text, shake_hands
 
 OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 
-_SECONDS = 10.0  # for whatever one connection waits for
+_SECONDS = 10.0  # that one connection waits for anything
 _SAMPLE = 0.2  # seconds between two looks at the server's memory
-_MSS = 536  # bytes: with little segments the kernel keeps little of what a stalled client does not read
+_MSS = 536  # bytes; the kernel keeps less of what a stalled client does not read when segments are small
 _PIECE = bytearray(2**18)
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
+    """Messages that the server sends to every WebSocket."""
+
     messages: int
-    size: int  # characters
+    size: int  # characters of each message
     gap: float  # seconds between two messages
-    seconds: float  # after which it must have ended
+    seconds: float  # in which the feed must end
 
     @property
     def bytes(self) -> int:
-        """What each client gets, in bytes of frames."""
+        """Bytes of all frames that each client gets."""
         return self.messages * echo_size(self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
+    """What came of a feed."""
+
     members: int  # WebSockets when the feed began
-    failed: int  # whose `send` failed
-    served: int  # of the readers, those that got every byte
-    cut: int  # of the stalled, those that the server has ended
+    failed: int  # WebSockets whose `send` failed
+    served: int  # readers that got every byte
+    cut: int  # stalled clients that the server has cut
     seconds: float  # until the last reader had all
-    before: int  # bytes of PSS
-    most: int  # the same, while the feed went on
+    before: int  # bytes of PSS before the feed
+    most: int  # bytes of PSS at most, during the feed
     after: int
 
 
@@ -75,7 +79,7 @@ class Crowd:
         self._stack.close()
 
     def closed(self) -> int:
-        """How many of the readers the server has closed."""
+        """Return how many of the readers the server has closed."""
         return sum(map(_is_closed, self.readers))
 
     def feed(self, server: int, feed: Feed) -> Aftermath:
@@ -115,7 +119,7 @@ class Crowd:
             connection.close()
 
     def _read(self, server: int, feed: Feed, asking: Thread, began: float) -> tuple[int, float, int]:
-        """How many readers got all, when the last did, and the most memory that the server took meanwhile."""
+        """Return how many readers got all, after how many seconds the last did, and the server's most PSS meanwhile."""
         missing = dict.fromkeys(self.readers, feed.bytes)
         served, took, most, look_at = 0, 0.0, 0, began
         with selectors.DefaultSelector() as selector:
@@ -138,7 +142,7 @@ class Crowd:
 
 
 def _take_frame(connection: socket.socket) -> None:
-    """Read one frame, of fewer than 65536 bytes (RFC 6455, 5.2); raises OSError if there is none."""
+    """Read one frame of fewer than 65536 bytes (RFC 6455, 5.2); raises OSError if none comes."""
     size = _exactly(connection, 2)[1]
     _exactly(connection, size if size < 126 else int.from_bytes(_exactly(connection, 2), "big"))
 
@@ -167,7 +171,7 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def _is_ended(connection: socket.socket) -> bool:
-    """Whether the end of the connection comes, behind what was sent before it."""
+    """Return whether the server has ended the connection, behind what it sent before."""
     try:
         while connection.recv_into(_PIECE):
             continue

@@ -1,4 +1,4 @@
-"""What no server on uvloop can be below: whatever comes over a WebSocket is answered with the same constant bytes.
+"""A bound below every server on uvloop: what comes over a WebSocket is answered with constant bytes.
 
 As a program, `python -m benchmarks.lib.websocket_floor PORT [timer]`. Bytes are counted; no frame is read but the head
 of the first one, there is no task and no application. With `timer` the loop has a timer that is always set, as those of
@@ -22,8 +22,8 @@ class _Constant(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._open = False
-        self._size = 0  # bytes of each message of the client, once it is known
-        self._due = 0  # that are still to come of one
+        self._size = 0  # bytes of each message of the client, 0 until the first has come
+        self._due = 0  # bytes of a message that are still to come
         self._answer = b""
 
     def data_received(self, data: bytes) -> None:

@@ -1,8 +1,8 @@
 """A cheap load generator for WebSockets: each connection sends a message and awaits its echo, again and again.
 
 As a program, `python -m benchmarks.lib.websocket_load PORT SIZE CONNECTIONS SECONDS`, it prints what it saw as JSON.
-The frame that it sends is made once, and of what comes back only the bytes are counted: each CPU that it used would be
-one that the server does not show.
+The frame that it sends is made once, and of what comes back only the bytes are counted, so that it takes little CPU
+time, and the server is the limit.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.lib.applications import WEBSOCKET
 from benchmarks.lib.load import Load, LoadError, Outcome, output_of
 from benchmarks.lib.workloads import Workload
 
@@ -28,29 +27,30 @@ _FIN_TEXT, _MASKED = 0x81, 0x80
 
 
 class EchoLoad:
-    """Texts of `size` bytes, one under way on each connection."""
+    """Texts of as many bytes as the workload says, one under way on each connection."""
 
-    def __init__(self, size: int) -> None:
-        self.name = f"echo of {size} bytes"
-        self._size = size
+    name = "websocket_load"
 
     def version(self) -> str:
         return f"uvloop {version('uvloop')}"
 
     def can(self, workload: Workload) -> bool:
-        return workload.application is WEBSOCKET
+        """Whether the workload is made of WebSocket messages."""
+        return workload.is_websocket
 
     def run(self, load: Load) -> Outcome:
-        arguments = [load.port, self._size, load.connections, load.seconds]
-        command = [sys.executable, "-m", "benchmarks.lib.websocket_load", *map(str, arguments)]
-        summary = json.loads(output_of(command, load.seconds))
+        summary = json.loads(output_of(self.command(load), load.seconds))
         if not summary["messages"]:
             raise LoadError("not one message came back")
         return Outcome(summary["messages"], summary["seconds"], summary["p99_ms"], summary["lost"], 0)
 
+    def command(self, load: Load) -> list[str]:
+        arguments = [load.port, load.workload.body, load.connections, load.seconds]
+        return [sys.executable, "-m", "benchmarks.lib.websocket_load", *map(str, arguments)]
+
 
 def masked_text(size: int) -> bytes:
-    """A text of `size` bytes, fewer than 65536, in a frame as clients send it; its mask is not zero."""
+    """Return a frame with a text of `size` bytes, fewer than 65536, masked as a client's (RFC 6455, 5.3)."""
     mask = b"\x1f\x2e\x3d\x4c"
     key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
     payload = (int.from_bytes(b"a" * size, "big") ^ key).to_bytes(size, "big")
@@ -59,12 +59,12 @@ def masked_text(size: int) -> bytes:
 
 
 def echo_size(size: int) -> int:
-    """Bytes of the frame in which such a text comes back."""
+    """Return the bytes of the frame in which a text of `size` bytes comes back."""
     return size + (2 if size < 126 else 4)
 
 
 def shake_hands(connection: socket.socket, *fields: bytes) -> bytes:
-    """The opening handshake on a connection that blocks; its answer. Raises OSError where the server refuses."""
+    """Shake hands on a blocking connection and return the answer; raises OSError where the server refuses."""
     lines = [b"GET / HTTP/1.1", b"Host: 127.0.0.1", b"Connection: Upgrade", b"Upgrade: websocket"]
     lines += [b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: " + b64encode(os.urandom(16)), *fields]
     connection.sendall(b"\r\n".join((*lines, b"", b"")))
@@ -84,9 +84,9 @@ class _Echoing(asyncio.Protocol):
         self._frame = frame
         self._answer = answer
         self._until = until
-        self._due = answer  # bytes that are still to come of the echo
+        self._due = answer  # bytes of the echo that are still to come
         self._sent_at = 0.0
-        self.seconds: list[float] = []  # that each echo took
+        self.seconds: list[float] = []  # what each echo took
         self.lost = False
         self.done = asyncio.get_running_loop().create_future()
 

@@ -17,19 +17,23 @@ class Wrk:
         return first_line([program("wrk"), "--version"]).partition(" Copyright")[0].removeprefix("wrk ")
 
     def can(self, workload: Workload) -> bool:
-        return True
+        """Whether the workload is made of HTTP requests."""
+        return not workload.is_websocket
 
     def run(self, load: Load) -> Outcome:
+        return parse(output_of(self.command(load), load.seconds))
+
+    def command(self, load: Load) -> list[str]:
         workload = load.workload
         command = [program("wrk"), "--threads", "1", "--connections", str(load.connections)]
         command += ["--duration", f"{load.seconds}s", "--script", str(_REQUESTS), load.url, "--", workload.method]
         command += [str(workload.body), workload.varying.value, "closes" if workload.closes else "keeps"]
         command += [text for field in workload.fields for text in field]
-        return parse(output_of(command, load.seconds))
+        return command
 
 
 def parse(output: str) -> Outcome:
-    """Reads the line that wrk_requests.lua prints; raises LoadError."""
+    """Return what the line says that wrk_requests.lua prints; raises LoadError if there is none."""
     for line in output.splitlines():
         if line.startswith(_MARK):
             summary = json.loads(line.removeprefix(_MARK))

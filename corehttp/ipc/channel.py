@@ -1,4 +1,4 @@
-"""The pipe between the supervisor and a child: messages both ways. Its end tells that the other process is gone."""
+"""The channel between the supervisor and a child: messages both ways, and the end of one process tells the other."""
 
 import array
 import collections
@@ -13,50 +13,52 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Generic, TypeVar
 
-from corehttp.ipc.messages import (
-    ALLOWED_OF_CHILD,
-    FROM_CHILD,
-    FROM_SUPERVISOR,
-    FromChild,
-    FromSupervisor,
-    Parser,
-    encode,
-)
+from corehttp.ipc.message_stream import Parser, encode
+from corehttp.ipc.messages import ALLOWED_OF_CHILD, FROM_CHILD, FROM_SUPERVISOR, FromChild, FromSupervisor
 
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # a descriptor that comes in is not inherited from its first moment
-_PIECE = 65536  # how many bytes are read at once
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # has the kernel keep received descriptors from programs started here
+_PIECE = 65536  # the most bytes that are read at once
 FDS_AT_ONCE = 253  # how many descriptors one message can carry (unix(7), SCM_RIGHTS)
-QUEUE = 32  # how many messages wait for an end that does not read, before it is given up
+QUEUE = 32  # the most messages that wait for an end that does not read; with one more the channel is given up
 Sent = TypeVar("Sent", bound=FromSupervisor | FromChild)
 Received = TypeVar("Received", bound=FromSupervisor | FromChild)
 
 
 class Channel(Generic[Sent, Received]):
-    """One end of the pipe. The module `messages` has what it carries.
+    """One end of a channel, which is a stream socket. It sends and receives the messages of the module `messages`.
 
-    The supervisor's end never waits, whether it sends or receives. It takes no descriptors: the kernel closes those
-    that come in where nobody asks for them. What cannot be sent at once waits in a queue, whole messages behind the
-    rest of one that was begun, so that the other end never gets a part of a message.
+    No call on the supervisor's end waits. It asks for no descriptors, so that the kernel closes those that a child
+    sends. What cannot be sent at once waits in a queue: the rest of a message that was begun, and whole messages behind
+    it. So the other end gets every message whole and in order, or the channel is lost.
+
+    The child's end waits when it sends, until the supervisor has read enough. `receive` never waits.
     """
 
     def __init__(self, sock: socket.socket, parser: Parser[Received], *, takes_fds: bool) -> None:
         self._sock = sock
         self._parser = parser
         self._takes_fds = takes_fds
-        self._fds: list[int] = []  # descriptors that have come in and were not asked for yet
-        self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()  # data with copies of descriptors
-        self.lost: OSError | None = None  # why nothing can be sent any more: the other end is gone, or does not read
+        self._fds: list[int] = []  # descriptors that have come in, and that `take_fds` has not returned yet
+        # What waits to be sent: the bytes of a message, with copies of its descriptors.
+        self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        # Why nothing can be sent any more: the other end is gone, or does not read. None while something can be sent.
+        self.lost: OSError | None = None
 
     @staticmethod
     def pair() -> "tuple[SupervisorEnd, ChildEnd]":
         """Return the supervisor's end and the child's end of a new channel. Raises OSError."""
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        return Channel(ours, Parser(FROM_CHILD, ALLOWED_OF_CHILD), takes_fds=False), _child_end(theirs)
+        return Channel.to_child(ours), _child_end(theirs)
+
+    @staticmethod
+    def to_child(sock: socket.socket) -> "SupervisorEnd":
+        """Return the supervisor's end of a channel over a stream socket, whose other end a child has."""
+        sock.setblocking(False)
+        return Channel(sock, Parser(FROM_CHILD, ALLOWED_OF_CHILD), takes_fds=False)
 
     @staticmethod
     def adopt(fd: int) -> "ChildEnd":
-        """Return the child's end, which this process has inherited as `fd`."""
+        """Return the child's end, which this process has inherited as the descriptor `fd`. No child inherits it."""
         os.set_inheritable(fd, False)
         return _child_end(socket.socket(fileno=fd))
 
@@ -72,7 +74,8 @@ class Channel(Generic[Sent, Received]):
     def send(self, message: Sent, fds: Sequence[int] = ()) -> bool:
         """Send a message, with copies of these descriptors for the other end, now or by a later `flush`.
 
-        Returns False if the channel is lost. Raises ValueError for a message that is too large.
+        The caller may close its own descriptors at once. Returns False if the channel is lost. Raises ValueError for a
+        message that is too large.
         """
         data, unsent = encode(message), list(fds)
         if not self._queue:
@@ -82,7 +85,7 @@ class Channel(Generic[Sent, Received]):
         return self.lost is None
 
     def flush(self) -> None:
-        """Send what waits, as far as the other end takes it at once."""
+        """Send what waits, as far as the other end takes it at once. Errors end in `lost`."""
         while self._queue:
             data, fds = self._queue.popleft()
             rest, unsent = self._send(data, fds)
@@ -98,9 +101,9 @@ class Channel(Generic[Sent, Received]):
         self._parser.expect(kind)
 
     def receive(self) -> tuple[list[Received], bool]:
-        """Return the messages that have come in, and whether the other end is gone. Does not wait.
+        """Return the messages that have come in, and whether the other end is closed. Does not wait.
 
-        Raises GarbledError if something else has come in.
+        Raises GarbledError if something else has come in, and then again at each call.
         """
         messages: list[Received] = []
         if self._sock.fileno() < 0:
@@ -120,10 +123,9 @@ class Channel(Generic[Sent, Received]):
             self._parser.feed(data)
 
     def take_fds(self, count: int) -> list[int]:
-        """Return the next `count` descriptors that have come in.
+        """Return the next `count` descriptors that have come in, in the order of the messages that carried them.
 
-        They come in the order of the messages that they belong to. Raises OSError if this process had no room for them
-        all; those that came in are closed then.
+        Raises OSError if there are fewer, since the kernel had no room for them in this process; they are closed then.
         """
         taken, self._fds = self._fds[:count], self._fds[count:]
         if len(taken) < count:
@@ -132,7 +134,10 @@ class Channel(Generic[Sent, Received]):
         return taken
 
     def wait_for_message(self) -> Received:
-        """Wait for the next message and return it. Raises EOFError if the other end goes first, and GarbledError."""
+        """Wait for the next message and return it.
+
+        Raises EOFError if the other end is closed first, and GarbledError if something else comes in.
+        """
         while (message := self._parser.take()) is None:
             data = self._receive(0)
             if not data:
@@ -141,17 +146,17 @@ class Channel(Generic[Sent, Received]):
         return message
 
     def hung_up(self) -> bool:
-        """Whether the other end is gone."""
+        """Whether the other end is closed."""
         poll = select.poll()
         poll.register(self._sock, 0)
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
     def die_with_other_end(self) -> None:
-        """End this process when the other end goes, whatever it is busy with.
+        """Have the kernel end this process when the other end is closed, whatever the process is busy with.
 
-        The kernel sends a signal then (fcntl(2), O_ASYNC): on Linux SIGKILL, else SIGIO, whose default is to end the
-        process. Meant for the time before an event loop watches the channel: an import that hangs must not keep the
-        port of a dead supervisor.
+        The kernel sends a signal then, and also when a message comes in (fcntl(2), O_ASYNC): on Linux SIGKILL, else
+        SIGIO, whose default is to end the process. This is for the time before an event loop watches the channel: an
+        import that hangs must not keep the port of a supervisor that has ended.
         """
         fcntl.fcntl(self._sock, fcntl.F_SETOWN, os.getpid())
         if hasattr(fcntl, "F_SETSIG"):
@@ -164,12 +169,15 @@ class Channel(Generic[Sent, Received]):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def live_on(self) -> None:
-        """Undo `die_with_other_end`."""
+        """Let this process go on when the other end is closed: undo `die_with_other_end`."""
         flags = fcntl.fcntl(self._sock, fcntl.F_GETFL)
         fcntl.fcntl(self._sock, fcntl.F_SETFL, flags & ~os.O_ASYNC)
 
     def outlive_other_end(self, seconds: float) -> None:
-        """From now on, have the kernel end this process so many seconds after the other end has gone."""
+        """Have the kernel end this process so many seconds after the other end is closed, even if its loop is stuck.
+
+        Replaces what `die_with_other_end` has set up. Uses SIGIO and the real-time interval timer of the process.
+        """
 
         def on_sigio(signum: int, frame: FrameType | None) -> None:
             if self.hung_up():
@@ -189,9 +197,9 @@ class Channel(Generic[Sent, Received]):
         self._fds = []
 
     def _send(self, data: bytes, fds: list[int]) -> tuple[bytes, list[int]]:
-        """Send what can be sent at once; return the rest of the data, and the descriptors if they did not go with it.
+        """Send what can be sent at once. Returns the rest of the data, and the descriptors if none of it was sent.
 
-        Descriptors go with the first byte.
+        The kernel sends descriptors with the first byte (unix(7)). An error ends in `lost`.
         """
         try:
             while data:
@@ -204,6 +212,7 @@ class Channel(Generic[Sent, Received]):
         return data, fds
 
     def _keep(self, data: bytes, fds: list[int]) -> None:
+        """Put a message into the queue, with copies of its descriptors. The channel is lost if that cannot be done."""
         try:
             if len(self._queue) >= QUEUE:
                 raise BlockingIOError
@@ -212,11 +221,13 @@ class Channel(Generic[Sent, Received]):
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
+        """Give up to send, for this reason, and drop what waits. A second reason is ignored."""
         self.lost = self.lost or error
         while self._queue:
             _close(self._queue.popleft()[1])
 
     def _receive(self, flags: int) -> bytes:
+        """Return bytes that have come in, none at the end; descriptors that came with them are kept. Raises OSError."""
         if not self._takes_fds:
             return self._sock.recv(_PIECE, flags)
         fds = array.array("i")

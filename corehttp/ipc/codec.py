@@ -1,12 +1,13 @@
-"""Plain values to and from bytes, which may come from anybody: no content of them can do any harm. Pure.
+"""Convert plain values to bytes and back. Bytes may come from anybody: no content of them can do any harm. Pure.
 
-A value is a letter for its type and, for most, a size: of its bytes, or of its items, which follow.
+A value is written as a letter for its type. For a number its 8 bytes follow. For a text, bytes or a collection, the
+number of its bytes or items follows in 4 bytes, and then these.
 """
 
 import struct
 from collections.abc import Iterable
 
-DEPTH = 32  # of values within values
+DEPTH = 32  # the most levels of values within values
 
 _SIZE = struct.Struct("!cI")
 _WHOLE = struct.Struct("!cq")
@@ -15,15 +16,15 @@ _CONSTANTS = {b"N": None, b"T": True, b"F": False}
 
 
 def dump(value: object) -> bytes:
-    """The bytes of a value: str, bytes, int of 64 bits, float, bool, None, and tuple, list and dict of such.
+    """Return the bytes of a value: a str, bytes, int of 64 bits, float, bool, None, or tuple, list or dict of such.
 
-    Raises ValueError for anything else, and for what is nested more than DEPTH times.
+    Raises ValueError for any other value, and for one that is nested more than DEPTH times.
     """
     return b"".join(_pieces(value, DEPTH))
 
 
 def load(data: bytes) -> object:
-    """The value that `dump` has made these bytes of; raises ValueError where it cannot have been."""
+    """Return the value that `dump` has made these bytes of. Raises ValueError for bytes that it cannot have made."""
     value, end = _load(data, 0, DEPTH)
     if end != len(data):
         raise ValueError("more than a value")
@@ -31,6 +32,7 @@ def load(data: bytes) -> object:
 
 
 def _pieces(value: object, depth: int) -> Iterable[bytes]:
+    """Yield the bytes of a value of at most `depth` levels in pieces. Raises ValueError as `dump` does."""
     if not depth:
         raise ValueError("too deeply nested")
     match value:
@@ -61,30 +63,36 @@ def _pieces(value: object, depth: int) -> Iterable[bytes]:
 
 
 def _load(data: bytes, start: int, depth: int) -> tuple[object, int]:
-    """The value that begins at `start`, and where it ends."""
+    """Return the value that begins at `start`, and where it ends. Raises ValueError as `load` does."""
     if not depth:
         raise ValueError("too deeply nested")
     kind = data[start : start + 1]
     if kind in _CONSTANTS:
         return _CONSTANTS[kind], start + 1
+    form = {b"i": _WHOLE, b"f": _REAL}.get(kind, _SIZE)
     try:
-        if kind in (b"i", b"f"):
-            form = _WHOLE if kind == b"i" else _REAL
-            return form.unpack_from(data, start)[1], start + form.size
-        _, size = _SIZE.unpack_from(data, start)
+        _, number = form.unpack_from(data, start)
     except struct.error as error:
         raise ValueError("not a value") from error
-    start += _SIZE.size
-    if size > len(data) - start:  # an item takes a byte at least
+    start += form.size
+    if form is not _SIZE:
+        return number, start
+    if number > len(data) - start:  # every item takes a byte at least, so that none is read in vain
         raise ValueError("less than a value")
+    if kind in (b"s", b"b"):
+        content = data[start : start + number]
+        return (content.decode("utf-8", "surrogatepass") if kind == b"s" else content), start + number
+    return _load_collection(kind, data, start, number, depth)
+
+
+def _load_collection(kind: bytes, data: bytes, start: int, size: int, depth: int) -> tuple[object, int]:
+    """Return the collection of this kind whose `size` items begin at `start`, and where it ends. Raises ValueError."""
     match kind:
-        case b"s":
-            return data[start : start + size].decode("utf-8", "surrogatepass"), start + size
-        case b"b":
-            return data[start : start + size], start + size
-        case b"(" | b"[":
+        case b"(":
             items, end = _load_items(data, start, size, depth)
-            return (tuple(items) if kind == b"(" else items), end
+            return tuple(items), end
+        case b"[":
+            return _load_items(data, start, size, depth)
         case b"{":
             items, end = _load_items(data, start, 2 * size, depth)
             if not all(isinstance(key, str) for key in items[::2]):
@@ -95,6 +103,7 @@ def _load(data: bytes, start: int, depth: int) -> tuple[object, int]:
 
 
 def _load_items(data: bytes, start: int, count: int, depth: int) -> tuple[list[object], int]:
+    """Return `count` values that begin at `start`, one after the other, and where they end. Raises ValueError."""
     items: list[object] = []
     for _ in range(count):
         item, start = _load(data, start, depth - 1)

@@ -1,4 +1,4 @@
-"""How many requests run at once: further ones wait in line, and those for which the line is full are turned away."""
+"""Limits how many requests run at once: further ones wait in line, and while the line is full they are turned away."""
 
 import logging
 import math
@@ -10,11 +10,11 @@ logger = logging.getLogger("corehttp.error")
 
 REPORT_EVERY = 60.0  # seconds between two log lines about requests that were turned away
 STATUS = 503  # the answer to a request that is turned away (RFC 9110, 15.6.4)
-LATE = 0.25  # seconds that a timer may come late on a busy event loop; beyond them, the loop did not run
+LATE = 0.25  # seconds by which a timer may be late on a busy event loop; one that is later shows that it did not run
 
 
 class Verdict(Enum):
-    """What happens to a request that is ready to run."""
+    """What is to happen to a request that is ready to run."""
 
     RUN = "run"
     WAIT = "wait"
@@ -22,37 +22,33 @@ class Verdict(Enum):
 
 
 class Applicant(Protocol):
-    """A stream with a request that is to run; of one connection several may wait in line, each for itself.
+    """A stream with a request that is to run. Several streams of one connection may wait in line, each for itself.
 
     An HTTP/1.1 connection is one stream, which applies for one request after the other.
     """
 
     def proceed(self) -> None:
-        """Ask for a verdict again: there is a place for the request that has waited."""
-        ...
+        """Ask for a verdict again, since there is a place for the request that has waited."""
 
     def turn_away(self, status: int, reason: str, retry_after: int) -> None:
         """Answer the request with `status` and `reason` instead of running it.
 
         The client may come again after `retry_after` seconds.
         """
-        ...
 
 
 class Timers(Protocol):
     """The part of an event loop that keeps time."""
 
     def time(self) -> float:
-        """The time in seconds, by a clock that never goes back."""
-        ...
+        """Return the time in seconds, by a clock that never goes back."""
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> object:
         """Call `callback` after `delay` seconds."""
-        ...
 
 
 class Admission:
-    """Decides which requests run now. It counts running requests, not connections, so that idle ones cost nothing."""
+    """Decides which requests run now. It counts requests, not connections, so that idle connections take no place."""
 
     def __init__(
         self,
@@ -64,10 +60,10 @@ class Admission:
         queue_timeout: float,
         exempt: Collection[str] = (),
     ) -> None:
-        """Let `limit` requests run at once, `queue` wait, each for `queue_timeout` seconds at most.
+        """Let `limit` requests run at once, and `queue` wait, each for at most `queue_timeout` seconds.
 
-        `running` are the requests that run now; one that never waits for anything is not among them, and needs no
-        place. A request for one of the paths `exempt` always runs.
+        `running` has the requests that run now. A request whose application never waits for anything is not among them,
+        and needs no place. A request for one of the paths `exempt` always runs.
         """
         self._running = running
         self._time = timers.time
@@ -76,12 +72,18 @@ class Admission:
         self._queue = queue
         self._queue_timeout = queue_timeout  # seconds
         self._exempt = frozenset(exempt)
-        self._waiting: dict[Applicant, float] = {}  # in line, with the time when each has waited too long
-        self._admitted: Applicant | None = None  # whose wait is over, while it is told
-        self._timer: object = None  # of the applicant that has waited longest
-        self._timer_due = 0.0
-        self._turned_away = 0  # requests since the last report
-        self._report_at = -math.inf
+        self._waiting: dict[Applicant, float] = {}  # those in line, and when each has waited too long (seconds)
+        self._admitted: Applicant | None = None  # the one whose wait is over, while its `proceed` is called
+        self._timer: object = None  # calls `_expire` for the one that has waited longest; None while nobody waits
+        self._timer_due = 0.0  # seconds
+        self.refused = 0  # how many requests were turned away so far
+        self._turned_away = 0  # requests since the last log line about them
+        self._report_at = -math.inf  # from when on there may be another line (seconds)
+
+    @property
+    def waiting(self) -> int:
+        """How many applicants wait in line."""
+        return len(self._waiting)
 
     @property
     def waits(self) -> bool:
@@ -89,7 +91,10 @@ class Admission:
         return bool(self._waiting)
 
     def verdict(self, applicant: Applicant, path: str) -> Verdict:
-        """Decide about the next request of `applicant`, for `path`; one that has to wait is told later by a call."""
+        """Decide about the next request of `applicant`, which is for `path`.
+
+        If it has to wait, `proceed` or `turn_away` of the applicant is called later.
+        """
         if applicant is self._admitted:
             self._admitted = None  # a place is for one request
             return Verdict.RUN
@@ -97,7 +102,7 @@ class Admission:
             return Verdict.WAIT
         if (len(self._running) < self._limit and not self._waiting) or path in self._exempt:
             return Verdict.RUN
-        # The first in line are about to get the places that are free already, so they take up no room in the queue.
+        # Those that are about to get the places that are free take up no room in the queue.
         if len(self._waiting) >= self._queue + max(0, self._limit - len(self._running)):
             return Verdict.TURN_AWAY
         self._waiting[applicant] = self._time() + self._queue_timeout
@@ -106,7 +111,8 @@ class Admission:
         return Verdict.WAIT
 
     def turn_away(self, applicant: Applicant) -> None:
-        """Have the next request of `applicant` answered with 503 and when to come again (RFC 9110, 10.2.3)."""
+        """Have the next request of `applicant` answered with 503 and a Retry-After (RFC 9110, 10.2.3)."""
+        self.refused += 1
         self._turned_away += 1
         now = self._time()
         if now >= self._report_at:
@@ -117,8 +123,8 @@ class Admission:
             self._report_at = now + REPORT_EVERY
         applicant.turn_away(STATUS, "the server is busy", max(1, math.ceil(self._queue_timeout)))
 
-    def release(self) -> None:
-        """Give the places that are free to those that have waited longest; to be called when a request has ended."""
+    def admit_waiting(self) -> None:
+        """Give free places to those that have waited longest; to be called when a request has ended."""
         while self._waiting and len(self._running) < self._limit:
             applicant = next(iter(self._waiting))
             self.forget(applicant)
@@ -131,7 +137,7 @@ class Admission:
         self._waiting.pop(applicant, None)
 
     def _expire(self) -> None:
-        """Turn away those that have waited too long."""
+        """Turn away those that have waited too long, and set the timer for the next."""
         self._timer = None
         now = self._time()
         if now - self._timer_due > LATE:
@@ -149,5 +155,6 @@ class Admission:
             self._waiting[applicant] += seconds
 
     def _set_timer(self, seconds: float) -> None:
+        """Call `_expire` after `seconds`."""
         self._timer_due = self._time() + seconds
         self._timer = self._call_later(seconds, self._expire)

@@ -1,4 +1,4 @@
-"""The state that all connections of a worker share."""
+"""What all connections of one worker share: settings, the application, and which connections there are."""
 
 import asyncio
 import contextvars
@@ -7,41 +7,51 @@ from collections.abc import Callable
 
 from corehttp.asgi import ASGIApp, State
 from corehttp.protocols.admission import Admission
+from corehttp.protocols.affinity import Affinity
 from corehttp.protocols.application_tasks import task_starter
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.contracts import (
+    ApplicationCall,
     Connection,
     HandOver,
-    Named,
     RecognizeUpgrade,
     Request,
     RequestParser,
-    RequestSink,
     WebSocket,
 )
+from corehttp.protocols.distrust import DistrustLog
 from corehttp.protocols.fairness import Fairness
-from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.limits import UNLIMITED, Limits
 from corehttp.protocols.observers import AccessSink, Ledger
-from corehttp.protocols.peer import Peer, Trust
+from corehttp.protocols.peer import Trust
 from corehttp.protocols.scope import Extensions
+from corehttp.protocols.tally import CountResponse, Tally
+from corehttp.protocols.turn_end import TurnEnd
+from corehttp.trace_ids import trace_ids_of
 
 logger = logging.getLogger("corehttp.error")
 
-DISTRUST_SILENCE = 3600.0  # seconds between warnings about peers that say what only a trusted proxy may
+RECALL = 1.0  # seconds for which an idle connection remembers what it has read last, to read the next request faster
+# Bytes of heads that the connections of a worker remember at once: 330 as browsers send them, 2,500 of a simple client.
+# With what was parsed of them they take about 1.5 MB; each other request is parsed.
+KNOWN_ROOM = 1 << 18
 
 
 class WorkerContext:
     """The application, event loop, settings and live connections of one worker; read for every request."""
 
     __slots__ = (
-        "_distrust_silent_until",
         "access",
         "admission",
+        "affinity",
         "app",
         "begun",
         "cancel_on_disconnect",
         "clock",
         "connections",
+        "count_response",
+        "cutting",
+        "distrust",
         "draining",
         "early_hints",
         "extensions",
@@ -50,20 +60,25 @@ class WorkerContext:
         "gathers",
         "hand_over",
         "keep_alive",
+        "known_room",
         "ledger",
         "left_unanswered",
         "limits",
         "loop",
-        "make_parser",
         "on_release",
+        "parser",
         "plain_head",
+        "recall",
         "recognize_upgrade",
         "request_timeout",
         "root_path",
         "running",
         "start_task",
         "state",
+        "tally",
+        "times_requests",
         "trust",
+        "turn_end",
         "websocket_extensions",
         "websocket_limit",
         "websockets",
@@ -74,7 +89,7 @@ class WorkerContext:
         app: ASGIApp,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        make_parser: Callable[[RequestSink, Limits], RequestParser],
+        make_parser: Callable[[Limits], RequestParser],
         *,
         limits: Limits,
         root_path: str = "",
@@ -90,40 +105,50 @@ class WorkerContext:
         self.fresh = contextvars.copy_context().copy
         self.start_task = task_starter(loop)  # starts an application; to be called in a copy of `fresh`
         self.fairness = Fairness(loop)
+        self.turn_end = TurnEnd(loop)
         # Whether writelines() of the loop's transports takes several buffers without joining them, and pauses the
         # protocol if they are too many. That of asyncio joins them before Python 3.12; later, until some patch release,
         # it does not pause (gh-127655), and never ends if the last buffer is empty (gh-155888).
         self.gathers = not isinstance(loop, asyncio.BaseEventLoop)
         self.clock = clock
-        self.make_parser = make_parser
+        self.parser = make_parser(limits)
         self.limits = limits
         # Copies of the limits that are read for every request.
         self.keep_alive = limits.keep_alive
+        self.recall = min(RECALL, limits.keep_alive)
         self.request_timeout = limits.request
-        self.plain_head = min(limits.request_line, limits.request_head)  # bytes of a head that breaks neither
+        # A head of at most so many bytes is neither too long nor has too long a request line.
+        self.plain_head = min(limits.request_line, limits.request_head)
+        self.known_room = KNOWN_ROOM  # bytes of heads that connections may still remember
         self.cancel_on_disconnect = cancel_on_disconnect
         self.root_path = root_path
-        self.trust = trust  # None: fields of proxies are passed on unread
-        self._distrust_silent_until = -NEVER  # until when `distrust` logs nothing (seconds, by the clock)
+        self.trust = trust  # whose proxy fields count; None: such fields are passed on unread
+        self.distrust = DistrustLog(clock)  # names the peers that send what only a trusted proxy may
         # What every request over HTTP is offered (ASGI specification, Extensions).
         self.extensions: Extensions = {}
         self.early_hints = False  # whether early hints are sent
-        self.access = access  # None: no access log
-        self.admission: Admission | None = None  # None: any number of requests run at once
-        self.state: State = {}
-        self.begun = 0  # requests that have begun to run
-        self.left_unanswered = 0  # how many of them have ended without a whole response
-        self.ledger = ledger  # None: no other process looks
-        self.draining = False  # whether every response ends its connection
-        self.hand_over: HandOver | None = None  # set while the worker leaves and others go on
-        self.connections: set[Connection] = set()
-        # The WebSockets among them; each stays until its application has returned, too.
+        self.access = access  # where requests are noted for the access log; None: nowhere
+        self.admission: Admission | None = None  # decides which requests run; None: all do
+        self.affinity: Affinity | None = None  # says which worker is to serve a request; None: the one that reads it
+        self.state: State = {}  # what the application's lifespan has put into its scope
+        self.begun = 0  # how many requests have begun to run
+        self.left_unanswered = 0  # how many requests have ended without a whole response
+        self.tally: Tally | None = None  # counts what connections do; None: nobody can look at it
+        self.count_response: CountResponse | None = None  # that of the tally
+        self.times_requests = access is not None  # whether somebody wants to know how long each request takes
+        self.ledger = ledger  # where other processes see what the worker does; None: nobody looks
+        self.draining = False  # whether every response is to end its connection
+        self.cutting = False  # whether the worker cuts what is in progress, since its graceful time is over
+        # Gives idle connections to other workers; None unless this worker leaves and others go on.
+        self.hand_over: HandOver | None = None
+        self.connections: set[Connection] = set()  # those that are open
+        # WebSockets whose connection is open or whose application has not returned.
         self.websockets: set[WebSocket] = set()
-        self.websocket_limit = NEVER
+        self.websocket_limit = UNLIMITED  # how many WebSockets there may be
         self.websocket_extensions: Extensions = {"websocket.http.response": {}}
         self.recognize_upgrade: RecognizeUpgrade | None = None  # None: no request changes the protocol
         self.on_release: Callable[[], None] | None = None  # called when a connection was removed
-        self.running: set[Request] = set()
+        self.running: set[Request] = set()  # requests whose application has not returned, and has waited
 
     @property
     def answered(self) -> int:
@@ -131,31 +156,35 @@ class WorkerContext:
         current = (exchange for connection in self.connections for exchange in connection.unanswered)
         return self.begun - self.left_unanswered - sum(exchange in self.running for exchange in current)
 
-    def joined(self, connection: Connection) -> None:
-        """Add a connection, which is open now."""
-        self.connections.add(connection)
-        self._count()
+    def count_in(self, tally: Tally) -> None:
+        """Count from now on what connections do."""
+        self.tally, self.count_response = tally, tally.count_response
+        self.times_requests = True
 
-    def left(self, connection: Connection) -> None:
-        """Remove a connection, which is closed or was given away: there may be room for another."""
+    def connection_begun(self, connection: Connection) -> None:
+        """Add a connection that has been opened."""
+        self.connections.add(connection)
+        if self.ledger is not None:
+            self.ledger.connections = len(self.connections)
+
+    def connection_ended(self, connection: Connection) -> None:
+        """Remove a connection that was closed or given away; there may be room for another."""
         self.connections.discard(connection)
-        self._count()
+        if self.ledger is not None:
+            self.ledger.connections = len(self.connections)
         if self.on_release is not None:
             self.on_release()
 
     def websocket_begun(self, websocket: WebSocket) -> None:
-        """Add a WebSocket, whose opening handshake has come."""
+        """Add a WebSocket whose opening handshake has come."""
         self.websockets.add(websocket)
-        self._count()
+        if self.ledger is not None:
+            self.ledger.websockets = len(self.websockets)
 
     def websocket_ended(self, websocket: WebSocket) -> None:
-        """Remove a WebSocket: its connection is lost, and its application has returned."""
+        """Remove a WebSocket whose connection is lost and whose application has returned."""
         self.websockets.discard(websocket)
-        self._count()
-
-    def _count(self) -> None:
         if self.ledger is not None:
-            self.ledger.connections = len(self.connections)
             self.ledger.websockets = len(self.websockets)
 
     def soon(self, callback: Callable[[], object]) -> None:
@@ -169,38 +198,31 @@ class WorkerContext:
         """
         self.fresh().run(transport.resume_reading)
 
-    def distrust(self, peer: Peer, names: list[bytes]) -> None:
-        """Log that a peer sends fields with these names, which only a trusted proxy may.
-
-        Only once in DISTRUST_SILENCE seconds, since anybody can send such fields.
-        """
-        now = self.clock.now
-        if now < self._distrust_silent_until:
-            return
-        if peer.client is not None:
-            who, entry = peer.name, peer.client[0].partition("%")[0]
-        elif peer.is_local:
-            who, entry = "a peer on the unix socket", "unix"
-        else:
-            return  # it has left before anybody could tell who it is
-        self._distrust_silent_until = now + DISTRUST_SILENCE
-        logger.warning(
-            "%s is no trusted proxy, so what it says in %.100s is removed; if it is yours, add %s to "
-            "--forwarded-allow-ips (said once an hour)",
-            *(who, b", ".join(sorted(names)).decode("latin-1"), entry),
-        )
-
-    def ended(self, request: Request) -> None:
-        """Note that the application has returned for a request of `running`."""
+    def app_returned(self, request: Request) -> None:
+        """Remove a request of `running`, for which the application has returned; another one may run now."""
         self.running.discard(request)
         if self.ledger is not None:
             self.ledger.leave(request.place)
         if self.admission is not None and self.admission.waits:
-            self.soon(self.admission.release)  # not within the task that ends, as a part of what it does
+            self.soon(self.admission.admit_waiting)  # not now: within the task that ends, with its context variables
 
-    def app_failed(self, request: Named, fault: BaseException | str) -> None:
-        """Log a fault of the application once, with the request that met it."""
+    def lost(self, reason: str | None) -> None:
+        """Note that a request has ended without a whole response, for one of `counters.ABORTS`; None: it is refused."""
+        self.left_unanswered += 1
+        if reason is not None:
+            self.count_abort(reason)
+
+    def count_abort(self, reason: str) -> None:
+        """Count a request or handshake that has had no whole response, for one of `counters.ABORTS`."""
+        if self.tally is not None:
+            self.tally.count_abort("cut" if self.cutting else reason)
+
+    def app_failed(self, request: ApplicationCall, fault: BaseException | str) -> None:
+        """Log a fault of the application with the request that met it: an exception, or what it did wrong."""
+        if self.tally is not None:
+            self.tally.exceptions += 1
+        ids = {"request_ids": trace_ids_of(request.scope)}
         if isinstance(fault, str):
-            logger.error("%s: %s", request.name, fault)
+            logger.error("%s: %s", request.name, fault, extra=ids)
         else:
-            logger.error("exception in the application: %s", request.name, exc_info=fault)
+            logger.error("exception in the application: %s", request.name, exc_info=fault, extra=ids)

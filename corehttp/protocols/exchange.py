@@ -7,12 +7,14 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.answers import CLIENT_CLOSED, FAULT, LEAVING
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
-from corehttp.protocols.contracts import Allowance, ExchangeHost, Intent, ResponseStream
-from corehttp.protocols.extensions import as_bytes, pairs, send_extension
+from corehttp.protocols.contracts import Allowance, ExchangeHost, Fields, ResponseStream
+from corehttp.protocols.extensions import as_bytes, send_extension
 from corehttp.protocols.fairness import MESSAGE
 from corehttp.protocols.fields import never_ends
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.progress import Intake, ResponsePhase
+from corehttp.protocols.response_fields import pairs
+from corehttp.protocols.waiting import Waiters, wait_among, wake_all
 from corehttp.text import printable, unquoted
 
 # Bound once: a name in the module costs less per message than an attribute of the class.
@@ -23,8 +25,9 @@ _COMING, _WHOLE, _TOLD = Intake
 class Exchange:
     """One request, its body as it comes in, and its response.
 
-    The stream or its connection calls `run`, `keep`, `feed`, `finish_body`, `preempt`, `disconnect` and `cancel`; the
-    worker calls `tell` and `cancel`; the application calls `receive` and `send` (ASGI HTTP specification 2.5).
+    The stream or its connection calls `run`, `keep`, `feed`, `finish_body`, `complete`, `disconnect` and `cancel`; the
+    worker calls `announce_leave` and `cancel`; the application `receive` and `send` (ASGI HTTP specification 2.5). The
+    `length` of the request's body is in bytes, -1 if it is not known. For `expects_continue` see RFC 9110, 10.1.1.
     """
 
     __slots__ = (
@@ -33,20 +36,19 @@ class Exchange:
         "_endless",
         "_gone",
         "_host",
+        "_leaving",
         "_task",
-        "_told",
         "buffered",
         "due",
         "ended",
         "expects_continue",
+        "fields",
         "head",
         "intake",
         "method",
         "peer",
-        "persistent",
         "phase",
         "place",
-        "plain",
         "scope",
         "sent",
         "started_at",
@@ -55,7 +57,6 @@ class Exchange:
         "takes_trailers",
         "target",
         "trailers",
-        "unread",
         "version",
         "waiters",
     )
@@ -65,30 +66,30 @@ class Exchange:
     due: float  # when it has taken too long, once it runs (seconds, by the worker's clock)
     # What the request's head says, for framing and logs. The scope says it too, but applications change their scope.
     method: str
-    target: str  # as it was sent
-    version: str  # of HTTP
-    place: int  # in the worker's ledger, once the exchange is kept
+    target: str  # the target as it was sent
+    version: str  # the version of HTTP
+    fields: Fields  # those of the response's head, once that is on the wire; not set before
+    place: int  # its place in the worker's ledger; set once the exchange is kept
 
-    def __init__(self, scope: Scope, intent: Intent, stream: ResponseStream, host: ExchangeHost) -> None:
+    def __init__(
+        self, scope: Scope, length: int, expects_continue: bool, stream: ResponseStream, host: ExchangeHost
+    ) -> None:
         self.scope = scope
-        self.persistent = intent.persistent
-        self.plain = intent.plain
         self.phase = _HEAD
-        self.unread = length = intent.length  # bytes of the request's body that have not come in; -1 when chunked
         self.buffered = 0  # bytes of the request's body that wait for the application
         self.intake = _COMING if length else _WHOLE
-        self.expects_continue = intent.expects_continue
+        self.expects_continue = expects_continue
         self.takes_trailers = False  # whether the client has said that it takes trailers (RFC 9110, 10.1.4)
         self.ended = False  # whether the application has returned
         # What the access log shows of the response, once its head is on the wire.
         self.status = CLIENT_CLOSED
         self.sent = 0  # bytes of the response's body
-        self.waiters: list[asyncio.Future[None]] | None = None  # of the calls of receive() that wait
+        self.waiters: Waiters | None = None  # the calls of receive() that wait; None if none does
         self.stream = stream
         self._host = host
         self._allowance: Allowance | None = None  # asked for when the application first sends a part of a response
         self._gone = False  # whether the client has left
-        self._told = False  # whether the application is to know that the worker leaves
+        self._leaving = False  # whether the application is to know that the worker leaves
         self._endless = False  # whether the response is of a kind that never ends by itself, such as events
         self.head: Message | None = None  # `http.response.start`, until the stream has it
         self._body: list[bytes] | None = None  # pieces of the request's body that wait for the application
@@ -105,13 +106,10 @@ class Exchange:
 
     @property
     def unawaited(self) -> bool:
-        """Whether nobody waits for the application's end any more.
+        """Whether nobody waits for the application's end: its client has left, or an endless response is to end."""
+        return self._gone or (self._leaving and self._endless and self.phase is _BODY)
 
-        That is so once its client has left, or once a response that never ends by itself was told to end.
-        """
-        return self._gone or (self._told and self._endless and self.phase is _BODY)
-
-    # What the stream calls.
+    # What the stream and the worker call.
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Keep the task of `run` alive and count it as running, until it ends; for one that has not ended at once."""
@@ -124,8 +122,6 @@ class Exchange:
         A piece that is kept counts in `buffered` until the stream is told by `consumed`, or calls `disconnect`.
         """
         self.expects_continue = False
-        if self.unread > 0:
-            self.unread -= len(piece)
         if self.phase is _DONE or self.ended or self._gone:
             return False
         self.buffered += len(piece)
@@ -137,17 +133,17 @@ class Exchange:
             self.wake()
         return True
 
+    def take_body(self, body: bytes) -> None:
+        """Take the request's whole body, before the application is called; it counts in `buffered`, too."""
+        self._body, self.buffered = [body], len(body)
+        self.intake, self.expects_continue = _WHOLE, False
+
     def finish_body(self) -> None:
         """Note that the request's body has come in whole."""
         if self.intake is _COMING:
-            self.intake = _WHOLE
-            self.expects_continue = False
+            self.intake, self.expects_continue = _WHOLE, False
             if self.waiters is not None:
                 self.wake()
-
-    def preempt(self) -> None:
-        """Note that the server has answered in the application's place, which is not to send any more."""
-        self.complete()
 
     def disconnect(self) -> None:
         """Note that the client has left: from now on `receive()` says so, and `send()` raises.
@@ -156,22 +152,18 @@ class Exchange:
         """
         self._gone = True
         self.intake = _TOLD
-        self._body = None
-        self.buffered = 0
+        self._body, self.buffered = None, 0
         self.wake()
 
-    # What the worker calls.
-
-    def tell(self) -> None:
+    def announce_leave(self) -> None:
         """Tell the application that the worker leaves, so that a response without an end comes to one.
 
-        `receive()` then answers `http.disconnect` if a response of no declared length is being sent, and to an
-        application that has had the whole request and waits there itself (a long poll). A task beside the application
-        that only watches the client is not told, for that would cancel ordinary requests too. A response that never
-        ends by its type is told by `send()` as well, and ended whole.
+        `receive()` then answers `http.disconnect` while a response of no declared length is sent, and to an application
+        that has had the whole request and waits there itself (a long poll), but not to a task beside it that only
+        watches the client. A response that never ends by its type is told by `send()` as well, and ended whole.
         """
-        if not self._told:
-            self._told = True
+        if not self._leaving:
+            self._leaving = True
             self.wake()
 
     def cancel(self) -> None:
@@ -184,12 +176,19 @@ class Exchange:
     async def receive(self) -> Message:
         """The ASGI `receive`: the request's body in pieces, then `http.disconnect` when the response or client ends."""
         while True:
-            if self._body is not None:
-                return self._next_body(self._body)
+            pieces = self._body
+            if pieces is not None:
+                size, self.buffered, self._body = self.buffered, 0, None
+                more = self.intake is _COMING
+                if not more:
+                    self.intake = _TOLD
+                self.stream.consumed(size)
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                return {"type": "http.request", "body": body, "more_body": more}
             if self.intake is _WHOLE:
                 self.intake = _TOLD
                 return {"type": "http.request", "body": b"", "more_body": False}
-            if self._gone or self.phase is _DONE or (self._told and self._has_no_end()):
+            if self._gone or self.phase is _DONE or (self._leaving and self._has_no_end()):
                 # Not at every call: an application that asks in a cancelled scope, as Starlette does, is told at once.
                 await self._rest()
                 return {"type": "http.disconnect"}
@@ -197,7 +196,10 @@ class Exchange:
                 self.expects_continue = False
                 if self.phase is _HEAD:
                     self.stream.send_continue()
-            await self._wait()
+            waiters = self.waiters
+            if waiters is None:
+                waiters = self.waiters = []
+            await wait_among(waiters)
 
     async def send(self, message: Message) -> None:
         """The ASGI `send`; raises AppError for a wrong message, and an OSError once the client has left."""
@@ -205,7 +207,7 @@ class Exchange:
             phase = self.phase
             if self._gone:
                 raise ClientDisconnectedError("the client has disconnected")
-            if self._told and self._endless:
+            if self._leaving and self._endless:
                 raise ClientDisconnectedError("the server is shutting down: a stream without an end has to come to one")
             try:
                 kind = message["type"]
@@ -269,42 +271,52 @@ class Exchange:
             returned = await self._host.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if returned is not None:
                 self._host.app_failed(self, f"the application must return None, not {returned!r}")
-            if self.phase is not _DONE and not self._gone and not self._told:
+            if self.phase is not _DONE and not self._gone and not self._leaving:
                 self._host.app_failed(self, "the application returned without completing its response")
         except asyncio.CancelledError as error:
-            if not (self._gone or self._told) and nobody_cancels():
+            if not (self._gone or self._leaving) and nobody_cancels():
                 self._host.app_failed(self, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if not (self._gone or self._told) or not stems_from_disconnect(error):
+            if not (self._gone or self._leaving) or not stems_from_disconnect(error):
                 self._host.app_failed(self, error)
         finally:
-            if self.phase is not _DONE:
+            if self.phase is not _DONE and not self._gone:
                 self._make_up()
             self.ended = True
-            if self.buffered:
-                self._drop_body()
+            if self.buffered:  # of the request's body, which nobody takes any more
+                size, self.buffered, self._body = self.buffered, 0, None
+                self.stream.consumed(size)
             if self._task is not None:
                 self._task = None
-                self._host.ended(self)
+                self._host.app_returned(self)
 
     def _make_up(self) -> None:
         """End what the application has left without a whole response: answer in its place, or cut what it began."""
         self.head = None
-        if self._gone:
-            return
-        if self.phase is _TRAILERS or (self.phase is _BODY and not (self._told and self._endless)):
+        if self.phase is _TRAILERS or (self.phase is _BODY and not (self._leaving and self._endless)):
+            self._gone = True  # a task that outlives the application cannot complete what its client sees cut
             self.stream.abort()
             return
         if self.phase is _BODY:
             self.stream.write_body(b"", False)  # the client connects again, to another worker
         else:
-            self.stream.respond(*(LEAVING if self._told else FAULT), False)
+            self.stream.respond(*(LEAVING if self._leaving else FAULT), False)
         self.phase = _DONE
 
+    def piece_sent(self, more: bool) -> None:
+        """Note that the stream has the head, and a piece of the body, maybe an empty one; the last unless `more`."""
+        self.head = None
+        if more:
+            self.phase = _BODY
+        elif self.trailers is not None:
+            self.phase = _TRAILERS
+        else:
+            self.complete()
+
     def complete(self) -> None:
-        """Note that the whole response was given to the stream."""
+        """Note that the stream has the whole response, of the application or of the server in its place."""
         self.phase = _DONE
         if self.waiters is not None:
             self.wake()
@@ -320,23 +332,6 @@ class Exchange:
 
     # The rest of `receive`.
 
-    def _next_body(self, pieces: list[bytes]) -> Message:
-        size = self.buffered
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._body = None
-        more = self.intake is _COMING
-        if not more:
-            self.intake = _TOLD
-        self.buffered = 0
-        self.stream.consumed(size)
-        return {"type": "http.request", "body": body, "more_body": more}
-
-    def _drop_body(self) -> None:
-        """Give up what the application has not taken of the request's body."""
-        size, self.buffered = self.buffered, 0
-        self._body = None
-        self.stream.consumed(size)
-
     def _has_no_end(self) -> bool:
         """Whether the response may go on for ever, for all that can be seen from here."""
         if self.phase is _BODY:
@@ -344,24 +339,8 @@ class Exchange:
         # An application that waits for the rest of an upload waits for something that comes.
         return self.intake is not _COMING and asyncio.current_task() is self._task
 
-    async def _wait(self) -> None:
-        """Wait for `wake`."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiters = self.waiters
-        if waiters is None:
-            waiters = self.waiters = []
-        waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            # An application that only asks whether the client is still there cancels each time.
-            waiters.remove(waiter)
-            raise
-
     def wake(self) -> None:
         """Let all calls of `receive()` that wait look again: something has changed."""
-        if self.waiters is not None:
-            waiters, self.waiters = self.waiters, None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        waiters, self.waiters = self.waiters, None
+        if waiters is not None:
+            wake_all(waiters)

@@ -1,4 +1,4 @@
-"""The messages of the ASGI extensions: what they carry is checked, and given to the stream of a response.
+"""Checks the messages of the ASGI extensions, and gives what they carry to the stream of a response.
 
 ASGI specification, Extensions: `http.response.pathsend`, `.zerocopysend`, `.early_hint`, `.trailers`.
 """
@@ -6,6 +6,7 @@ ASGI specification, Extensions: `http.response.pathsend`, `.zerocopysend`, `.ear
 import contextlib
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -13,8 +14,9 @@ from corehttp.asgi import Message, Unchecked
 from corehttp.errors import AppError
 from corehttp.protocols.contracts import ResponseStream
 from corehttp.protocols.progress import ResponsePhase
+from corehttp.protocols.response_fields import body_left, check_bodiless, checked_status, pairs
 
-MAX_OFFSET = 2**63 - 1  # off_t
+MAX_OFFSET = 2**63 - 1  # the largest offset in a file (off_t)
 
 _HEAD, _STARTED, _BODY, _TRAILERS, _DONE = ResponsePhase
 
@@ -28,35 +30,55 @@ _EXPECTED = {
 
 
 class Response(Protocol):
-    """What an extension's message needs to know of the exchange that sends it, and may change."""
+    """What the message of an extension needs to know of the exchange that sends it, and what it reports to it."""
 
-    phase: ResponsePhase
-    stream: ResponseStream
-    head: Message | None  # `http.response.start`, until the stream has it
-    trailers: list[tuple[bytes, bytes]] | None  # the trailer fields so far; None if the application announced none
-    takes_trailers: bool  # whether the client takes trailers
+    @property
+    def method(self) -> str:
+        """The method of the request."""
+
+    @property
+    def phase(self) -> ResponsePhase:
+        """How far the response has come."""
+
+    @property
+    def stream(self) -> ResponseStream:
+        """Where the response is sent."""
+
+    @property
+    def head(self) -> Message | None:
+        """The message `http.response.start`, until the stream has it."""
+
+    @property
+    def trailers(self) -> list[tuple[bytes, bytes]] | None:
+        """The trailer fields so far, to be added to; None if the application announced none."""
+
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether the client takes trailers."""
+
+    def piece_sent(self, more: bool) -> None:
+        """Note that the stream has the head, and a piece of the body, maybe an empty one; the last unless `more`."""
 
     def complete(self) -> None:
         """Note that the whole response was given to the stream."""
-        ...
 
 
 async def send_extension(response: Response, kind: str, message: Message) -> None:
-    """Send any message of the type `kind` but a response's start and body.
+    """Send a message of the type `kind`, which is any but 'http.response.start' and 'http.response.body'.
 
-    Raises AppError for a message that is wrong, out of order or of an unknown type, and an OSError where a file cannot
-    be read or the client has left.
+    Raises AppError for a message that is wrong, out of order or of an unknown type, ClientDisconnectedError if the
+    client leaves, and any OSError of reading a file.
     """
     phase, stream = response.phase, response.stream
     if kind == "http.response.early_hint" and phase is not _TRAILERS and phase is not _DONE:
         stream.send_early_hints(field(message, "links"))
     elif kind == "http.response.trailers" and phase is _TRAILERS and response.trailers is not None:
-        response.trailers += pairs(message.get("headers", ()))
+        response.trailers.extend(pairs(message.get("headers", ())))
         if not message.get("more_trailers", False):
             stream.write_trailers(response.trailers)
             response.complete()
     elif kind == "http.response.trailers" and phase is _DONE and not response.takes_trailers:
-        pass  # the client takes no trailers, so that the response has ended without them
+        pass  # the response has ended with its body, since the client takes no trailers
     elif kind == "http.response.pathsend" and phase is _STARTED:
         with opened(field(message, "path")) as (file, size):
             await _send_file(response, file, 0, size, more=False, declare=True)
@@ -71,45 +93,33 @@ async def send_extension(response: Response, kind: str, message: Message) -> Non
 
 
 async def _send_file(response: Response, file: int, offset: int, count: int, *, more: bool, declare: bool) -> None:
-    """Send a part of a file as a piece of the body; `declare` its size where the application has not."""
+    """Send a part of a file as a piece of the body; declare its size if `declare`, unless the application has."""
     head = response.head
     if head is not None:
         headers = pairs(head.get("headers", ()))
-        if declare and not any(name.lower() == b"content-length" for name, _ in headers):
+        declared = [value for name, value in headers if name.lower() == b"content-length"]
+        if declare and not declared:
             headers.append((b"content-length", b"%d" % count))
+        # Before the head is sent, so that a file of another size than it says is answered with 500, and not cut.
+        check_bodiless(checked_status(head["status"]), count)
+        if declared and declared[0].isdigit() and response.method != "HEAD":
+            body_left(int(declared[0]), count, more)
         response.stream.respond(head["status"], headers, b"", True)
-        response.head = None
-        response.phase = _BODY
+        response.piece_sent(True)
     await response.stream.send_file(file, offset, count, more or response.trailers is not None)
-    if more:
-        response.phase = _BODY
-    elif response.trailers is not None:
-        response.phase = _TRAILERS
-    else:
-        response.complete()
+    response.piece_sent(more)
 
 
 def field(message: Message, name: str) -> Unchecked:
-    """The field `name` of a message, which must have it; raises AppError."""
+    """Return the field `name` of a message; raises AppError if it has none."""
     try:
         return message[name]
     except KeyError:
         raise AppError(f"{message['type']!r} needs the field {name!r}") from None
 
 
-def pairs(headers: Unchecked) -> list[tuple[bytes, bytes]]:
-    """The header fields of a message as a list of pairs; raises AppError unless they are pairs.
-
-    What the pairs hold is checked where they are rendered.
-    """
-    try:
-        return [(name, value) for name, value in headers]
-    except (TypeError, ValueError) as error:
-        raise AppError(f"headers must be pairs of bytes: {error}") from error
-
-
 def as_bytes(body: object) -> bytes:
-    """The field 'body' of a message as bytes; raises AppError if it is of another kind."""
+    """Return the field 'body' of a message as bytes; raises AppError if it is of another type."""
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body)
     raise AppError(f"the field 'body' of 'http.response.body' must be bytes, not {body!r:.80}")
@@ -117,14 +127,16 @@ def as_bytes(body: object) -> bytes:
 
 @contextlib.contextmanager
 def opened(path: object) -> Iterator[tuple[int, int]]:
-    """Open the regular file `path` for a `pathsend`, and close it in the end; gives its descriptor and size in bytes.
+    """Open the regular file `path` for a `pathsend` while the context is open; gives its descriptor and size in bytes.
 
-    Raises AppError if it cannot be opened, or is no regular file.
+    Raises AppError if the file cannot be opened, or is no regular file.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise AppError(f"the field 'path' of 'http.response.pathsend' must be a path, not {path!r:.80}")
+    if sys.platform == "win32":
+        raise NotImplementedError
     try:
-        # Non-blocking: to open a FIFO would wait for somebody to write to it (fifo(7)).
+        # Non-blocking, since opening a FIFO waits for a process that writes to it (fifo(7)).
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise AppError(f"http.response.pathsend: the file cannot be opened: {error}") from error
@@ -138,9 +150,9 @@ def opened(path: object) -> Iterator[tuple[int, int]]:
 
 
 def measured(file: object, offset: object, count: object) -> tuple[int, int, int]:
-    """Descriptor, offset and count (both in bytes) of a `zerocopysend`; raises AppError for a wrong value.
+    """Return descriptor, offset and count (in bytes) of a `zerocopysend`; raises AppError for a wrong value.
 
-    The default of the offset is the file's position, that of the count is the rest of the file.
+    The default of the offset is the file's position, and that of the count is the rest of the file.
     """
     try:
         number = file if isinstance(file, int) else file.fileno()  # type: ignore[attr-defined]

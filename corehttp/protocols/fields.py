@@ -10,9 +10,14 @@ from corehttp.errors import AppError, PeerError
 
 # A token (RFC 9110, 5.6.2), as source of a regular expression for bytes.
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# The characters of a field's value (RFC 9110, 5.5): of the control characters only the tab is among them. This is what
+# stands inside the brackets of a character class, in a regular expression for bytes.
+VALUE_CHARACTERS = rb"\t -~\x80-\xff"
 # The most elements that a field which is a list may have. It is more than any client sends, and few enough to take no
 # time: to split a value with 60,000 commas takes 35 ms.
 LIST_LIMIT = 128
+# Fields of a response that say how its body is framed, or whether the connection goes on: the server's own.
+CONNECTION_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"upgrade"})
 # Fields that a trailer section must not have (RFC 9110, 6.5.1): those for framing, routing, authentication, request
 # control, or what the content is.
 NOT_TRAILERS = frozenset(
@@ -23,7 +28,7 @@ NOT_TRAILERS = frozenset(
 
 _TOKEN = re.compile(TOKEN).fullmatch
 # Line breaks and NUL would change what a response means, and clients refuse the other characters (RFC 9110, 5.5).
-_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_UNSAFE = re.compile(rb"[^%b]" % VALUE_CHARACTERS).search
 # RFC 3986, 3.2.2 and 3.2.3: a name or IPv4 address, or a bracketed IPv6 address, and an optional port.
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?").fullmatch
 # Media types of bodies that have no end of their own: HTML standard, "Server-sent events" and

@@ -1,4 +1,4 @@
-"""Pieces of a file for a response, read without ever blocking the event loop, whatever carries them to the client."""
+"""Reads pieces of a file for a response without blocking the event loop, whatever carries them to the client."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from corehttp.protocols.contracts import ResponseStream
 from corehttp.protocols.disk import PIECE, FileRead, Job, Sending, has_positions, read_now, settle
 from corehttp.protocols.fairness import MESSAGE
 
-PATIENCE = 1.0  # seconds that a transfer which ends early waits for the call of the kernel in which its thread is
+PATIENCE = 1.0  # seconds that a transfer which ends early waits for its thread, which may be in a call of the kernel
 
 _T = TypeVar("_T")
 
@@ -19,36 +19,36 @@ _T = TypeVar("_T")
 class FileReader:
     """Reads pieces of files for one response, one call at a time; knows nothing of sockets.
 
-    A call can be cancelled at any moment, and the file closed right after. Whoever owns the response calls `disconnect`
-    when the client has left. Neither then nor when a call is cancelled is a thread waited for that only reads.
+    A call can be cancelled at any moment, and the file closed right after. The owner of the response calls `disconnect`
+    when the client has left. Then, and when a call is cancelled, a thread that only reads is not waited for.
     """
 
     __slots__ = ("_loop", "_waiter", "lost")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiter: asyncio.Future[None] | None = None  # of the call that waits
+        self._waiter: asyncio.Future[None] | None = None  # what the call that waits awaits; None if there is none
         self.lost = False  # whether the client has left
 
     async def read(self, file: int, offset: int, count: int) -> bytes:
-        """Some of the `count` bytes of `file` from `offset` on, at most PIECE of them; none at the file's end.
+        """Return some of the `count` bytes of `file` from `offset` on, at most PIECE of them; none at the file's end.
 
-        A file without positions, such as a pipe, is read from where it is. Raises ClientDisconnectedError when the
-        client leaves meanwhile, and any OSError that reading the file raises.
+        A file without positions, such as a pipe, is read from where it is. Raises ClientDisconnectedError if the client
+        leaves meanwhile, and any OSError of reading the file.
         """
         count = min(count, PIECE)
         piece = read_now(file, offset, count)
         if piece is None:
             if not has_positions(file):
-                # A pipe may keep its reader waiting for long, which must not hold a thread.
-                with contextlib.suppress(PermissionError):  # epoll_ctl(2): a file of a kind that is always ready
-                    await self.ready(file, self._loop.add_reader, self._loop.remove_reader)
+                # A pipe may let its reader wait for long, which must not keep a thread busy.
+                with contextlib.suppress(PermissionError):  # the file is always ready (epoll_ctl(2), EPERM)
+                    await self.wait_ready(file, self._loop.add_reader, self._loop.remove_reader)
                 self.check()
             piece = await self.in_thread(FileRead(offset, count), file)
         return piece
 
     def disconnect(self) -> None:
-        """Note that the client has left: a call that waits ends with ClientDisconnectedError."""
+        """Note that the client has left; a call that waits ends with ClientDisconnectedError."""
         self.lost = True
         if self._waiter is not None:
             settle(self._waiter)
@@ -58,10 +58,13 @@ class FileReader:
         if self.lost:
             raise ClientDisconnectedError("the client has disconnected")
 
-    async def ready(self, descriptor: int, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
-        """Wait until `descriptor` is ready, or the client leaves; `watch` and `unwatch` are methods of the loop."""
-        # A copy is watched, since uvloop refuses to watch a descriptor that one of its transports watches, and the
-        # application may watch the file's own.
+    async def wait_ready(self, descriptor: int, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
+        """Wait until `descriptor` is ready, or the client leaves.
+
+        `watch` and `unwatch` are the loop's `add_reader` and `remove_reader`, or those for writers.
+        """
+        # A copy is watched: uvloop refuses to watch the descriptor of one of its transports, and the application may
+        # watch the file's own.
         copy = os.dup(descriptor)
         try:
             self._waiter = waiter = self._loop.create_future()
@@ -75,10 +78,10 @@ class FileReader:
             os.close(copy)
 
     async def in_thread(self, work: Callable[..., _T], *descriptors: int, sending: Sending | None = None) -> _T:
-        """What `work` answers, called in a thread with copies of `descriptors`; raises what it raises.
+        """Call `work` in a thread with copies of `descriptors`; returns or raises what it does.
 
-        Raises ClientDisconnectedError if the client leaves before that. If `work` is a `sending`, it is stopped then,
-        and waited for up to PATIENCE.
+        Raises ClientDisconnectedError if the client leaves before that. If `work` is given as `sending` too, it is
+        stopped then, or when the call is cancelled, and waited for up to PATIENCE.
         """
         job = Job(self._loop, work, *descriptors)
         try:
@@ -95,7 +98,7 @@ class FileReader:
                 raise ClientDisconnectedError("the client has disconnected")
             return job.result()
         finally:
-            del job  # its exception's traceback leads back here, which would be a cycle
+            del job  # the traceback of its exception refers to this frame, which would be a reference cycle
 
 
 async def send_in_pieces(
@@ -103,8 +106,9 @@ async def send_in_pieces(
 ) -> None:
     """Send a range of a file through `stream.write_body`, piece by piece; for a stream that does not own its socket.
 
-    It returns once the stream has taken the last piece, and takes turns with others as any response does. Raises
-    AppError if the file ends early, ClientDisconnectedError if the client leaves, and any OSError of reading the file.
+    The last piece ends the response unless `more`. Returns once the stream has taken it. Takes turns with others as any
+    response does. Raises AppError if the file ends early, ClientDisconnectedError if the client leaves, and any OSError
+    of reading the file.
     """
     if not count:
         stream.write_body(b"", more)

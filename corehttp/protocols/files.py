@@ -1,8 +1,8 @@
-"""Sending a range of an open file to a client over a transport's socket, without ever blocking the event loop.
+"""Sends ranges of open files to a client over its transport's socket, without blocking the event loop.
 
 What is in memory is read at once. What may have to come from a disk is sent, or read, in a thread for a bounded time.
-Until a slow client has taken what was sent, a transfer waits on the event loop. So a slow disk keeps threads busy, and
-a slow client keeps none.
+While a slow client takes what was sent, a transfer waits in the event loop. So a slow disk may keep threads busy, but a
+slow client keeps none.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols.disk import PIECE, Sending, read_now
 from corehttp.protocols.file_reader import FileReader
 
-FEW = 4 * PIECE  # bytes up to which reading from memory costs less than a thread: 50 against 80 us for two pieces
+FEW = 4 * PIECE  # bytes up to which reading from memory takes less time than a thread: 50 us against 80 for two pieces
 
-# What sendfile(2) fails with for a file that it cannot send, though read(2) may read it.
+# The errors of sendfile(2) for a file that it cannot send, though read(2) may be able to read it.
 _REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE})
-# What a socket fails with when its client is lost, beside what Python calls a ConnectionError.
+# The errors of a socket whose client is lost, beside those that Python calls a ConnectionError.
 _UNREACHABLE = frozenset({errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
@@ -27,13 +27,13 @@ class Transfer:
     """Sends ranges of files over one transport, one call at a time.
 
     `writable` waits until the transport takes more, or the connection is lost. Until `send` has ended nobody else may
-    write to the transport. The transport's protocol calls `disconnect` from `connection_lost`, and may cut a client
-    that takes nothing, which `sent` and `peer_socket.untaken` show.
+    write to the transport. The transport's protocol calls `disconnect` from `connection_lost`. It may cut a client that
+    takes nothing, which it sees from `sent` and `peer_socket.untaken`.
 
-    A transfer can be cancelled at any moment, and the file closed right after. Its thread does not outlast `send`, also
-    if the client is lost, unless a disk takes longer than `file_reader.PATIENCE` for one call. That call goes on with
-    descriptors of its own, so that the client may get more of the range than `sent` says; so a connection whose
-    transfer did not end by itself can only be aborted.
+    A transfer can be cancelled at any moment, and the file closed right after. The transfer's thread ends before `send`
+    does, even if the client is lost, unless a disk takes longer than `file_reader.PATIENCE` for one call. That call
+    goes on with descriptors of its own, so that the client may get more of the range than `sent` says. So a connection
+    whose transfer did not end by itself is to be aborted.
     """
 
     __slots__ = ("_loop", "_reader", "_sending", "_sent", "_transport", "_writable")
@@ -48,19 +48,20 @@ class Transfer:
         self._loop = loop
         self._writable = writable
         self._reader = FileReader(loop)
-        self._sending: Sending | None = None  # what a thread sends now
-        self._sent = 0  # bytes that were sent before that
+        self._sending: Sending | None = None  # what a thread is sending now
+        self._sent = 0  # bytes that were sent before what a thread is sending
 
     @property
     def sent(self) -> int:
-        """Bytes of the range that the kernel has taken, or the transport where all goes through it."""
+        """How many bytes of the range the kernel has taken; or the transport, if all goes through the transport."""
         return self._sent + (self._sending.sent if self._sending is not None else 0)
 
     async def send(self, file: int, offset: int, count: int) -> int:
-        """Send `count` bytes of `file` from `offset` on, behind what was written; answers how many there were.
+        """Send `count` bytes of `file` from `offset` on, behind what was written; answers how many were sent: fewer if
+        the file ends early.
 
-        A file without positions, such as a pipe, is sent from where it is. Raises ClientDisconnectedError when the
-        client is gone, and any other OSError that reading the file raises.
+        A file without positions, such as a pipe, is sent from where it is. Raises ClientDisconnectedError if the client
+        leaves, and any other OSError of reading the file.
         """
         self._sent = 0
         few = count <= PIECE or (count <= FEW and _ends_in_memory(file, offset + count))
@@ -71,28 +72,29 @@ class Transfer:
         return self._sent
 
     async def read(self, file: int, offset: int, count: int) -> bytes:
-        """Some of the `count` bytes of `file` from `offset` on, at most PIECE of them; none at the file's end.
+        """Return some of the `count` bytes of `file` from `offset` on, at most PIECE of them; none at the file's end.
 
-        For a caller that has to know what is sent before it is, such as one that writes chunks of a source without a
-        size. Raises as `send` does.
+        For a caller that has to know the bytes before it sends them, as for chunks of a file whose size is not known.
+        Raises as `send` does.
         """
         return await self._reader.read(file, offset, count)
 
     def disconnect(self) -> None:
-        """Note that the connection is lost: `send` ends, with ClientDisconnectedError if there was more to send.
+        """Note that the connection is lost; `send` ends, with ClientDisconnectedError if there was more to send.
 
-        A client that has all of a file and leaves at once has been served; so the call in which a thread gives the last
-        of it to the kernel is waited for.
+        A client that leaves as soon as it has all of a file has been served, so `send` waits for the call in which a
+        thread gives the last bytes to the kernel.
         """
         self._reader.disconnect()
 
     def _check(self) -> None:
+        """Raise ClientDisconnectedError if the connection is lost or closing."""
         # While the transport is not closing, its socket's descriptor is open and belongs to no other file.
         if self._reader.lost or self._transport.is_closing():
             raise ClientDisconnectedError("the client has disconnected")
 
     def _feeds_socket(self) -> bool:
-        """Whether bytes may go past the transport: without TLS, and where the socket tells its queue's length."""
+        """Whether bytes may go past the transport: without TLS, on Linux, where the socket tells its queue's length."""
         transport = self._transport
         return (
             sys.platform == "linux"
@@ -101,6 +103,7 @@ class Transfer:
         )
 
     def _socket(self) -> int:
+        """Return the descriptor of the transport's socket; raises ClientDisconnectedError if it has none any more."""
         self._check()
         descriptor: int = self._transport.get_extra_info("socket").fileno()
         return descriptor
@@ -137,11 +140,12 @@ class Transfer:
                 self._sending = None
                 self._sent += sending.sent
             if sending.full:
-                await self._reader.ready(self._socket(), loop.add_writer, loop.remove_writer)
+                await self._reader.wait_ready(self._socket(), loop.add_writer, loop.remove_writer)
             elif sending.ended:
                 return
 
     async def _through_memory(self, file: int, offset: int, count: int) -> None:
+        """Read and write pieces to the end of the range or the file."""
         while self._sent < count:
             self._check()
             piece = await self._reader.read(file, offset + self._sent, count - self._sent)
@@ -155,17 +159,17 @@ class Transfer:
                 self._sent += len(piece)
                 await self._writable()
             if self._sent < count:
-                await asyncio.sleep(0)  # a fast client must not keep other clients waiting
+                await asyncio.sleep(0)  # others have a turn, however fast this client is
 
     async def _hand_over(self, piece: bytes) -> None:
-        """Write a piece to the socket itself: what a transport holds when the client leaves cannot be counted."""
+        """Write a piece to the socket itself, since what a transport holds when the client leaves cannot be counted."""
         await self._flush()
         rest = memoryview(piece)
         while rest:
             try:
                 size = os.write(self._socket(), rest)
             except BlockingIOError:
-                await self._reader.ready(self._socket(), self._loop.add_writer, self._loop.remove_writer)
+                await self._reader.wait_ready(self._socket(), self._loop.add_writer, self._loop.remove_writer)
             except OSError as error:
                 if _is_loss(error):
                     raise ClientDisconnectedError("the client has disconnected") from error

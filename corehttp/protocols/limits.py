@@ -1,32 +1,33 @@
-"""What a client may send, and how long it may take. Pure."""
+"""How much a client may send, and how long it may take. Pure."""
 
-from dataclasses import dataclass
+from corehttp.records import record
 
-NEVER = float("inf")
-# Bytes per second, below which a body that comes in or a response that goes out makes no progress. ASP.NET's Kestrel
+UNLIMITED = float("inf")  # a limit that nothing reaches
+# Bytes per second below which a body that comes in, or a response that goes out, makes no progress. ASP.NET's Kestrel
 # has the same; a modem of 1990 is faster.
 MINIMUM_RATE = 240
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
-    """Sizes in bytes, times in seconds; infinite where there is no limit."""
+    """What the options say about requests: sizes in bytes, times in seconds; infinite if there is no limit."""
 
     request_line: int = 8192  # without its line break
-    request_fields: int = 128  # 100 of a client, and what a chain of proxies adds: addresses, tracing, a mesh
+    request_fields: int = 128  # about 100 of a client, and what a chain of proxies adds, such as addresses and traces
     request_head: int = 65536  # request line, fields and line breaks
-    request_body: float = NEVER
-    keep_alive: float = 75.0
-    request_header: float = 15.0  # for a whole head, from its first byte on
-    request_body_stall: float = 60.0  # without progress
-    write_stall: float = 60.0  # without progress
-    request: float = NEVER  # for a whole exchange
+    request_body: float = UNLIMITED
+    keep_alive: float = 75.0  # from a response to the next request
+    request_header: float = 15.0  # from the first byte of a head to its last
+    request_body_stall: float = 60.0  # how long a body may make no progress
+    write_stall: float = 60.0  # how long a client may take nothing of what is sent
+    request: float = UNLIMITED  # from the begin of an application's call to the end of the response
 
 
 class Pace:
-    """Whether a peer makes progress: `due` is when it has made too little, in seconds.
+    """Tells whether a peer makes progress: `due` is when it has made too little (seconds).
 
-    So many seconds without a byte are too long, and each `MINIMUM_RATE` bytes gain a second, up to that many.
+    It begins with some seconds. Each MINIMUM_RATE bytes give a further second, but never more than the seconds from the
+    beginning lie ahead.
     """
 
     __slots__ = ("_seconds", "due")
@@ -36,9 +37,9 @@ class Pace:
         self.due = now + seconds
 
     def moved(self, size: int, now: float) -> None:
-        """The peer has moved `size` bytes."""
+        """Note that `size` bytes have been moved, by `now` (seconds)."""
         self.due = min(now + self._seconds, self.due + size / MINIMUM_RATE)
 
     def kept_up(self, now: float) -> None:
-        """Nothing waits for the peer any more that did when it was last looked at: it has all the time again."""
+        """Give the peer all seconds again, since what waited for it at the last look has been moved."""
         self.due = now + self._seconds

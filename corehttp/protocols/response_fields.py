@@ -5,18 +5,19 @@ Pure. HTTP/1.1 renders while it checks (`http1.wire`), by the same rules; other 
 
 from collections.abc import Iterable
 
+from corehttp.asgi import Unchecked
 from corehttp.errors import AppError
-from corehttp.protocols.fields import check_field
+from corehttp.protocols.fields import CONNECTION_FIELDS, check_field
 
 # What a response's fields said, as a bit mask, which costs less per response than an object.
 CLOSES = 1  # the application asks for `Connection: close`
 OWN_DATE = 2  # the application has set Date
 OWN_SERVER = 4  # the application has set Server
 
+BODILESS = frozenset({204, 304})  # statuses of responses that have no body (RFC 9110, 15.3.5 and 15.4.5)
+
 # Fields that mean something to the server itself; all others are passed on as they are.
-SPECIAL = frozenset(
-    {b"content-length", b"transfer-encoding", b"keep-alive", b"connection", b"date", b"server", b"upgrade"}
-)
+SPECIAL = CONNECTION_FIELDS | {b"date", b"server"}
 
 
 def checked_status(status: object) -> int:
@@ -52,6 +53,45 @@ def special_field(kind: bytes, value: bytes, length: int, flags: int) -> tuple[i
             return length, flags, False
 
 
+def pairs(headers: Unchecked) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a message as a list of pairs of bytes; raises AppError unless they are pairs.
+
+    An application may give any iterable of pairs, with names and values of any type that `plain_bytes` knows. They are
+    checked where they are rendered.
+    """
+    try:
+        return [
+            (name, value) if type(name) is bytes and type(value) is bytes else (plain_bytes(name), plain_bytes(value))
+            for name, value in headers
+        ]
+    except (TypeError, ValueError) as error:
+        raise AppError(f"headers must be pairs of bytes: {error}") from error
+
+
+def plain_bytes(part: Unchecked) -> Unchecked:
+    """Return a bytearray, a memoryview or an object of a subclass of bytes as bytes, and anything else as it is."""
+    return bytes(part) if isinstance(part, bytes | bytearray | memoryview) else part
+
+
+def body_left(length: int, size: int, more: bool) -> int:
+    """Return how many of the `length` bytes that are declared or left of a body come after a piece of `size` bytes.
+
+    Raises AppError if the piece is longer than that, or if it is the last one (not `more`) and shorter.
+    """
+    left = length - size
+    if left < 0:
+        raise AppError(f"the response's body is longer than its Content-Length, by {-left} bytes")
+    if left and not more:
+        raise AppError(f"the response's body is shorter than its Content-Length, by {left} bytes")
+    return left
+
+
+def check_bodiless(status: int, size: int) -> None:
+    """Raise AppError if a body of `size` bytes is not empty, though a response with `status` has none."""
+    if size and status in BODILESS:
+        raise AppError(f"a response with status {status} has no body")
+
+
 def response_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], int, int]:
     """The fields of a response that are passed on, with names in lower case; the declared length or -1, and the flags.
 
@@ -60,7 +100,7 @@ def response_fields(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[
     passed = []
     length, flags = -1, 0
     try:
-        for name, value in headers:
+        for name, value in pairs(headers):
             check_field(name, value)
             kind, passes = name.lower(), True
             if kind in SPECIAL:

@@ -1,1 +1,1 @@
-"""The process that owns what outlives a worker."""
+"""The supervisor: the process that starts and replaces workers, and owns what outlives them."""

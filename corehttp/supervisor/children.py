@@ -1,26 +1,28 @@
 """The supervisor's child processes: for each, what it is called, what follows from its end, and how it is ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from corehttp.records import record
 from corehttp.supervisor.mishaps import survived
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Child:
-    """A row of the table. A further kind of child is a further way to fill one in."""
+    """One child process. A new kind of child needs no other code in this module: it fills in the same fields."""
 
-    name: str  # for log lines
-    on_end: Callable[[int], object]  # is called with the exit code (minus the signal) when the process has ended
-    end: Callable[[], object]  # ends the process; called when the supervisor ends and the process still runs
+    name: str  # what log lines call it
+    on_end: Callable[[int], object]  # what to call when it has ended, with its exit code (minus the signal)
+    end: Callable[[], object]  # what to call to end it; called if it still runs when the supervisor ends
 
 
 class Children:
-    """The table, by pid, in the order in which the children were added."""
+    """All child processes by their pid, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Child] = {}
-        self.unheard = False  # whether a child was added that may have ended before, so that SIGCHLD came too early
+        # Whether a child was adopted that may have ended before that: its SIGCHLD has come in already then. Who reaps
+        # the children sets this to False.
+        self.unheard = False
 
     def __contains__(self, pid: int) -> bool:
         return pid in self._rows
@@ -30,25 +32,25 @@ class Children:
         return list(self._rows)
 
     def add(self, pid: int, child: Child) -> None:
-        """Enter a process that this one has started."""
+        """Add a process that this one has started."""
         self._rows[pid] = child
 
     def adopt(self, pid: int, child: Child) -> None:
-        """Enter a process that another child has started; it may have ended already."""
+        """Add a process that another child has started; it may have ended already."""
         self._rows[pid] = child
         self.unheard = True
 
     def disown(self, pid: int) -> None:
-        """Remove a process that runs on by itself: its end is of no interest."""
+        """Remove a process that is to run on by itself. Nothing follows from its end any more."""
         self._rows.pop(pid, None)
 
     def ended(self, pid: int, code: int) -> None:
-        """Remove a process that has ended, and do what follows from that."""
+        """Remove a process that has ended, and call its `on_end`. A pid that is not known is ignored."""
         child = self._rows.pop(pid, None)
         if child is not None:
             survived(f"the end of {child.name}", lambda: child.on_end(code))
 
     def end_all(self) -> None:
-        """End every process that is left, the first one first: a template, before it forks another worker."""
+        """End every process that is left, in the order in which they were added: a template before it forks again."""
         for child in self._rows.values():
             survived(f"to end {child.name}", child.end)

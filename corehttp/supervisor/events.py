@@ -1,11 +1,10 @@
 """Events: what has happened to the fleet, as the supervisor's loop tells it. Data only. Pure."""
 
-from dataclasses import dataclass
-
 from corehttp.ipc.messages import LeaveReason
+from corehttp.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spawned:
     """A process was started for a worker, or its template was asked to fork it."""
 
@@ -14,7 +13,7 @@ class Spawned:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpawnFailed:
     """A worker could not be started. `worker` is the one that a template was to fork, None if it was not asked yet.
 
@@ -27,43 +26,43 @@ class SpawnFailed:
     worker: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BecameReady:
     """The worker serves from now on."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoppedAccepting:
     """The worker has emptied its accept queue and closed its copy of the listening sockets."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
+@record
+class DrainFinished:
     """Nothing is in flight in the worker any more; its lifespan shutdown begins."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+@record
+class ToldToLeave:
     """The worker was told to leave."""
 
     worker: int
     why: LeaveReason
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WasKilled:
     """SIGKILL was sent to the worker."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exited:
     """The worker has ended; `code` is its exit code, or minus the signal. `jitter` is a random number in [0, 1)."""
 
@@ -72,36 +71,36 @@ class Exited:
     jitter: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopRequested:
-    """Somebody wants everything to end, with what is in flight finished."""
+    """An operator wants everything to end after what is in flight is finished."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForceRequested:
-    """Somebody wants everything to end at once."""
+    """An operator wants everything to end at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusing:
     """New connections are refused from now on."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotClosed:
     """The slot's sockets were closed."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotOpened:
     """The slot has new sockets."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SlotFailed:
     """The sockets of a slot could not be bound. `jitter` is a random number in [0, 1)."""
 
@@ -109,52 +108,69 @@ class SlotFailed:
     jitter: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Steered:
     """New connections are kept from the sockets of these slots and no others, as far as the kernel does so."""
 
     away: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rescued:
     """The connections that wait in these slots, and no others, are given to the workers of other slots."""
 
     slots: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReloadRequested:
     """There is a new configuration, or new code: the next generation is to take over."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReloadAbandoned:
     """The generation does not take over; the one before serves on."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReloadFinished:
     """The generation has taken over."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UpgradeRequested:
     """A new supervisor is to be started that takes over. Nothing follows for this fleet until it has: see HandedOn."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
+class ReopenRequested:
+    """The log files are to be opened anew. Nothing follows for the fleet."""
+
+
+@record
+class UpgradeStarted:
+    """A new supervisor was started; `pid` is its process id."""
+
+    pid: int
+
+
+@record
+class UpgradeEnded:
+    """The new supervisor has taken over, or has ended before it could."""
+
+
+@record
 class Resized:
-    """So many workers are wanted from now on; one, if `size` is less."""
+    """`size` workers are wanted from now on; one, if `size` is less."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetireRequested:
     """The worker wants to be replaced."""
 
@@ -162,7 +178,14 @@ class RetireRequested:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
+class RestartRequested:
+    """Somebody wants these workers to be replaced, one after the other."""
+
+    workers: tuple[int, ...]
+
+
+@record
 class Beat:
     """The worker's event loop ran at this time."""
 
@@ -170,47 +193,75 @@ class Beat:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WasLate:
-    """The supervisor itself did not run for so many seconds, so no worker can be blamed for them."""
+    """The supervisor itself did not run for `seconds`, so no worker can be blamed for that time."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WasDumped:
     """The stacks of the worker, whose event loop is blocked, were logged."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
+class Appointed:
+    """The worker was told that it leads."""
+
+    worker: int
+
+
+@record
+class LeadUntold:
+    """The worker could not be told that it leads, or that it is to step down."""
+
+    worker: int
+
+
+@record
+class Deposed:
+    """The worker, which leads, was told to step down."""
+
+    worker: int
+
+
+@record
+class StoppedLeading:
+    """The worker has stepped down: nothing runs in it any more that is for the leader alone."""
+
+    worker: int
+
+
+@record
 class HandedOn:
-    """Another supervisor has taken over the sockets, so this one is to end without anybody noticing."""
+    """Another supervisor has taken over the sockets, so this one is to end and leave them open."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TemplateStarted:
     """A process was started that loads the application of the generation."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TemplateReady:
     """The template has loaded the application, and can fork workers."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TemplateRetired:
     """The template was ended, or told to end."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TemplateGone:
     """The template has ended, or could not be started. `jitter` is a random number in [0, 1)."""
 
@@ -218,15 +269,36 @@ class TemplateGone:
     jitter: float
 
 
-FleetEvent = (
-    Spawned
-    | SpawnFailed
-    | BecameReady
+@record
+class LoopBlocked:
+    """Whether the worker's event loop has not run for so long that others take in who waits for it."""
+
+    worker: int
+    blocked: bool
+
+
+# What is recorded of one worker.
+WorkerEvent = (
+    BecameReady
+    | LoopBlocked
     | StoppedAccepting
-    | Drained
-    | Told
+    | DrainFinished
+    | ToldToLeave
     | WasKilled
+    | WasDumped
+    | RetireRequested
+    | Beat
+    | Appointed
+    | LeadUntold
+    | Deposed
+    | StoppedLeading
     | Exited
+)
+
+FleetEvent = (
+    WorkerEvent
+    | Spawned
+    | SpawnFailed
     | StopRequested
     | ForceRequested
     | Refusing
@@ -239,11 +311,12 @@ FleetEvent = (
     | ReloadAbandoned
     | ReloadFinished
     | UpgradeRequested
+    | ReopenRequested
+    | UpgradeStarted
+    | UpgradeEnded
     | Resized
-    | RetireRequested
-    | Beat
+    | RestartRequested
     | WasLate
-    | WasDumped
     | HandedOn
     | TemplateStarted
     | TemplateReady

@@ -1,23 +1,30 @@
-"""Records in the fleet what has happened, and decides nothing. Pure: no clock, no process, no socket."""
+"""Record in the fleet what has happened, and decide nothing. Pure: no clock, no process, no socket."""
 
 from typing import assert_never
 
 from corehttp.errors import ExitCode
 from corehttp.ipc.messages import LeaveReason
+from corehttp.supervisor.deadlines import has_lived_well
 from corehttp.supervisor.events import (
+    Appointed,
     Beat,
     BecameReady,
-    Drained,
+    Deposed,
+    DrainFinished,
     Exited,
     FleetEvent,
     ForceRequested,
     HandedOn,
+    LeadUntold,
+    LoopBlocked,
     Refusing,
     ReloadAbandoned,
     ReloadFinished,
     ReloadRequested,
+    ReopenRequested,
     Rescued,
     Resized,
+    RestartRequested,
     RetireRequested,
     SlotClosed,
     SlotFailed,
@@ -26,20 +33,23 @@ from corehttp.supervisor.events import (
     SpawnFailed,
     Steered,
     StoppedAccepting,
+    StoppedLeading,
     StopRequested,
     TemplateGone,
     TemplateReady,
     TemplateRetired,
     TemplateStarted,
-    Told,
+    ToldToLeave,
+    UpgradeEnded,
     UpgradeRequested,
+    UpgradeStarted,
     WasDumped,
     WasKilled,
     WasLate,
+    WorkerEvent,
 )
 from corehttp.supervisor.fleet import (
     Fleet,
-    FleetLimits,
     SlotRecord,
     Stop,
     TemplatePhase,
@@ -48,7 +58,7 @@ from corehttp.supervisor.fleet import (
     WorkerRecord,
 )
 
-CLOSE_AFTER = 1.0  # seconds that a worker has at a stop to empty its accept queue
+APPOINT_AGAIN = 1.0  # seconds after which another attempt is made to have a worker lead
 
 _ORDER = list(WorkerPhase)
 
@@ -56,60 +66,66 @@ _ORDER = list(WorkerPhase)
 def observe(fleet: Fleet, event: FleetEvent, now: float) -> None:
     """Record an event; `now` in seconds, monotonic. An event of a worker that is not known is ignored."""
     match event:
-        case StopRequested():
-            _request_stop(fleet, now)
-        case ForceRequested():
-            fleet.forced = True
-            _request_stop(fleet, now)
-        case HandedOn():
-            fleet.handed_on = True
-            _request_stop(fleet, now)
+        case StopRequested() | ForceRequested() | HandedOn():
+            _observe_stop(fleet, event, now)
         case Resized(size):
             fleet.size = max(1, size)
             _see_whether_complete(fleet)
-        case UpgradeRequested():
-            pass  # the new supervisor has a fleet of its own
+        case RestartRequested(chosen):
+            for worker in (fleet.workers[number] for number in chosen if number in fleet.workers):
+                worker.retire = worker.retire or "an operator has asked for it"
         case WasLate(seconds):
-            for worker in fleet.workers.values():
-                worker.since += seconds
-                worker.beat = now
-            for template in fleet.templates.values():
-                template.since += seconds
-            for slot in fleet.slots:
-                if slot.failing_since is not None:
-                    slot.failing_since += seconds
+            _forgive(fleet, seconds, now)
         case ReloadRequested() | ReloadAbandoned() | ReloadFinished():
             _observe_reload(fleet, event)
-        case SlotOpened() | SlotFailed() | SlotClosed() | Steered() | Rescued() | Refusing() | SpawnFailed():
+        case UpgradeRequested() | ReopenRequested():
+            pass  # UpgradeStarted says that a new supervisor could be started
+        case UpgradeStarted(pid):
+            fleet.successor = pid
+        case UpgradeEnded():
+            fleet.successor = None
+        case SlotOpened() | SlotFailed() | SlotClosed() | Steered() | Rescued() | Refusing():
             _observe_slot(fleet, event, now)
         case TemplateStarted() | TemplateReady() | TemplateRetired() | TemplateGone():
             _observe_template(fleet, event, now)
-        case Spawned(worker_id, place, generation):
-            fleet.workers[worker_id] = WorkerRecord(worker_id, place, generation, WorkerPhase.STARTING, now)
-            if fleet.stop is Stop.NO:
-                fleet.slots[place].closes_at = None  # somebody accepts there again
+        case Spawned(worker, slot, generation):
+            fleet.workers[worker] = WorkerRecord(worker, slot, generation, WorkerPhase.STARTING, now)
+            fleet.slots[slot].emptied_at = None  # connections are accepted there again
+        case SpawnFailed():
+            _observe_failed_spawn(fleet, event, now)
         case _:
             known = fleet.workers.get(event.worker)
             if known is not None:
                 _observe_worker(fleet, known, event, now)
 
 
-def backoff(failures: int, limits: FleetLimits, jitter: float) -> float:
-    """Seconds to wait for the next start after so many failures in a row: 0, 0.5, 1, 2 … cap.
+def _observe_stop(fleet: Fleet, event: StopRequested | ForceRequested | HandedOn, now: float) -> None:
+    """Record how everything is to end, and when that was asked for; the first time counts."""
+    fleet.forced = fleet.forced or isinstance(event, ForceRequested)
+    fleet.handed_on = fleet.handed_on or isinstance(event, HandedOn)
+    if fleet.stop_requested_at is None:
+        fleet.stop_requested_at = now
 
-    `jitter` in [0, 1) makes each up to a quarter longer.
-    """
-    if failures <= 1:
-        return 0.0
-    return min(limits.backoff_cap, limits.backoff_first * 2.0 ** min(failures - 2, 16)) * (1 + jitter / 4)
+
+def _forgive(fleet: Fleet, seconds: float, now: float) -> None:
+    """Record that the supervisor did not run for so many seconds: no limit counts them."""
+    for worker in fleet.workers.values():
+        worker.since += seconds
+        worker.beat = now
+    for template in fleet.templates.values():
+        template.since += seconds
+    for slot in fleet.slots:
+        if slot.failing_since is not None:
+            slot.failing_since += seconds
 
 
 def _observe_worker(
     fleet: Fleet,
     worker: WorkerRecord,
-    event: BecameReady | StoppedAccepting | Drained | Told | WasKilled | WasDumped | RetireRequested | Beat | Exited,
+    event: WorkerEvent,
     now: float,
 ) -> None:
+    """Record what has happened to `worker`."""
     match event:
         case BecameReady():
             _become(worker, WorkerPhase.READY, now)
@@ -117,50 +133,90 @@ def _observe_worker(
             fleet.slots[worker.slot].served = True
             _see_whether_complete(fleet)
         case StoppedAccepting():
-            worker.accepts = False
-            if worker.phase is WorkerPhase.READY:  # an operator has told it to leave
-                worker.why = LeaveReason.REPLACED
-                _become(worker, WorkerPhase.DRAINING, now)
-            if worker.why in (LeaveReason.STOP, LeaveReason.SLOT_CLOSES):  # else another one accepts there
-                fleet.slots[worker.slot].closes_at = now
-        case Drained():
+            _record_emptied_queue(fleet, worker, now)
+        case DrainFinished():
             worker.accepts = False
             _become(worker, WorkerPhase.CLOSING, now)
-        case Told(_, why):
+        case ToldToLeave(_, why):
             worker.why = why
+            worker.left_for_hang = worker.hung_at is not None or _is_spare(fleet, worker)
             _become(worker, WorkerPhase.DRAINING, now)
         case WasKilled():
-            if worker.phase is WorkerPhase.STARTING:
-                worker.late = True
-                fleet.broken = fleet.broken or worker.generation == fleet.rollout
+            worker.late = worker.late or worker.phase is WorkerPhase.STARTING
+            fleet.broken = fleet.broken or (worker.late and fleet.shows_bad_code(worker))
             _become(worker, WorkerPhase.KILLED, now)
         case WasDumped():
             worker.hung_at = now
+        case LoopBlocked(_, blocked):
+            worker.blocked = blocked
         case RetireRequested(_, cause):
             worker.retire = worker.retire or cause
         case Beat(_, at):
             worker.beat = max(worker.beat, at)
             if worker.hung_at is not None and at > worker.hung_at:
                 worker.hung_at = None
+        case Appointed() | LeadUntold() | Deposed() | StoppedLeading():
+            _observe_leader(fleet, event, now)
         case Exited(_, code, jitter):
+            if fleet.leader == worker.id:
+                fleet.leader, fleet.deposed = None, False
             _record_exit(fleet, worker, code, jitter, now)
         case _:
             assert_never(event)
 
 
+def _is_spare(fleet: Fleet, worker: WorkerRecord) -> bool:
+    """Whether a worker is not needed any more before it is ready, since the blocked one runs again that it was for."""
+    is_current = worker.phase is WorkerPhase.STARTING and worker.generation == fleet.wanted_generation
+    return is_current and worker.why is LeaveReason.REPLACED
+
+
+def _observe_leader(fleet: Fleet, event: Appointed | LeadUntold | Deposed | StoppedLeading, now: float) -> None:
+    """Record which worker leads, and whether it is to step down."""
+    match event:
+        case Appointed(worker):
+            fleet.leader, fleet.deposed = worker, False
+        case LeadUntold():
+            fleet.appoint_from = now + APPOINT_AGAIN
+        case Deposed(worker):
+            fleet.deposed = fleet.deposed or worker == fleet.leader
+        case StoppedLeading(worker):
+            if worker == fleet.leader:
+                fleet.leader, fleet.deposed = None, False
+        case _:
+            assert_never(event)
+
+
+def _record_emptied_queue(fleet: Fleet, worker: WorkerRecord, now: float) -> None:
+    """Record that a worker has stopped accepting. One that was not told to leave has been told so by an operator."""
+    worker.accepts = False
+    if worker.phase is WorkerPhase.READY:
+        worker.why = LeaveReason.REPLACED
+        _become(worker, WorkerPhase.DRAINING, now)
+    if worker.why in (LeaveReason.STOP, LeaveReason.SLOT_CLOSES):  # else a successor accepts there
+        fleet.slots[worker.slot].emptied_at = now
+
+
 def _see_whether_complete(fleet: Fleet) -> None:
+    """Record it if every wanted slot has a ready worker for the first time."""
     fleet.booted = fleet.booted or all(fleet.ready(slot) for slot in range(fleet.size))
 
 
 def _observe_reload(fleet: Fleet, event: ReloadRequested | ReloadAbandoned | ReloadFinished) -> None:
+    """Record how far a reload has come; of a generation that is not taking over any more, nothing is recorded."""
     match event:
         case ReloadRequested():
             fleet.latest += 1
             fleet.broken = False
+            if fleet.development:  # what has failed before delays no start of other code
+                for slot in fleet.slots:
+                    slot.failures, slot.failing_since = 0, None
             if fleet.booted:
                 fleet.rollout = fleet.latest
             else:
                 fleet.generation = fleet.latest  # nothing serves yet that could be kept
+        case ReloadAbandoned(generation) if generation == fleet.rollout and fleet.development:
+            fleet.generation, fleet.rollout = generation, None  # the code of before is gone
         case ReloadAbandoned(generation) if generation == fleet.rollout:
             fleet.rollout, fleet.broken = None, False
         case ReloadFinished(generation) if generation == fleet.rollout:
@@ -170,8 +226,9 @@ def _observe_reload(fleet: Fleet, event: ReloadRequested | ReloadAbandoned | Rel
 
 
 def _observe_slot(
-    fleet: Fleet, event: SlotOpened | SlotFailed | SlotClosed | Steered | Rescued | Refusing | SpawnFailed, now: float
+    fleet: Fleet, event: SlotOpened | SlotFailed | SlotClosed | Steered | Rescued | Refusing, now: float
 ) -> None:
+    """Record what has happened to one slot, or to the ways of new connections to all of them."""
     match event:
         case SlotOpened(index):
             fleet.slots[index : index + 1] = [SlotRecord()]
@@ -180,35 +237,40 @@ def _observe_slot(
                 fleet.slots.append(SlotRecord(open=False))
             slot = fleet.slots[index]
             slot.failures += 1
-            slot.retry_at = now + backoff(slot.failures + 1, fleet.limits, jitter)
+            slot.failed_at, slot.jitter = now, jitter
         case SlotClosed(index):
             fleet.slots[index] = SlotRecord(open=False)
             fleet.rescued -= {index}
         case Steered(away):
             fleet.away = away
             for index, slot in enumerate(fleet.slots):
-                slot.steered_at = None if index not in away else now if slot.steered_at is None else slot.steered_at
+                if index not in away:
+                    slot.steered_at = None
+                elif slot.steered_at is None:
+                    slot.steered_at = now
         case Rescued(slots):
             fleet.rescued = slots
         case Refusing():
-            fleet.refusing = True
-            for slot in fleet.slots:
-                slot.closes_at = now + CLOSE_AFTER
-        case SpawnFailed(index, generation, jitter, worker):
-            unborn = None if worker is None else fleet.workers.pop(worker, None)
-            if unborn is not None and unborn.phase is not WorkerPhase.STARTING:
-                return  # it was told to leave before its template could fork it
-            if generation == fleet.rollout:
-                fleet.broken = True
-            else:
-                _record_failure(fleet.slots[index], fleet.limits, now, jitter)
+            fleet.refused_at = now
         case _:
             assert_never(event)
+
+
+def _observe_failed_spawn(fleet: Fleet, event: SpawnFailed, now: float) -> None:
+    """Record that a worker could not be started, unless it was told to leave before its template could fork it."""
+    unforked = None if event.worker is None else fleet.workers.pop(event.worker, None)
+    if unforked is not None and unforked.phase is not WorkerPhase.STARTING:
+        return
+    if event.generation == fleet.rollout and not fleet.development:
+        fleet.broken = True
+    else:
+        _record_failure(fleet.slots[event.slot], now, event.jitter)
 
 
 def _observe_template(
     fleet: Fleet, event: TemplateStarted | TemplateReady | TemplateRetired | TemplateGone, now: float
 ) -> None:
+    """Record what has happened to a template."""
     generation = event.generation
     template = fleet.templates.get(generation)
     match event:
@@ -232,7 +294,7 @@ def _observe_template(
 
 
 def _template_failed(fleet: Fleet, generation: int, jitter: float, now: float) -> None:
-    """Record that a template has failed, unless its generation is needed no more."""
+    """Record that a template has failed, unless its generation is not needed any more."""
     if fleet.stop is not Stop.NO or generation not in (fleet.generation, fleet.rollout):
         return
     if generation == fleet.rollout:
@@ -241,16 +303,20 @@ def _template_failed(fleet: Fleet, generation: int, jitter: float, now: float) -
         fleet.start_failed_at = now
     else:
         fleet.template_failures += 1
-        fleet.template_retry_at = now + backoff(fleet.template_failures + 1, fleet.limits, jitter)
+        fleet.template_failed_at, fleet.template_jitter = now, jitter
 
 
 def _become(worker: WorkerRecord, phase: WorkerPhase, now: float) -> None:
-    # What a worker says may cross what it is told, so a phase that is behind the present one is ignored.
+    """Record that a worker has reached a phase.
+
+    A message of a worker may cross what it is told, so a phase before the present one is ignored.
+    """
     if _ORDER.index(phase) > _ORDER.index(worker.phase):
         worker.phase, worker.since = phase, now
 
 
 def _record_exit(fleet: Fleet, gone: WorkerRecord, code: int, jitter: float, now: float) -> None:
+    """Record that a worker has ended. If nobody wanted that, it is a failure of its slot, and of its generation."""
     del fleet.workers[gone.id]
     slot = fleet.slots[gone.slot]
     if gone.phase in (WorkerPhase.DRAINING, WorkerPhase.CLOSING, WorkerPhase.KILLED) and not gone.late:
@@ -259,25 +325,20 @@ def _record_exit(fleet: Fleet, gone: WorkerRecord, code: int, jitter: float, now
             fleet.overran = True
         return
     if fleet.stop is not Stop.NO or (gone.phase is WorkerPhase.READY and code == 0):
-        return  # the whole service ends, or an operator has told this worker to
-    if gone.generation == fleet.rollout:
+        return  # the whole service ends, or an operator has told this worker to leave
+    if fleet.shows_bad_code(gone):
         fleet.broken = True
-    if gone.phase is WorkerPhase.READY and now - gone.since >= fleet.limits.good_life:
+    if has_lived_well(fleet, gone, now):
         slot.failures, slot.failing_since = 0, None
     if gone.phase is WorkerPhase.READY or gone.generation <= fleet.generation:
-        _record_failure(slot, fleet.limits, now, jitter)
-    if not fleet.booted:
+        _record_failure(slot, now, jitter)
+    if not fleet.booted and not fleet.development:
         fleet.start_failed_at = now
 
 
-def _record_failure(slot: SlotRecord, limits: FleetLimits, now: float, jitter: float) -> None:
+def _record_failure(slot: SlotRecord, now: float, jitter: float) -> None:
+    """Record that a worker of the slot has failed, or could not be started."""
     slot.failures += 1
-    slot.retry_at = now + backoff(slot.failures, limits, jitter)
+    slot.failed_at, slot.jitter = now, jitter
     if slot.failing_since is None:
         slot.failing_since = now
-
-
-def _request_stop(fleet: Fleet, now: float) -> None:
-    """Record when a stop was asked for; the first time counts."""
-    if fleet.stop_requested_at is None:
-        fleet.stop_requested_at = now

@@ -1,18 +1,18 @@
-"""Wait for many descriptors at once, with what is to be called for each; channels are flushed when they can be."""
+"""Wait for many descriptors at once, each with what is to be called for it, and flush channels that are congested."""
 
 import select
 from collections.abc import Callable
 
-from corehttp.supervisor.world import ChildChannel
+from corehttp.ipc.polling import Flushable
 
 
 class Poller:
-    """What is to be called when a descriptor can be read, for any number of them (poll(2))."""
+    """Keeps for any number of descriptors what to call when each can be read, and waits for them (poll(2))."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._on_readable: dict[int, Callable[[], object]] = {}
-        self._channels: dict[int, ChildChannel] = {}
+        self._channels: dict[int, Flushable] = {}
         self._writing: set[int] = set()  # channels that are also polled for room to write
 
     def watch(self, fd: int, on_readable: Callable[[], object]) -> None:
@@ -20,7 +20,7 @@ class Poller:
         self._on_readable[fd] = on_readable
         self._poll.register(fd, select.POLLIN)
 
-    def watch_channel(self, channel: ChildChannel, on_readable: Callable[[], object]) -> None:
+    def watch_channel(self, channel: Flushable, on_readable: Callable[[], object]) -> None:
         """Watch the descriptor of a channel, and flush the channel whenever it is congested and can be written."""
         self.watch(channel.fileno(), on_readable)
         self._channels[channel.fileno()] = channel
@@ -50,6 +50,7 @@ class Poller:
         return due
 
     def _poll_for_room(self, fd: int, wanted: bool) -> None:
+        """Poll the descriptor of a channel for room to write, too, or not any more."""
         if wanted:
             self._writing.add(fd)
             self._poll.modify(fd, select.POLLIN | select.POLLOUT)

@@ -1,42 +1,37 @@
-"""Start, signal and reap processes: the only caller of exec, kill and waitpid. Implements `world.Processes`."""
+"""Start, signal and reap processes: with `interpreters` the only caller of exec, kill and waitpid.
+
+The module implements `world.Processes`.
+"""
 
 import contextlib
 import os
 import signal
-import subprocess
-import sys
+import socket
 from collections.abc import Iterable
 
-from corehttp import unused_signals
 from corehttp.ipc.channel import Channel, ChildEnd, SupervisorEnd
-from corehttp.supervisor.leftovers import mark
+from corehttp.ipc.mailbox import MailboxWriter, make_mailbox
+from corehttp.ipc.stack_area import SIGNAL
+from corehttp.supervisor import interpreters
 
-WORKER = "corehttp.worker.process"
+WORKER = interpreters.WORKER
 TEMPLATE = "corehttp.worker.template"
+ADMIN = "corehttp.admin.process"
+WATCHER = "corehttp.watching.process"
 UNKNOWN = 1 << 16  # stands for the exit code of a process whose code somebody else in this process has taken
-
-_LAUNCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker", "launch.py")
 
 
 def spawn(module: str, title: str) -> tuple[int, SupervisorEnd]:
     """Start `main` of a module of this package in a fresh interpreter, and return its pid and our end of its channel.
 
-    The process inherits no other descriptor than its own end. `title` is what `ps` shows. Raises OSError.
+    That process may have been started before (`interpreters.launch`). It inherits no other descriptor than its own end.
+    `title` is what `ps` shows for it. Raises OSError.
     """
-    ours, theirs = Channel.pair()
-    try:
-        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        argv = [sys.executable, *flags, "-P", _LAUNCH, module, str(theirs.fileno()), title]
-        # A signal that the process is going to ignore stays blocked until it does (`worker.process.heed_signals`).
-        # Ctrl-C, for example, is sent to the whole foreground group.
-        blocked = [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, *unused_signals.unused([signal.SIGTERM])]
-        pid = start(argv, {**os.environ, **mark()}, [theirs.fileno()], blocked=blocked)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return pid, ours
+    pid, ours = interpreters.launch(module, title)
+    return pid, Channel.to_child(ours)
+
+
+start = interpreters.start
 
 
 def pair() -> tuple[SupervisorEnd, ChildEnd]:
@@ -44,14 +39,9 @@ def pair() -> tuple[SupervisorEnd, ChildEnd]:
     return Channel.pair()
 
 
-def start(argv: list[str], environment: dict[str, str], fds: Iterable[int], blocked: Iterable[int] = ()) -> int:
-    """Start a program that inherits these descriptors by their numbers, and return its pid. Raises OSError.
-
-    `blocked` are the signals that are blocked in it.
-    """
-    # If source and target are the same, dup2 only clears the close-on-exec flag (posix_spawn(3)).
-    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in dict.fromkeys(fds)]
-    return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsigmask=blocked)
+def mailbox() -> tuple[socket.socket, MailboxWriter]:
+    """Return both ends of a new mailbox: the worker's own, and the one for all others. Raises OSError."""
+    return make_mailbox()
 
 
 def terminate(pid: int) -> None:
@@ -64,6 +54,12 @@ def dump(pid: int) -> None:
     """Have a worker write the stacks of its threads to the log (SIGUSR2; see `worker.watchdog.install_dump`)."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGUSR2)
+
+
+def tell_stacks(pid: int) -> None:
+    """Have a worker write its stacks into shared memory (`worker.stacks`). A process that has ended is left alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, SIGNAL)
 
 
 def is_stopped(pid: int) -> bool:
@@ -100,6 +96,13 @@ def kill(pid: int) -> None:
     """End the process at once (SIGKILL). One that has ended is left alone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def finish(pid: int) -> None:
+    """End a child at once (SIGKILL), and reap it. Waits until the kernel has ended it."""
+    kill(pid)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def adopt_orphans(wanted: bool) -> None:
@@ -148,6 +151,16 @@ def describe_exit(code: int, oom_killed: bool = False) -> str:
     return f"was killed by {name}"
 
 
+def exit_status(code: int) -> str:
+    """Return in a word how a process ended: the signal's name, or `exit` with the exit code."""
+    if code >= 0:
+        return "unknown" if code == UNKNOWN else f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
 def oom_kills() -> int:
     """How many processes of this control group the kernel has killed for want of memory; 0 if that is not known.
 
@@ -169,6 +182,7 @@ def oom_kills() -> int:
 
 
 def _oom_count(path: str) -> int:
+    """Return the number behind `oom_kill` in a file of a control group; 0 if there is none."""
     with contextlib.suppress(OSError, ValueError), open(path) as events:
         for line in events:
             key, _, count = line.partition(" ")
@@ -178,6 +192,7 @@ def _oom_count(path: str) -> int:
 
 
 def _reap_orphans(ours: set[int]) -> None:
+    """Reap processes that others have left to this one, up to the first that has ended and is one of `ours`."""
     with contextlib.suppress(ChildProcessError, AttributeError):
         while True:
             # WNOWAIT only looks: the exit code of one of `ours` is left for `reap` to return.

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -17,9 +18,25 @@ COMMANDS = {
     signal.SIGTTIN: Command.GROW,
     signal.SIGTTOU: Command.SHRINK,
     signal.SIGUSR2: Command.UPGRADE,
+    signal.SIGUSR1: Command.REOPEN,
 }
-HANDLED = (*COMMANDS, signal.SIGCHLD)
+# SIGUSR1 is taken only where nothing else in the program handles or ignores it, as the signals that nobody uses.
+HANDLED = (*(number for number in COMMANDS if number != signal.SIGUSR1), signal.SIGCHLD)
 MOST = 64  # how often one signal is kept until it is read; more of the same say nothing new
+
+
+@contextlib.contextmanager
+def held_back(*, owns_process: bool) -> Iterator[None]:
+    """Let the signals in HANDLED wait until a SignalPipe of the process takes them, or until the end of this context.
+
+    So none ends a start by its default action, which would leave the path of a unix socket behind. Without
+    `owns_process` the program that embeds the server decides about its signals, and nothing is held back.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED if owns_process else ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class SignalPipe:
@@ -53,6 +70,8 @@ class SignalPipe:
         self._wakeup_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, self._mark) for number in HANDLED}
         self._unused = unused_signals.handle(unused_signals.unused(HANDLED), self._mark)
+        if self._owns_process:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         return self
 
     def __exit__(

@@ -1,20 +1,22 @@
 """Processes that have loaded the application, each for one generation, from which workers are forked (`--preload`)."""
 
 import contextlib
-from dataclasses import dataclass
+import errno
 
-from corehttp.ipc.messages import Boot, Fork, Forked, NotForked
+from corehttp.ipc.messages import Boot, Fork, Forked, NotForked, Reopen
+from corehttp.records import mutable_record
 from corehttp.supervisor.processes import TEMPLATE
 from corehttp.supervisor.world import ChildChannel, Processes
 
 
-@dataclass(slots=True)
+@mutable_record
 class Template:
     """One template process."""
 
     generation: int
     pid: int
     channel: ChildChannel
+    is_ready: bool = False  # whether it has loaded the application
 
     def __str__(self) -> str:
         return f"the application's template (pid {self.pid})"
@@ -36,11 +38,16 @@ class Templates:
         return self._templates[generation]
 
     def load(self, generation: int, boot: Boot, title: str) -> Template:
-        """Start a template, which says Ready or Failed over its channel. Raises OSError."""
+        """Start a template, which sends Ready or StartFailed. Raises OSError; no process is left then."""
         self._processes.adopt_orphans(True)
         self._adopting = True
         pid, channel = self._processes.spawn(TEMPLATE, title)
-        channel.send(boot)
+        try:
+            channel.send(boot)
+        except ValueError as error:  # the configuration or the import path is beyond all measure
+            self._processes.kill(pid)
+            channel.close()
+            raise OSError(errno.EMSGSIZE, str(error)) from error
         self._templates[generation] = template = Template(generation, pid, channel)
         return template
 
@@ -60,6 +67,12 @@ class Templates:
             self.retire(generation)
             raise template.channel.lost
         return ours
+
+    def tell(self, message: Reopen) -> None:
+        """Send a message to all templates that have loaded the application."""
+        for template in self._templates.values():
+            if template.is_ready and template.channel.lost is None:
+                template.channel.send(message)
 
     def retire(self, generation: int) -> None:
         """End a template at once, whatever the application makes of signals: it has nothing to clean up."""

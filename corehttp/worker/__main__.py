@@ -1,4 +1,4 @@
-"""A worker process by itself: `python -m corehttp.worker DESCRIPTOR`, the descriptor of its end of a channel."""
+"""A worker process, `python -m corehttp.worker DESCRIPTOR`: the descriptor is that of its end of a channel."""
 
 import sys
 

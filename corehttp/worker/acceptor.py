@@ -1,17 +1,23 @@
-"""Accept connections while there is room; who finds none waits in the kernel's queue, and nobody is lost."""
+"""Accept connections while there is room; clients that find none wait in the kernel's queue, and none is lost."""
 
 import asyncio
 import contextvars
 import errno
-import functools
 import logging
-import resource
 import socket
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
+from typing import TYPE_CHECKING, Protocol, Union
 
-from corehttp.ipc.handover import MOST, HandedSocket, InboxQueue
-from corehttp.sockets.accept_queue import PEER_FAILED, AcceptedSocket, AcceptQueue
+from corehttp.ipc.handed_socket import MOST, HandedSocket
+from corehttp.sockets.accept_queue import PEER_FAILED, Accepted, AcceptQueue
+from corehttp.worker.adoptions import Adoptions, MakeProtocol, Openings
+from corehttp.worker.on_windows import most_files
+
+if TYPE_CHECKING:
+    from corehttp.ipc.handover import InboxQueue
+
+Queue = Union[AcceptQueue, "InboxQueue"]
 
 logger = logging.getLogger("corehttp.error")
 
@@ -29,10 +35,20 @@ _SHORTAGES = {
     errno.ENOMEM: _NO_MEMORY,
 }
 
-# What gives a connection its transport and protocol; each time it waits it says for what.
-Waiter = asyncio.Future[object] | None
-Adoption = Coroutine[Waiter, None, object]
-Waiting = tuple[Adoption, AcceptedSocket, Waiter]
+
+class Placement(Protocol):
+    """Decides whether a worker keeps the connections that it accepts."""
+
+    def divert(self, connection: Accepted, own: int, /) -> bool:
+        """Pass a new connection on to another worker if that is better, and close it here; answers whether it did.
+
+        `own` is how many connections this worker has without it.
+        """
+        ...
+
+    def arriving(self, count: int, /) -> None:
+        """Note that `count` connections have no protocol yet; called whenever that number has changed."""
+        ...
 
 
 class AcceptorStage(Enum):
@@ -47,41 +63,48 @@ class Hold(Enum):
     """A reason for which connections are left waiting in the kernel's queue."""
 
     FULL = "full"  # the limit is reached
-    SHORTAGE = "shortage"  # of descriptors or memory
-    PAUSE = "pause"  # somebody wants it so
+    SHORTAGE = "shortage"  # there are no descriptors, or no memory
+    PAUSE = "pause"  # `pause` was called, and `resume` was not
 
 
 class Acceptor:
     """Takes in the connections to some listening sockets, which it owns, and gives each its protocol.
 
     `connections` are those that are open, kept by whoever makes the protocols; never more than `limit`, unless that is
-    0. Those that other workers pass on come in through `inbox`, which it owns too; `make_protocol` is called with the
-    `Parcel` of each. To be used in the thread of the event loop.
+    0. Those that other workers pass on come in through `inbox`, which it owns too. `placement` may pass on to others
+    what comes from a listening socket, `openings` reads the PROXY header of those that have one. To be used in the
+    thread of the event loop.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sockets: Iterable[socket.socket],
-        make_protocol: Callable[..., asyncio.Protocol],
+        make_protocol: MakeProtocol,
         connections: Collection[object],
         limit: int = 0,
         inbox: socket.socket | None = None,
+        placement: Placement | None = None,
+        openings: Openings | None = None,
     ) -> None:
         self._loop = loop
-        self._queues: list[AcceptQueue | InboxQueue] = [AcceptQueue(sock) for sock in sockets]
+        self._queues: list[Queue] = [AcceptQueue(sock) for sock in sockets]
         if inbox is not None:
+            from corehttp.ipc.handover import InboxQueue  # here, since a worker without a supervisor has no inbox
+
             self._queues.append(InboxQueue(inbox))
-        self._make_protocol = make_protocol
+        self._takes_descriptors = type(loop).__module__ == "uvloop"  # whether the loop takes an AcceptedDescriptor
         self._connections = connections
         self._limit = limit
+        self._placement = placement
         # A connection must not inherit the context variables of the request with which another one ended.
         self._context = contextvars.copy_context()
         self._stage = AcceptorStage.ACCEPTING
         self._holds: set[Hold] = set()
         self._watching = False
-        # Connections that were accepted and have no protocol yet.
-        self._adopting: set[AcceptedSocket] = set()
+        show = (lambda count: None) if placement is None else placement.arriving
+        self._adoptions = Adoptions(loop, make_protocol, openings, show, self.released)
+        self._adopting = self._adoptions.pending  # connections that were accepted and have no protocol yet
         self._look_soon: asyncio.Handle | None = None
         self._look_later: asyncio.Handle | None = None
         self._failed_at = -EPISODE
@@ -127,7 +150,7 @@ class Acceptor:
             self._empty()
 
     def close(self, then: Callable[[], object] | None = None) -> None:
-        """Close the sockets, then call `then`. Who waits is reset, unless another process listens on them too."""
+        """Close the sockets, then call `then`. Clients that wait are reset, unless another process listens too."""
         if self._stage is AcceptorStage.CLOSED:
             return
         self._stage = AcceptorStage.CLOSED
@@ -140,7 +163,7 @@ class Acceptor:
             then()
 
     def _watch(self) -> None:
-        """Let the event loop tell who comes, if and only if nothing holds us."""
+        """Have the event loop report connections that come, if and only if it is accepting and there is no hold."""
         wanted = self._stage is AcceptorStage.ACCEPTING and not self._holds
         if wanted is not self._watching:
             self._watching = wanted
@@ -150,110 +173,85 @@ class Acceptor:
                 else:
                     self._loop.remove_reader(queue.fileno())
 
-    def _accept(self, queue: AcceptQueue | InboxQueue) -> None:
+    def _accept(self, queue: Queue) -> None:
         """Take in a batch, as far as there is room."""
         self._take(queue, BATCH if not self._limit else min(BATCH, self._room()))
         if self._limit and self._room() <= 0:
             self._holds.add(Hold.FULL)
-            # Who has used up the room is the last one to get some.
+            # The queue that has used up the room is the last one to get some the next time.
             self._queues.sort(key=lambda other: other is queue)
         if self._holds:
             self._watch()
 
     def _room(self) -> int:
-        # For a moment, one that has just got its protocol counts twice.
-        return self._limit - len(self._connections) - len(self._adopting)
+        return self._limit - len(self._connections) - len(self._adopting)  # a new one counts twice for a moment
 
-    def _take(self, queue: AcceptQueue | InboxQueue, room: int) -> bool:
-        """Take in up to so many; answers whether nobody is left who could be taken in."""
-        begun: list[Waiting] = []
+    def _take(self, queue: Queue, room: int) -> bool:
+        """Take in up to `room` connections; returns whether none is left that could be taken in."""
         emptied = False
+        take = queue.take_descriptor if self._takes_descriptors and isinstance(queue, AcceptQueue) else queue.take
         while room > 0 and not emptied:
             room -= 1
             try:
-                connection = queue.take()
+                connection = take()
             except BlockingIOError:
                 emptied = True  # another process that listens on it was faster
-            except EOFError:
+            except EOFError as error:
                 emptied = True
-                self._let_go(queue)
+                self._let_go(queue, error)
             except OSError as error:
                 if error.errno in PEER_FAILED:
                     continue
-                # accept(2) looks for a descriptor before it looks whether anybody waits. Anything else means at the end
-                # that the socket has been shut, as the supervisor does after a while.
-                short = error.errno in _SHORTAGES
-                emptied = not queue.waits() if short else self._stage is AcceptorStage.FINISHING
-                if not emptied:
-                    self._wait_out(error)
+                emptied = self._is_empty_after(error, queue)
                 break
             else:
-                self._adopting.add(connection)
-                adoption = self._loop.connect_accepted_socket(self._maker(connection), connection)
-                self._advance(adoption, connection, begun)
+                if self._placement is None or not self._is_diverted(connection, self._placement):
+                    self._adoptions.begin(connection)
                 emptied = not queue.waits()
-        if begun:
-            self._loop.call_soon(self._settle, begun)
-        return emptied or (
-            room <= 0 and self._stage is AcceptorStage.FINISHING
-        )  # somebody fills it faster than we can read
+        self._adoptions.settle_soon()
+        # Without room left at the end, MOST were taken in: another process fills the queue faster than it is read.
+        return emptied or (room <= 0 and self._stage is AcceptorStage.FINISHING)
 
-    def _let_go(self, queue: AcceptQueue | InboxQueue) -> None:
-        """The inbox was shut down: it would be readable for good."""
-        logger.warning("a process has shut down the inbox of this worker: others pass it no connections any more")
+    def _is_empty_after(self, error: OSError, queue: Queue) -> bool:
+        """Return whether none is left that could be taken in, after a failure of the queue; if not, wait it out."""
+        # accept(2) looks for a descriptor before it looks whether anybody waits. Any other failure means, while the
+        # acceptor finishes, that the socket has been shut, as the supervisor does after a while.
+        short = error.errno in _SHORTAGES
+        emptied = not queue.waits() if short else self._stage is AcceptorStage.FINISHING
+        if not emptied:
+            self._wait_out(error)
+        return emptied
+
+    def _is_diverted(self, connection: Accepted, placement: Placement) -> bool:
+        """Pass a connection on if it comes from a listening socket and another worker is to have it; whether it is so.
+
+        One that another worker has passed on stays here, so that none goes to and fro.
+        """
+        if self._stage is not AcceptorStage.ACCEPTING or isinstance(connection, HandedSocket):
+            return False
+        return placement.divert(connection, len(self._connections) + len(self._adopting))
+
+    def _let_go(self, queue: Queue, error: EOFError) -> None:
+        """Stop reading a queue that was shut, of a removed bind or the inbox: it would be readable for ever."""
+        if not isinstance(queue, AcceptQueue):
+            logger.warning("a process has shut down the inbox of this worker: others pass it no connections any more")
+        elif self._stage is AcceptorStage.ACCEPTING:
+            logger.warning(
+                "nobody is accepted any more on a socket that was shut, as a bind that is removed: %s", error
+            )
         if self._watching:
             self._loop.remove_reader(queue.fileno())
         self._queues.remove(queue)
         queue.close()
 
-    def _maker(self, connection: AcceptedSocket) -> Callable[[], asyncio.Protocol]:
-        """What makes the protocol of this connection."""
-        if not isinstance(connection, HandedSocket):
-            return self._make_protocol
-        parcel, connection.parcel = connection.parcel, None
-        return functools.partial(self._make_protocol, parcel)
-
-    def _advance(self, adoption: Adoption, connection: AcceptedSocket, waiting: list[Waiting]) -> None:
-        """Let an adoption go on until it ends, or waits and joins those in `waiting`.
-
-        A task would do it for twice the price, for it has a context and a turn of the loop of its own.
-        """
-        try:
-            waiting.append((adoption, connection, adoption.send(None)))
-        except StopIteration:
-            self._adopting.discard(connection)
-        except (Exception, asyncio.CancelledError) as error:
-            self._adopting.discard(connection)
-            connection.close()
-            logger.error("an accepted connection was lost", exc_info=error)
-
-    def _settle(self, begun: list[Waiting]) -> None:
-        """Go on with adoptions: each waits for its first turn of the loop, which is over now; with TLS for more."""
-        waiting: list[Waiting] = []
-        for adoption, connection, waiter in begun:
-            if waiter is None or waiter.done():
-                self._advance(adoption, connection, waiting)
-            else:
-                waiting.append((adoption, connection, waiter))
-        for one in waiting:
-            if one[2] is None:
-                self._loop.call_soon(self._settle, [one])
-            else:
-                one[2].add_done_callback(functools.partial(self._awaited, one))
-        self.released()
-
-    def _awaited(self, one: Waiting, waiter: object) -> None:
-        self._settle([one])
-
     def _wait_out(self, error: OSError) -> None:
-        """Leave them waiting after a failure that would come again at once; say so once."""
+        """Leave clients waiting after a failure that would come again at once; log the first one of an EPISODE."""
         self._holds.add(Hold.SHORTAGE)
         if self._look_later is None:
             self._look_later = self._loop.call_later(RETRY, self._look, context=self._context)
         now = self._loop.time()
         if now - self._failed_at >= EPISODE:
-            files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            reason = _SHORTAGES.get(error.errno or 0, str(error)).format(files=files)
+            reason = _SHORTAGES.get(error.errno or 0, str(error)).format(files=most_files())
             logger.error("no connection can be accepted for the moment, new ones must wait: %s", reason)
         self._failed_at = now
 
@@ -263,7 +261,7 @@ class Acceptor:
             self._look_soon = self._loop.call_soon(self._look, context=self._context)
 
     def _look(self) -> None:
-        """See which holds are over, and take in who waits by now."""
+        """End the holds whose reason is gone, and take in the connections that wait by now."""
         self._cancel_looks()
         self._holds.discard(Hold.SHORTAGE)
         if self._room() > 0:

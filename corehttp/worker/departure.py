@@ -1,4 +1,4 @@
-"""When each connection of a worker that leaves may go: one after another, and not before its client had a moment."""
+"""When each connection of a worker that leaves may close: one after another, and not before its client had a moment."""
 
 from corehttp.protocols.contracts import Connection, HandOver
 
@@ -6,7 +6,7 @@ UNTAKEN = 2.0  # seconds after which an idle connection is closed that no other 
 
 
 class WorkerDeparture:
-    """What the connections of one worker ask while it leaves: whether they may be passed on, or close by now."""
+    """Tells the connections of one worker that leaves whether they may be passed on, or close by now."""
 
     def __init__(self, now: float, *, hand_over: HandOver | None, idle_grace: float, reconnect_grace: float) -> None:
         """`now` is when the worker begins to leave (seconds, monotonic).
@@ -22,7 +22,7 @@ class WorkerDeparture:
         self._reconnect_grace = reconnect_grace
         self._turns: dict[Connection, int] = {}
 
-    def ask(self, connection: Connection, now: float) -> None:
+    def ask_to_leave(self, connection: Connection, now: float) -> None:
         """Have a connection leave if it is time (`now` in seconds, monotonic); to be called until it has left."""
         if not connection.idle:
             self._idle_since.pop(connection, None)

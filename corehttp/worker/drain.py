@@ -16,19 +16,19 @@ logger = logging.getLogger("corehttp.error")
 
 POLL = 0.02  # seconds between two looks at what is still in flight
 LOOK = 0.25  # seconds between two looks for clients that have left unnoticed
-LAST = 1.0  # seconds that an application may go on of which nobody awaits the end, before it is cancelled
+LAST = 1.0  # seconds before an application is cancelled that goes on though nobody awaits its end
 CANCEL_GRACE = 0.5  # seconds that cancelled applications get to clean up
 
 
 class DrainClock(Protocol):
-    """The time of a drain, which passes while it sleeps."""
+    """The time of a drain, and the way to let it pass."""
 
     def monotonic(self) -> float:
-        """The time in seconds, as time.monotonic() has it."""
+        """Return the time in seconds, as time.monotonic() does."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for `seconds`."""
         ...
 
 
@@ -36,16 +36,16 @@ class SystemClock:
     """The time of the system and of the running event loop."""
 
     def monotonic(self) -> float:
-        """The time in seconds, as time.monotonic() has it."""
+        """Return the time in seconds, as time.monotonic() does."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)
 
 
 class Drain:
-    """The end of the work in one worker, which accepts no more connections, or is about to.
+    """The end of the work in one worker, which has stopped accepting connections, or is about to.
 
     Whatever protocol a connection speaks, it leaves by itself when it is asked to, as `departure` lets it.
     """
@@ -65,13 +65,13 @@ class Drain:
         self._departure = departure
         self._tell_at = tell_at
         self._clock = clock
-        self._unawaited: dict[Application, float] = {}  # since when nobody has awaited its end
+        self._unawaited: dict[Application, float] = {}  # since when nobody has awaited the end of each
         self._cancelled: set[Application] = set()
         self._look_at = 0.0
         self._faults = Faults("the end of a connection")
 
     async def finish(self, deadline: float) -> bool:
-        """Wait until nothing is in flight; answers False if the deadline (seconds, by the clock) comes first."""
+        """Wait until nothing is in flight; return False if the deadline (seconds, by the clock) comes first."""
         context, clock = self._context, self._clock
         while self._waits_for_applications(clock.monotonic()) or context.connections or not self._acceptor.done:
             now = clock.monotonic()
@@ -80,14 +80,15 @@ class Drain:
             self._end_connections(now)
             if now >= self._tell_at:
                 for exchange in tuple(context.running):
-                    self._attempt(exchange.tell, exchange.cancel)
+                    self._attempt(exchange.announce_leave, exchange.cancel)
             await clock.sleep(POLL)
         return True
 
     async def cut(self) -> int:
-        """End what is still in flight, and log each request and WebSocket that is cut; answers how many those are."""
+        """End what is still in flight, log each request and WebSocket that is cut, and return how many those are."""
         self._acceptor.close()
         context, clock = self._context, self._clock
+        context.cutting = True
         now = clock.monotonic()
         going = [
             application
@@ -105,8 +106,8 @@ class Drain:
         return cut
 
     def _cut(self, application: Application, now: float) -> bool:
-        """Cancel an application; answers whether it is cut, which one is not that nobody waits for any more."""
-        self._faults.attempt(application.tell)  # so that a request without a response is answered with 503
+        """Cancel an application; return whether that cuts anything, so False if nobody awaits its end any more."""
+        self._faults.attempt(application.announce_leave)  # so that a request without a response is answered with 503
         awaited = not application.unawaited
         if awaited:
             age = max(0.0, now - application.started_at)
@@ -115,25 +116,26 @@ class Drain:
         return awaited
 
     def _attempt(self, act: Callable[[], object], otherwise: Callable[[], object]) -> None:
-        """Do something with one of many; what fails must not keep the others, or the stop, from coming to an end."""
+        """Call `act`; if it raises, report that and call `otherwise`, so that the stop goes on for all others."""
         if not self._faults.attempt(act):
             self._faults.attempt(otherwise)
 
     def _end_connections(self, now: float) -> None:
-        """Ask every connection to leave, and now and then to find out whether its client has left."""
+        """Ask every connection to leave, and every LOOK seconds to find out whether its client has left."""
         looks = now >= self._look_at
         if looks:
             self._look_at = now + LOOK
         for connection in tuple(self._context.connections):
             if looks:
                 self._attempt(connection.suspect, connection.cut)
-            if not self._faults.attempt(self._departure.ask, connection, now):
+            if not self._faults.attempt(self._departure.ask_to_leave, connection, now):
                 self._faults.attempt(connection.cut)
 
     def _waits_for_applications(self, now: float) -> bool:
-        """Whether an application goes on that has to be waited for; one of which nobody awaits the end is cancelled.
+        """Whether an application goes on that has to be waited for, at `now` (seconds, by the clock).
 
-        It has a moment before that, for it was told that its client has left and may have something to put in order.
+        One whose end nobody awaits is cancelled after LAST seconds. It gets that time because it was told that its
+        client has left, and may have something to put in order.
         """
         waits = False
         for application in (*self._context.running, *self._context.websockets):

@@ -1,8 +1,8 @@
 """The program of a process that the supervisor starts: `python -P launch.py MODULE DESCRIPTOR TITLE`.
 
-It imports the package that it belongs to, wherever Python's own import path leads. With `python -m` the current
-directory would come first in that path, and its files be taken for modules of the standard library; with a path in
-PYTHONPATH, every program that the application starts would inherit it.
+It imports the package that it belongs to, wherever the import path leads. With `python -m` the current directory would
+come first in that path, and its files would be taken for modules of the standard library. A path in PYTHONPATH would be
+inherited by every program that the application starts.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 
 def main() -> int:
-    """Import this package by its place, then run `main` of the module; returns the exit code."""
+    """Import this package from its directory, run `main` of the module, and return the exit code."""
     module, descriptor = sys.argv[1:3]
     directory = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     spec = spec_from_file_location(
@@ -22,7 +22,13 @@ def main() -> int:
     assert spec.loader is not None
     package = sys.modules["corehttp"] = module_from_spec(spec)
     spec.loader.exec_module(package)
-    code: int = importlib.import_module(module).main(int(descriptor))
+    from corehttp.garbage import uncollected
+
+    # A worker's imports take 7 of 110 ms less so, on CPython 3.13 (`python -c "import gc; gc.disable(); import
+    # corehttp.worker.process"`).
+    with uncollected(owns_process=True):
+        program = importlib.import_module(module)
+    code: int = program.main(int(descriptor))
     return code
 
 

@@ -22,14 +22,16 @@ class LifespanStage(Enum):
     STOPPED = "stopped"
 
 
-_SHUTDOWN_FAILED = "lifespan.shutdown.failed"  # some frameworks report with it whatever ends their lifespan
+_SHUTDOWN_FAILED = "lifespan.shutdown.failed"  # some frameworks report anything that ends their lifespan with it
+# How the messages begin that are expected in each stage.
 _EXPECTED = dict.fromkeys(LifespanStage, "lifespan.shutdown.") | {LifespanStage.STARTING: "lifespan.startup."}
 
 
 class Lifespan:
-    """One application's start-up and shutdown.
+    """Runs the start-up and the shutdown of one application.
 
     `mode` is "auto" (an application that raises is served without lifespan), "on" (it must take part) or "off".
+    `state` is what the application can share with its requests.
     """
 
     def __init__(self, app: ASGIApp, mode: str, state: State) -> None:
@@ -68,7 +70,7 @@ class Lifespan:
             await asyncio.wait([self._task], timeout=1)
 
     async def _ask(self, event: str) -> str | None:
-        """Send an event and wait for its answer: None, or what failed."""
+        """Send an event, wait for the application's answer, and return None or what has failed."""
         loop = asyncio.get_running_loop()
         self._answer = answer = loop.create_future()
         self._inbox.put_nowait({"type": event})
@@ -78,14 +80,15 @@ class Lifespan:
         return failure
 
     async def _run(self) -> None:
+        """Run the application's side of the conversation, and record how it ends."""
         scope = {"type": "lifespan", "asgi": LIFESPAN_VERSIONS.copy(), "state": self._state}
         try:
             await self._app(scope, self._inbox.get, self._send)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt too: raised here they are the application's
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt, which the application has raised here
             self._raised(error)
         else:
             if self._stage is LifespanStage.STARTING:
-                # The application does not know lifespan and said so by returning.
+                # An application that does not know lifespan may say so by returning.
                 self._stage = LifespanStage.OFF
             elif self._stage is LifespanStage.STARTED:
                 self._stage = LifespanStage.STOPPED
@@ -94,11 +97,13 @@ class Lifespan:
             self._resolve(None)
 
     def _raised(self, error: BaseException) -> None:
+        """Record that the application has raised, and answer the event that waits, or log it."""
         text = application_traceback(error)
         pending = self._answer is not None and not self._answer.done()
         unaware = self._mode == "auto" and isinstance(error, Exception)
         if self._stage is LifespanStage.STARTING and unaware and pending:
-            # ASGI: an application that raises here is to be served without lifespan. What it raised may still matter.
+            # An application that raises here is to be served without lifespan (ASGI lifespan specification); what it
+            # has raised may still matter, so it is logged.
             logger.info("served without lifespan: the application raised %s", shown(error))
             logger.debug("%s", text.rstrip())
             self._stage = LifespanStage.OFF
@@ -111,10 +116,11 @@ class Lifespan:
             self._stage = LifespanStage.STOPPED
 
     def _is_torn_down(self, error: BaseException) -> bool:
-        """Whether the event loop is ending and takes the lifespan along, whose reason is told elsewhere."""
+        """Whether the lifespan was cancelled because the event loop ends, for a reason that is logged elsewhere."""
         return isinstance(error, asyncio.CancelledError) and self._task is not None and self._task.cancelling() > 0
 
     async def _send(self, message: Message) -> None:
+        """Take a message of the application; raises RuntimeError for one that is not expected now."""
         kind = message["type"]
         match self._stage:
             case LifespanStage.STARTING if kind == "lifespan.startup.complete":
@@ -130,14 +136,15 @@ class Lifespan:
             ):
                 self._resolve(_reason(message))
             case LifespanStage.STARTED if kind == _SHUTDOWN_FAILED:
-                self._early_failure = _reason(message)  # the error itself may follow, and is better
+                self._early_failure = _reason(message)  # logged later, unless the application raises what it means
             case LifespanStage.OFF | LifespanStage.STOPPED if kind == _SHUTDOWN_FAILED:
-                pass  # nobody asks any more
+                pass  # nothing waits for an answer any more
             case stage:
                 expected = _EXPECTED[stage]
                 raise RuntimeError(f"expected {expected}complete or {expected}failed, got {kind!r}")
 
     def _resolve(self, failure: str | None) -> None:
+        """Answer the event that was sent last with None, or with what has failed."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(failure)
 

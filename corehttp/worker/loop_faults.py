@@ -1,4 +1,4 @@
-"""What an event loop has caught: exceptions of callbacks, and of tasks that nobody has asked for their result."""
+"""Report what an event loop has caught: exceptions of callbacks, and of tasks whose result was never retrieved."""
 
 import asyncio
 import logging
@@ -8,15 +8,17 @@ from corehttp.text import shown
 
 logger = logging.getLogger("corehttp.error")
 
-_TRACEBACKS = ("source_traceback", "handle_traceback")  # where it was made, in asyncio's debug mode: lists of frames
+# Entries of the context that only asyncio's debug mode makes, and that are lists of frames.
+_TRACEBACKS = ("source_traceback", "handle_traceback")
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An exception handler (`loop.set_exception_handler`) that leaves it to asyncio, unless nobody would hear of it.
+    """Report a fault, as an exception handler of the loop (`loop.set_exception_handler`).
 
-    The logger `asyncio` writes to standard error by itself where nobody configures logging, and waits for its reader;
-    an application that configures logging has most often disabled it. In both cases the server says it. A task that
-    wants to exit is not reported: SystemExit comes out of the loop, and is told where it arrives.
+    The logger `asyncio` gets it if it has a handler and is enabled. Otherwise the server's own logger does: without a
+    handler the logger `asyncio` would wait for the reader of standard error, and most applications that configure
+    logging disable it. SystemExit and KeyboardInterrupt of a task are not reported here, because they come out of the
+    loop, and are told there.
     """
     if "future" in context and isinstance(context.get("exception"), SystemExit | KeyboardInterrupt):
         return

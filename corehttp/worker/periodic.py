@@ -1,15 +1,15 @@
-"""Work that is done again and again: a fault ends one run of it and nothing else, and is reported once."""
+"""Work that is done again and again: a fault ends one run of it and nothing else, and is logged once."""
 
 import logging
 from collections.abc import Callable
 
 logger = logging.getLogger("corehttp.error")
 
-MOST_REPORTS = 16  # different faults of one task that are reported in the life of a worker
+MOST_REPORTS = 16  # the most faults of one task that are logged in the life of a worker
 
 
 class Faults:
-    """Reports the faults of one task: each with its traceback the first time, by where it was raised."""
+    """Logs the faults of one task, with a traceback; faults of one type from one line of code are logged once."""
 
     __slots__ = ("_known", "_what")
 
@@ -19,7 +19,7 @@ class Faults:
         self._known: set[tuple[type, str, int]] = set()
 
     def attempt(self, act: Callable[..., object], *arguments: object) -> bool:
-        """Call `act`; answers whether it has raised nothing. What it raises is reported, and raised no further."""
+        """Call `act` and return True; if it raises an Exception, report that and return False."""
         try:
             act(*arguments)
         except Exception as error:
@@ -36,7 +36,7 @@ class Faults:
 
 
 class Periodic:
-    """Calls `work`, and reports what it raises instead of raising it: whoever calls it goes on calling."""
+    """Calls `work` when it is called itself, and reports what `work` raises instead of raising it."""
 
     __slots__ = ("_faults", "_work")
 
@@ -46,11 +46,12 @@ class Periodic:
         self._work = work
 
     def __call__(self, *arguments: object) -> None:
+        """Do the work once; what it raises is logged, and not raised."""
         self._faults.attempt(self._work, *arguments)
 
 
 def _place(error: Exception) -> tuple[str, int]:
-    """File and line in which `error` was raised."""
+    """Return the file and line in which `error` was raised."""
     link = error.__traceback__
     if link is None:
         return "", 0

@@ -1,18 +1,18 @@
 """Why a worker should be replaced: the requests it has served, its age, the memory it holds."""
 
-import random
-import resource
+import mmap
+from collections.abc import Callable
 
 from corehttp.errors import StartupError
 
-SAMPLES = 3  # in a row that memory must be over its limit: a peak is no leak
+SAMPLES = 3  # how often in a row the memory must be over its limit, since a peak is no leak
 
 
 class Retirement:
     """Decides when one worker should be replaced; a limit of 0 means that there is none.
 
-    Each worker draws a jitter of its own from `chance`, so that not all are due at once. Ages are in seconds, `max_rss`
-    in bytes.
+    Each worker draws a jitter of its own, so that not all are due at once: `chance` returns a random number in [0, 1).
+    Ages are in seconds, `max_rss` is in bytes.
     """
 
     def __init__(
@@ -23,16 +23,20 @@ class Retirement:
         max_age: float = 0.0,
         max_age_jitter: float = 0.0,
         max_rss: int = 0,
-        chance: random.Random,
+        chance: Callable[[], float],
     ) -> None:
-        self._requests = max_requests and max_requests + chance.randint(0, max_requests_jitter)
-        self._age = max_age and max_age + chance.uniform(0, max_age_jitter)
+        self._requests = max_requests and max_requests + int(chance() * (max_requests_jitter + 1))
+        self._age = max_age and max_age + chance() * max_age_jitter
         self._rss = max_rss
         self._over = 0
         self._said = False
 
     def cause(self, requests: int, age: float, rss: int) -> str | None:
-        """Why the worker should go, said once; `age` in seconds, `rss` in bytes. To be asked about once a second."""
+        """Return why the worker should be replaced, the first time that it should; else None.
+
+        To be called about once a second, with the requests that the worker has begun, its `age` in seconds, and its
+        resident memory `rss` in bytes.
+        """
         self._over = self._over + 1 if self._rss and rss > self._rss else 0
         if self._said:
             return None
@@ -54,10 +58,10 @@ def check_rss() -> None:
 
 
 def rss() -> int:
-    """The resident memory of this process in bytes (proc(5), /proc/pid/statm); 0 if it cannot be seen."""
+    """Return the resident memory of this process in bytes (proc(5), /proc/pid/statm); 0 if it is not known."""
     try:
         with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
+            return int(file.read().split()[1]) * mmap.PAGESIZE
     except OSError:
         pass
     try:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import io
 import logging
 import os
 import socket
@@ -16,7 +17,8 @@ from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import own
 from corehttp.ipc.channel import Channel, ChildEnd
-from corehttp.ipc.messages import Failed, Fork, Forked, NotForked, Ready
+from corehttp.ipc.messages import Fork, Forked, NotForked, Ready, Reopen, StartFailed
+from corehttp.logs import reopen
 from corehttp.shortage import shortage
 from corehttp.standard_streams import open_standard_streams
 from corehttp.text import shown
@@ -28,7 +30,10 @@ logger = logging.getLogger("corehttp.error")
 
 
 def main(channel_fd: int) -> int:
-    """Load the application, then fork a worker whenever the supervisor wants one; returns the exit code."""
+    """Load the application, then fork a worker whenever the supervisor wants one; return the exit code.
+
+    In each of those workers it returns, too: the worker's exit code.
+    """
     open_standard_streams()
     channel = Channel.adopt(channel_fd)
     boot = process.begin(channel)
@@ -39,45 +44,53 @@ def main(channel_fd: int) -> int:
     app = _load(channel, config)
     if app is None:
         return _end(config, ExitCode.STARTUP)
-    # What is there now stays: were the collector to look at it, it would write to it, and each worker get a copy
-    # (gc.freeze in the library reference).
+    # Whatever exists now stays, so no worker's collector has to look at it: that would write to it, and give the worker
+    # its own copy of the memory (gc.freeze in the library reference).
     gc.collect()
     gc.freeze()
     channel.live_on()
     channel.send(Ready())
+    return _fork_workers(channel, config, app)
+
+
+def _fork_workers(channel: ChildEnd, config: Config, app: ASGIApp) -> int:
+    """Fork workers until the supervisor is gone; return the exit code of this process, a template or a worker."""
     while True:
         try:
             message = channel.wait_for_message()
         except (EOFError, OSError):
             return _end(config, ExitCode.CLEAN)
+        if isinstance(message, Reopen):
+            reopen()
+            continue
         assert isinstance(message, Fork), f"a template was told {message}"
         [fd] = channel.take_fds(1)
         if _fork(channel):
-            os.close(fd)
-            continue
-        channel.close()
-        return _be_a_worker(fd, app)
+            channel.close()
+            return _be_a_worker(fd, app)
+        os.close(fd)
 
 
 def _load(channel: ChildEnd, config: Config) -> ASGIApp | None:
-    """The application; None if it cannot be loaded, and the supervisor knows why."""
+    """Load and return the application; None if that has failed, and the supervisor was told why."""
     before = set(os.listdir("/proc/self/fd"))
     try:
         wiring.import_early(config)
+        wiring.import_bus(config)
         app = wiring.load_application(config)
         check(strict=wiring.worker_settings(config).preload_strict, before=before)
     except StartupError as error:
-        channel.send(Failed(str(error), error.detail))
+        channel.send(StartFailed(str(error), error.detail))
         return None
     except Exception as error:
         text = f"preload: the template has failed: {shown(error)}"
-        channel.send(Failed(text, formatted(error, error.__traceback__)))
+        channel.send(StartFailed(text, formatted(error, error.__traceback__)))
         return None
     return app
 
 
 def _end(config: Config, code: ExitCode) -> ExitCode:
-    """The exit code, with which this process ends even if threads of the application run on."""
+    """Limit the exit of this process, in which threads of the application may run on; return `code`."""
     limit_exit(wiring.worker_settings(config).shutdown.exit, code)
     return code
 
@@ -85,8 +98,8 @@ def _end(config: Config, code: ExitCode) -> ExitCode:
 def check(*, strict: bool, before: set[str]) -> None:
     """Warn of what a fork breaks in the workers; with `strict` raise StartupError instead.
 
-    Threads do not exist in them, connections and event loops would be shared by all of them. `before`: the descriptors
-    that were open before the application was loaded.
+    Threads would not exist in the workers; connections and event loops would be shared by all of them. `before` are the
+    descriptors that were open before the application was loaded, as /proc/self/fd names them.
     """
     found = [*_threads(), *_event_loops(), *_connections(before)]
     if not found:
@@ -105,13 +118,13 @@ def _threads() -> Iterator[str]:
 
 def _event_loops() -> Iterator[str]:
     for thing in gc.get_objects():
-        # Not isinstance: it would ask the objects of the application for their __class__, and evaluate lazy ones.
+        # isinstance would ask the objects of the application for their __class__, which evaluates lazy ones.
         if issubclass(type(thing), asyncio.AbstractEventLoop) and not thing.is_closed():
             yield f"the event loop {thing!r}"
 
 
 def _connections(before: set[str]) -> Iterator[str]:
-    """Sockets that do not listen; those that do are safe to share (proc(5), /proc/self/fd)."""
+    """Yield the sockets that do not listen; those that do are safe to share (proc(5), /proc/self/fd)."""
     for name in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
         try:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
@@ -132,57 +145,57 @@ def _name(sock: socket.socket) -> str:
 
 
 def _fork(channel: ChildEnd) -> bool:
-    """Fork a worker that is the supervisor's child, not ours; answers whether this is still the template.
-
-    A process in between forks and ends, so that the kernel gives the worker to the supervisor.
-    """
+    """Fork a worker and tell the supervisor of it, or why there is none; return True in the worker, else False."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # they are the application's to replace, and to close
+        with contextlib.suppress(Exception):  # the application may have replaced or closed it
             stream.flush()
     try:
-        reader, writer = os.pipe()
+        worker = _fork_for_the_supervisor()
     except OSError as error:
         channel.send(NotForked(shortage(error)))
+        return False
+    if worker == 0:
         return True
-    try:
+    channel.send(Forked(worker))
+    return False
+
+
+def _fork_for_the_supervisor() -> int:
+    """Fork a process that is the supervisor's child, not this one's; return its pid, and 0 in it. Raises OSError.
+
+    A process in between forks it and ends, so that the kernel gives it to the supervisor. When this returns, it is the
+    supervisor's child already.
+    """
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as reader, open(writing, "wb", buffering=0) as writer:
         with own():
             between = os.fork()
-    except OSError as error:
-        os.close(reader)
-        os.close(writer)
-        channel.send(NotForked(shortage(error)))
-        return True
-    if not between:
-        return _fork_in_between(reader, writer)
-    os.close(writer)
-    # An application that ignores SIGCHLD, or waits for all children itself, leaves nothing to wait for (waitpid(2)).
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(between, 0)
-    pid = os.read(reader, 16)
-    os.close(reader)
-    # Told only now, when it is the supervisor's child.
-    if pid:
-        channel.send(Forked(int(pid)))
-    else:
-        channel.send(NotForked(shortage(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))))
-    return True
+        if between == 0:
+            _fork_and_end(writer)
+            return 0
+        writer.close()
+        # Where the application ignores SIGCHLD, or waits for all children itself, nothing is left to wait for.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(between, 0)
+        pid = reader.read(16)
+    if not pid:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return int(pid)
 
 
-def _fork_in_between(reader: int, writer: int) -> bool:
-    """Fork the worker, tell its pid, and end; returns False in the worker."""
+def _fork_and_end(writer: io.FileIO) -> None:
+    """Fork the worker, write its pid and end this process; only in the worker this returns."""
     try:
         worker = os.fork()
     except OSError:
         os._exit(1)
     if worker:
-        os.write(writer, str(worker).encode())
+        writer.write(str(worker).encode())
         os._exit(0)
-    os.close(reader)
-    os.close(writer)
-    return False
 
 
 def _be_a_worker(fd: int, app: ASGIApp) -> int:
+    """Serve `app` in this process, a fork of the template; `fd` is its end of a channel. Returns the exit code."""
     channel = Channel.adopt(fd)
     boot = process.begin(channel)
     return ExitCode.STARTUP if boot is None else process.run(channel, boot, app)

@@ -9,17 +9,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable, Collection, Iterator
+from types import CodeType, FrameType
 
-from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.websocket.session import WebSocketSession
+from corehttp.moments import BEAT
+from corehttp.protocols.contracts import Named
 from corehttp.worker.periodic import Periodic
 from corehttp.worker.timers import make_timer
 
 logger = logging.getLogger("corehttp.error")
 
-BEAT = 0.25  # seconds between two heartbeats
 OVERSLEPT = 1.0  # seconds: a thread that is so late was suspended with the whole process, or got no CPU
 
 
@@ -27,18 +26,23 @@ class Watchdog:
     """Calls `beat` regularly in the event loop, and logs from a thread what blocks it for more than `warn` seconds.
 
     `beat` is called in the loop with the time (seconds, monotonic). Each blockage is logged once, and once more when it
-    ends. If `warn` is 0 there is no thread, and no blockage is logged.
+    ends. If `warn` is 0 there is no thread, and no blockage is logged. The first log line names the request whose
+    application runs. It is the first argument, a `Named`, of a method whose code is one of `runs`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float, runs: Collection[CodeType]
+    ) -> None:
         self._beat = Periodic("the heartbeat", beat)
         self._warn = warn
+        self._runs = runs
         self._beaten_at = 0.0
         self._timer = make_timer(loop, self._tick)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop_thread = 0
-        self._blocked_since: float | None = None  # last heartbeat before the logged blockage; only the thread uses it
+        # The last heartbeat before the blockage that was logged; None if the loop runs. Only the thread uses it.
+        self._blocked_since: float | None = None
 
     def start(self) -> None:
         """Start the heartbeat and the watching thread; must be called in the event loop."""
@@ -56,6 +60,7 @@ class Watchdog:
         self._timer.close()
 
     def _tick(self) -> None:
+        """Record a heartbeat, call `beat`, and set the timer for the next heartbeat."""
         self._beaten_at = now = time.monotonic()
         try:
             self._beat(now)
@@ -63,6 +68,7 @@ class Watchdog:
             self._timer.set(BEAT)
 
     def _watch(self) -> None:
+        """Look at the heartbeats, in the thread, until the watchdog stops."""
         look = Periodic("the watch over the event loop", self._look)
         looked_at = time.monotonic()
         innocent_until = 0.0  # a heartbeat that was missed before this time proves no blockage
@@ -74,6 +80,10 @@ class Watchdog:
             look(innocent_until)
 
     def _look(self, innocent_until: float) -> None:
+        """Log that the loop is blocked, or that it runs again.
+
+        Heartbeats that were missed before `innocent_until` (seconds, monotonic) do not count.
+        """
         # A heartbeat may be BEAT seconds old although nothing blocks the loop.
         blocked = time.monotonic() - max(self._beaten_at + BEAT, innocent_until)
         if self._blocked_since is None and blocked > self._warn:
@@ -84,10 +94,11 @@ class Watchdog:
             logger.warning("the event loop runs again after %.1f s", self._beaten_at - since)
 
     def _report(self, blocked: float) -> None:
+        """Log that the loop is blocked for so many seconds, by which request and in which stack."""
         frame = sys._current_frames().get(self._loop_thread)
         if frame is None:
             return
-        request = _running(frame)
+        request = _running(frame, self._runs)
         whose = ""
         if request is not None:
             whose = f" by {request.name}"
@@ -96,9 +107,11 @@ class Watchdog:
 
 
 @contextlib.contextmanager
-def watched(loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float) -> Iterator[None]:
+def watched(
+    loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], warn: float, runs: Collection[CodeType]
+) -> Iterator[None]:
     """Run a Watchdog over the running `loop` while the context is open; the arguments are those of Watchdog."""
-    watchdog = Watchdog(loop, beat, warn)
+    watchdog = Watchdog(loop, beat, warn, runs)
     watchdog.start()
     try:
         yield
@@ -108,14 +121,17 @@ def watched(loop: asyncio.AbstractEventLoop, beat: Callable[[float], object], wa
 
 def install_dump() -> None:
     """Make SIGUSR2 print the stacks of all threads on standard error, even if the interpreter is stuck in C."""
-    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)  # sys.stderr is the application's to replace
+    if sys.platform == "win32":
+        raise NotImplementedError
+    # Descriptor 2 rather than `sys.stderr`, which the application may replace.
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
 
 
-def _running(frame: FrameType | None) -> Exchange | WebSocketSession | None:
+def _running(frame: FrameType | None, runs: Collection[CodeType]) -> Named | None:
     """Return the request whose application is running in the stack that ends with `frame`, or None."""
     while frame is not None:
-        if frame.f_code is Exchange.run.__code__ or frame.f_code is WebSocketSession.run.__code__:
-            request = frame.f_locals.get("self")
-            return request if isinstance(request, Exchange | WebSocketSession) else None
+        if frame.f_code in runs:
+            request: Named = frame.f_locals["self"]
+            return request
         frame = frame.f_back
     return None

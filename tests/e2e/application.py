@@ -24,9 +24,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     path = scope["path"].removeprefix(scope["root_path"])
     match path:
         case "/slow":
-            if seconds > 1:
+            if seconds > 1 or "until" in query:
                 note("sleeping")
             await asyncio.sleep(seconds)
+            while "until" in query and not exists(query["until"]):
+                await asyncio.sleep(0.01)
             await respond(send, "slept")
         case "/stream":
             await stream(send, int(query["lines"]), seconds)
@@ -73,6 +75,10 @@ async def live(receive: Receive, send: Send) -> None:
     await receive()
     note("shutdown")
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def exists(path: str) -> bool:
+    return os.path.exists(path)
 
 
 def note(event: str) -> None:

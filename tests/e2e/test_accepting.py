@@ -20,6 +20,7 @@ EACH_LOOP = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit(2)")
 
 
+@pytest.mark.feature
 @EACH_LOOP
 def test_who_is_one_too_many_waits_at_no_cost_and_is_served_when_another_leaves(start: Start, loop: str) -> None:
     server = start(*APP, "--limit-connections", "3", "--loop", loop)
@@ -38,6 +39,7 @@ def test_who_is_one_too_many_waits_at_no_cost_and_is_served_when_another_leaves(
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_a_sibling_takes_over_whom_a_full_worker_leaves_waiting(start: Start) -> None:
     server = start(*APP, "--limit-connections", "1", "--workers", "2")
     assert "one shared socket" in server.stderr

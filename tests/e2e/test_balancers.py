@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from tests.e2e.conftest import Start
 from tests.kit.accounting import Load
+from tests.kit.extent import FULL
 from tests.kit.proxies import SPOOFED, STRANGER, Proxies, Proxy, caddy_config, haproxy_config, nginx_config
 from tests.kit.raw_client import RawConnection, connections
 from tests.kit.server_process import PATIENCE, ROOT, ServerProcess, until
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.e2e
 # The delay is more than twice what HAProxy needs to notice: two checks, 0.3 seconds apart.
 HOST = ("examples.behind_a_proxy:app", "--app-dir", str(ROOT), "--workers", "2", "--shutdown-delay", "1.5")
 POSTERS = 8
-ROUNDS = 2 if os.environ.get("FULL") else 1
+ROUNDS = 2 if FULL else 1
 BALANCERS = ["nginx", "haproxy", "caddy"]
 
 
@@ -200,6 +201,7 @@ def test_an_upload_that_its_application_does_not_read_yet_is_answered_though_its
     assert host.wait() == 0
 
 
+@pytest.mark.feature
 def test_a_websocket_passes(balancer: Proxy) -> None:
     with connect(f"ws://127.0.0.1:{balancer.port}/chat", open_timeout=PATIENCE, proxy=None) as client:
         for message in ("grüße", b"\x00\xff", "long " * 20_000):
@@ -207,18 +209,21 @@ def test_a_websocket_passes(balancer: Proxy) -> None:
             assert client.recv(PATIENCE) == message
 
 
+@pytest.mark.feature
 def test_events_come_as_they_are_sent(balancer: Proxy) -> None:
     with RawConnection(balancer.port) as client:
         client.ask("/events")
         client.wait_for(b"data: 2\n\n")
 
 
+@pytest.mark.feature
 def test_a_hundred_fields_of_a_client_pass(balancer: Proxy) -> None:
     with RawConnection(balancer.port) as client:
         client.ask("/", *[f"x-{number}: y" for number in range(99)])
         assert client.answer()[0].startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.feature
 def test_a_client_of_http_1_0_need_not_name_a_host(balancer: Proxy) -> None:
     with RawConnection(balancer.port) as client:
         client.send("GET / HTTP/1.0", "")

@@ -8,6 +8,8 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.kit.browser import browser, find_chromium
+from tests.kit.certificates import Authority
+from tests.kit.extent import varied
 from tests.kit.server_process import PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
@@ -38,8 +40,14 @@ def check_first(report: dict[str, Any]) -> None:
     assert report["heard"] == HEARD
 
 
-def test_a_page_says_something_hears_it_again_and_leaves(chromium: str, start: Start, tmp_path: Path) -> None:
-    server = start(*APP)
+@pytest.mark.parametrize("scheme", varied("http", "https"))
+def test_a_page_says_something_hears_it_again_and_leaves(
+    chromium: str, start: Start, tmp_path: Path, scheme: str
+) -> None:
+    certificate, key = Authority().issue("127.0.0.1").write(tmp_path / "tls")
+    over_tls = ("--ssl-certfile", certificate, "--ssl-keyfile", key) if scheme == "https" else ()
+    server = start(*APP, *over_tls)
+    assert server.url.startswith(f"{scheme}://")
     url = f"{server.url}/page?leave=&socket={server.url.replace('http', 'ws')}/echo"
     with browser(chromium, tmp_path, url):
         first, last = reports(tmp_path, 2)

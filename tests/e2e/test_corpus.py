@@ -1,11 +1,14 @@
-"""Every case of the corpus against a real server of each parser, over real sockets."""
+"""Every case of the corpus against a real server of each parser, over real sockets and over TLS."""
 
+import contextlib
 import json
+import ssl
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.certificates import Authority
 from tests.kit.corpus import CONTINUE, Case, read_cases
 from tests.kit.raw_client import RawConnection, connections
 from tests.kit.server_process import HERE, PATIENCE, ServerProcess
@@ -19,36 +22,64 @@ LAST = Case(
 )
 
 
-@pytest.fixture(scope="module", params=["httptools", "h11"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    arguments = ("application:witness", "--app-dir", str(HERE), "--port", "0", "--lifespan", "off")
+class Wire:
+    """A server, and how its clients speak to it."""
+
+    def __init__(self, server: ServerProcess, context: ssl.SSLContext | None) -> None:
+        self.server = server
+        self._context = context
+
+    @contextlib.contextmanager
+    def connections(self, count: int) -> Iterator[list[RawConnection]]:
+        """So many connections, all of which are closed at the end."""
+        with connections(count, self.server.port) as clients:
+            if self._context is not None:
+                for client in clients:
+                    client.socket = self._context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+            yield clients
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*(pytest.param(name, marks=pytest.mark.feature) for name in ("httptools", "h11")), "httptools over TLS"],
+)
+def wire(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    directory = tmp_path_factory.mktemp("corpus")
+    parser, *over_tls = request.param.split(" over ")
+    arguments = ["application:witness", "--app-dir", str(HERE), "--port", "0", "--lifespan", "off", "--http", parser]
+    context = None
+    if over_tls:
+        authority = Authority()
+        certificate, key = authority.issue("127.0.0.1").write(directory)
+        arguments += ["--ssl-certfile", certificate, "--ssl-keyfile", key]
+        context = ssl.create_default_context(cadata=authority.pem.decode())
     # With WebSockets some cases are opening handshakes, or wrong ones.
-    server = ServerProcess((*arguments, "--ws", "off", "--http", request.param), tmp_path_factory.mktemp("corpus"))
+    server = ServerProcess((*arguments, "--ws", "off"), directory)
     try:
         server.wait_until_ready()
-        yield server
+        yield Wire(server, context)
     finally:
         server.end()
 
 
-def test_each_case_has_its_outcome_when_it_is_sent_whole(server: ServerProcess) -> None:
-    with connections(len(CASES), server.port) as clients:
+def test_each_case_has_its_outcome_when_it_is_sent_whole(wire: Wire) -> None:
+    with wire.connections(len(CASES)) as clients:
         for case, client in zip(CASES, clients, strict=True):
             client.socket.sendall(case.request + LAST.request)
         assert_outcomes(clients)
-    assert "Traceback" not in server.stderr
+    assert "Traceback" not in wire.server.stderr
 
 
-def test_each_case_has_its_outcome_when_it_is_sent_in_two_pieces(server: ServerProcess) -> None:
-    with connections(len(CASES), server.port) as clients:
+def test_each_case_has_its_outcome_when_it_is_sent_in_two_pieces(wire: Wire) -> None:
+    with wire.connections(len(CASES)) as clients:
         for case, client in zip(CASES, clients, strict=True):
             client.socket.sendall(case.request[: len(case.request) // 2])
-        with RawConnection(server.port) as other:
-            other.get("/")  # once this is answered, the server has read what was sent before
+        with wire.connections(1) as others:
+            others[0].get("/")  # once this is answered, the server has read what was sent before
         for case, client in zip(CASES, clients, strict=True):
             client.socket.sendall(case.request[len(case.request) // 2 :] + LAST.request)
         assert_outcomes(clients)
-    assert "Traceback" not in server.stderr
+    assert "Traceback" not in wire.server.stderr
 
 
 def assert_outcomes(clients: list[RawConnection]) -> None:

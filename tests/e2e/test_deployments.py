@@ -79,6 +79,7 @@ def test_a_reload_serves_the_new_release(start: Start, tmp_path: Path, way: str,
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_the_configuration_file_is_that_of_the_new_release(start: Start, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "corehttp.toml").write_text("header = ['x-release:one']\n")
@@ -103,6 +104,7 @@ def test_the_configuration_file_is_that_of_the_new_release(start: Start, tmp_pat
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_a_worker_whose_release_was_removed_is_replaced_by_one_of_the_new(start: Start, tmp_path: Path) -> None:
     server = started(start, tmp_path, "in the link")
     _, _, pid, _ = seen(server)

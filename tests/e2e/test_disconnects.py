@@ -19,7 +19,7 @@ from tests.e2e.test_slow_clients import SLOW_APP
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, ServerProcess, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.feature]
 
 LOOPS = ("uvloop", "asyncio")
 SOCKETS = ("tcp", "unix")

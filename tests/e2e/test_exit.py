@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import varied
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import ServerProcess, refused, until
 
@@ -55,7 +56,7 @@ def names(mode: tuple[str, ...]) -> str:
     return " ".join(mode) or "supervised"
 
 
-@pytest.mark.parametrize("mode", MODES, ids=names)
+@pytest.mark.parametrize("mode", varied(*MODES), ids=names)
 def test_exit_handlers_and_threads_run_to_their_end(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "web.py").write_text(APP)
     server = start("web:app", "--port", "0", *mode)
@@ -64,7 +65,7 @@ def test_exit_handlers_and_threads_run_to_their_end(start: Start, tmp_path: Path
     assert "cut at the end" not in server.stderr
 
 
-@pytest.mark.parametrize("mode", MODES, ids=names)
+@pytest.mark.parametrize("mode", varied(*MODES), ids=names)
 def test_a_thread_that_never_ends_is_named_and_cut(start: Start, tmp_path: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "web.py").write_text(APP.replace("leaving.set()", "pass"))
     server = start("web:app", "--port", "0", "--timeout-exit", "0.5", *mode)
@@ -162,6 +163,7 @@ def program(directory: Path, app: str, options: str) -> ServerProcess:
     return server
 
 
+@pytest.mark.feature
 @pytest.mark.parametrize(
     ("app", "options"), [("app", "{}"), ("app", "{'loop': 'asyncio'}"), ("'program:app'", "{'workers': 2}")]
 )

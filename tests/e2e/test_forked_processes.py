@@ -9,6 +9,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import varied
+from tests.kit.process_facts import of_port, sockets, until_gone
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import ServerProcess, until
 
@@ -96,30 +98,6 @@ def serving(start: Start, directory: Path, *options: str) -> ServerProcess:
 def told(connection: RawConnection, path: str) -> list[str]:
     """The words of the answer; the first is the process that has answered."""
     return connection.get(path)[1].decode().split()
-
-
-def sockets(pid: int) -> set[str]:
-    """The inodes of the sockets that a process holds."""
-    names = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return {match[1] for name in names if (match := re.fullmatch(r"socket:\[(\d+)\]", name))}
-
-
-def of_port(port: int) -> set[str]:
-    """The inodes of the sockets that are bound to a port, listening or connected (proc(5), /proc/net/tcp)."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {row[9] for row in rows if row[1].endswith(f":{port:04X}")}
-
-
-def until_gone(pid: int) -> None:
-    """Until it has ended, though it may not have been waited for."""
-
-    def look() -> bool:
-        try:
-            return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return True
-
-    until(look, f"the end of {pid}")
 
 
 def names(mode: tuple[str, ...]) -> str:
@@ -228,7 +206,7 @@ async def app(scope, receive, send):
 KINDS = ("/forked", "/deaf", "/program", "/grandchild", "/orphan", "/detached")
 
 
-@pytest.mark.parametrize("mode", [(), ("--preload",), ("--no-supervise",), ("killed",)], ids=names)
+@pytest.mark.parametrize("mode", varied((), ("--preload",), ("--no-supervise",), ("killed",)), ids=names)
 def test_nothing_that_is_left_running_outlives_the_service_but_what_is_detached(
     start: Start, tmp_path: Path, mode: tuple[str, ...]
 ) -> None:
@@ -354,6 +332,7 @@ def test_the_children_of_a_program_outlive_what_it_runs(tmp_path: Path) -> None:
     assert "its own child was there" in server.stdout
 
 
+@pytest.mark.feature
 def test_daemons_end_with_their_worker(start: Start, tmp_path: Path) -> None:
     server = serving(start, tmp_path)
     with RawConnection(server.port) as client:

@@ -10,33 +10,43 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.kit.extent import varied
 from tests.kit.server_process import PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
-FRAMEWORKS = ("django", "fastapi", "litestar", "quart", "starlette")
-WITH_LIFESPAN = tuple(name for name in FRAMEWORKS if name != "django")  # which refuses its scope
-WITH_WEBSOCKETS = ("channels", *WITH_LIFESPAN)
+# The first of each are run by `make check`.
+FRAMEWORKS = ("fastapi", "django", "django_wsgi", "flask_wsgi", "litestar", "quart", "starlette")
+WITH_LIFESPAN = ("fastapi", "litestar", "quart", "starlette")  # Django refuses its scope, and WSGI knows none
+WITH_WEBSOCKETS = (*WITH_LIFESPAN, "channels")
+
+
+class Servers(dict[str, ServerProcess]):
+    """One server for each framework, which is started when it is asked for first."""
+
+    def __init__(self, paths: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def __missing__(self, name: str) -> ServerProcess:
+        arguments = (f"tests.e2e.frameworks.{name}_app:app", "--port", "0")
+        server = self[name] = ServerProcess(arguments, self._paths.mktemp(name))
+        server.wait_until_ready()
+        return server
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ServerProcess]]:
-    """One for each framework, started side by side."""
-    started: dict[str, ServerProcess] = {}
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    servers = Servers(tmp_path_factory)
     try:
-        for name in (*FRAMEWORKS, "channels"):
-            arguments = (f"tests.e2e.frameworks.{name}_app:app", "--port", "0")
-            started[name] = ServerProcess(arguments, tmp_path_factory.mktemp(name))
-        for server in started.values():
-            server.wait_until_ready()
-        yield started
+        yield servers
     finally:
-        for server in started.values():
+        for server in servers.values():
             server.end()
 
 
-@pytest.fixture(params=FRAMEWORKS)
-def client(request: pytest.FixtureRequest, servers: dict[str, ServerProcess]) -> Iterator[httpx.Client]:
+@pytest.fixture(params=varied(*FRAMEWORKS))
+def client(request: pytest.FixtureRequest, servers: Servers) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=servers[request.param].url) as client:
         yield client
 
@@ -103,8 +113,8 @@ def test_what_the_lifespan_has_made_is_there(client: httpx.Client) -> None:
 # WebSockets.
 
 
-@pytest.fixture(params=WITH_WEBSOCKETS)
-def chat(request: pytest.FixtureRequest, servers: dict[str, ServerProcess]) -> str:
+@pytest.fixture(params=varied(*WITH_WEBSOCKETS))
+def chat(request: pytest.FixtureRequest, servers: Servers) -> str:
     """Where the chat of a framework is."""
     return f"{servers[request.param].url.replace('http', 'ws')}/chat"
 
@@ -140,7 +150,7 @@ def test_a_client_that_leaves_and_one_that_is_lost_end_without_an_error(chat: st
         lost.socket.close()  # that there is no error in the log is looked at in the end
 
 
-def test_a_refusal_of_starlette_has_a_body(servers: dict[str, ServerProcess]) -> None:
+def test_a_refusal_of_starlette_has_a_body(servers: Servers) -> None:
     with pytest.raises(InvalidStatus) as refusal:
         enter(f"{servers['starlette'].url.replace('http', 'ws')}/chat/full")
     assert refusal.value.response.status_code == 429
@@ -148,7 +158,7 @@ def test_a_refusal_of_starlette_has_a_body(servers: dict[str, ServerProcess]) ->
 
 
 @pytest.mark.parametrize("name", ["channels", "quart", "starlette"])
-def test_bytes_come_back_as_bytes(servers: dict[str, ServerProcess], name: str) -> None:
+def test_bytes_come_back_as_bytes(servers: Servers, name: str) -> None:
     data = os.urandom(70_000)
     with enter(f"{servers[name].url.replace('http', 'ws')}/chat/bytes") as client:
         assert client.recv(PATIENCE) == "welcome to bytes"
@@ -156,7 +166,7 @@ def test_bytes_come_back_as_bytes(servers: dict[str, ServerProcess], name: str) 
         assert client.recv(PATIENCE) == data
 
 
-def test_all_in_a_room_of_channels_hear_what_one_says(servers: dict[str, ServerProcess]) -> None:
+def test_all_in_a_room_of_channels_hear_what_one_says(servers: Servers) -> None:
     url = f"{servers['channels'].url.replace('http', 'ws')}/chat/hall"
     with enter(url) as one, enter(url) as other:
         for client in (one, other):
@@ -165,14 +175,14 @@ def test_all_in_a_room_of_channels_hear_what_one_says(servers: dict[str, ServerP
         assert [client.recv(PATIENCE) for client in (one, other)] == ["hello all"] * 2
 
 
-def test_a_consumer_of_channels_in_threads_echoes(servers: dict[str, ServerProcess]) -> None:
+def test_a_consumer_of_channels_in_threads_echoes(servers: Servers) -> None:
     with connect(f"{servers['channels'].url.replace('http', 'ws')}/threaded") as client:
         for number in range(20):
             client.send(str(number))
         assert [client.recv(PATIENCE) for _ in range(20)] == [str(number) for number in range(20)]
 
 
-@pytest.mark.parametrize("name", [*FRAMEWORKS, "channels"])
-def test_each_stops_cleanly_and_has_logged_no_error(servers: dict[str, ServerProcess], name: str) -> None:
+@pytest.mark.parametrize("name", varied(*FRAMEWORKS, "channels"))
+def test_each_stops_cleanly_and_has_logged_no_error(servers: Servers, name: str) -> None:
     assert servers[name].stop() == 0
     assert " ERROR " not in servers[name].stderr

@@ -32,8 +32,10 @@ def say(payload, fds=()):
     wire.sendall(data)
 
 def endless():
+    wire = find()._sock.dup()
+    wire.setblocking(True)
     while True:
-        find()._sock.sendall(b"x" * 65536)
+        wire.sendall(b"x" * 65536)
 
 def floods_of_descriptors():
     while True:
@@ -122,6 +124,7 @@ def test_what_a_worker_may_not_say_costs_that_worker_alone(start: Start, argumen
     assert "Traceback" not in server.stderr
 
 
+@pytest.mark.feature
 def test_half_a_message_is_waited_for_and_nobody_waits_with_it(start: Start, arguments: tuple[str, ...]) -> None:
     server = start(*arguments, "--workers", "2")
     deed(server, "half")
@@ -132,6 +135,7 @@ def test_half_a_message_is_waited_for_and_nobody_waits_with_it(start: Start, arg
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_a_worker_that_has_closed_its_channel_is_replaced_and_leaves_in_peace(
     start: Start, arguments: tuple[str, ...]
 ) -> None:

@@ -51,6 +51,7 @@ def test_no_module_beside_the_application_runs_in_place_of_another(
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
+@pytest.mark.feature
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: " ".join(mode) or "supervised")
 def test_the_current_directory_is_in_the_path_only_if_it_is_the_applications(
     start: Start, tmp_path: Path, mode: tuple[str, ...]

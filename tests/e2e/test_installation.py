@@ -95,6 +95,7 @@ def test_installed_over_the_other_it_serves_and_warns(packages: Directory, comma
     assert "the distribution 'corehttp' (" in log
 
 
+@pytest.mark.feature
 @pytest.mark.parametrize("command", [SCRIPT, MODULE], ids=["script", "module"])
 def test_without_the_file_that_the_other_has_taken_along_it_does_not_start(
     packages: Directory, command: tuple[str, ...]
@@ -108,6 +109,7 @@ def test_without_the_file_that_the_other_has_taken_along_it_does_not_start(
     assert "--force-reinstall" in log
 
 
+@pytest.mark.feature
 def test_hidden_by_the_other_the_script_says_so(packages: Directory, tmp_path: Path) -> None:
     """As where this server is installed in editable form, whose path comes after that of ordinary packages."""
     packages.install_ours()

@@ -30,6 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         server.end()
 
 
+@pytest.mark.feature
 @pytest.mark.parametrize("framework", ["starlette", "baize"])
 @pytest.mark.parametrize(
     ("middleware", "coding"),

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import Start
 from tests.kit.server_process import APP
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.feature]
 
 STARTUP = 3
 RAISES = """

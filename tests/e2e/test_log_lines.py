@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import Start
 from tests.kit.server_process import APP, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.feature]
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -55,6 +55,18 @@ def test_json_lines_have_all_fields_and_an_exception_has_its_traceback(start: St
     assert error["traceback"].endswith("KeyError: 'lines'")
 
 
+def test_the_level_trace_has_the_events_of_requests_and_of_the_lifespan_without_secrets(start: Start) -> None:
+    server = start(*APP, "--log-level", "trace")
+    assert httpx.get(server.url, headers={"authorization": "Bearer hidden"}).text == "hello"
+    server.wait_for_log("Send {'type': 'http.response.body', 'body': <5 bytes>")
+    assert server.stop() == 0
+    lines = server.stderr
+    assert re.search(rf"{TIME} TRACE    \[worker 1\] ASGI \[1\] Started scope=.'type': 'lifespan'", lines)
+    assert re.search(r"TRACE    \[worker 1\] 127\.0\.0\.1:\d+ - ASGI \[2\] Completed", lines)
+    assert "authorization <13 bytes>" in lines
+    assert "hidden" not in lines
+
+
 def test_what_is_switched_off_is_silent(start: Start) -> None:
     server = start(*APP, "--no-access-log", "--log-level", "debug")
     httpx.get(server.url)
@@ -71,3 +83,40 @@ def test_a_path_cannot_forge_a_line(start: Start, tmp_path: Path) -> None:
     assert httpx.get(f"{server.url}/a%0A2026-01-01%20INFO%20forged%1b[31m").status_code == 500
     assert server.stop() == 0
     assert r"exception in the application: GET /a\n2026-01-01 INFO forged\x1b[31m" in server.stderr
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_json_lines_name_the_trace_and_the_request(start: Start) -> None:
+    server = start(*APP, "--log-format", "json")
+    ids = {"traceparent": TRACE, "x-request-id": "7b6e-42"}
+    httpx.get(server.url, headers=ids)
+    assert httpx.get(f"{server.url}/stream", headers=ids).status_code == 500
+    httpx.get(server.url, headers={"traceparent": TRACE.replace("00-", "ff-", 1)})
+    assert server.stop() == 0
+    requests = [json.loads(line) for line in server.stdout.splitlines()]
+    errors = [json.loads(line) for line in server.stderr.splitlines()]
+    [error] = [line for line in errors if line["level"] == "error"]
+    for line in (*requests[:2], error):
+        assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+        assert line["span_id"] == "b7ad6b7169203331"
+        assert line["request_id"] == "7b6e-42"
+    assert not {"trace_id", "span_id", "request_id"} & set(requests[2])
+
+
+def test_lines_of_requests_take_the_form_that_gunicorns_have(start: Start) -> None:
+    form = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %({content-type}o)s %({x-a}i)s %(p)s'
+    server = start(*APP, "--access-log-format", form)
+    httpx.get(f"{server.url}/?q=1", headers={"user-agent": 'a"b', "x-a": "c", "referer": "d"}, auth=("eve", "f"))
+    assert server.stop() == 0
+    [line] = server.stdout.splitlines()
+    time = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+    request = r'"GET /\?q=1 HTTP/1\.1" 200 5 "d" "a\\"b" text/plain\S* c <\d+>'
+    assert re.fullmatch(rf"127\.0\.0\.1 - eve {time} {request}", line), line
+
+
+def test_a_form_that_cannot_be_is_refused_at_once(start: Start) -> None:
+    server = start(*APP, "--access-log-format", "%(nonsense)s", ready=False)
+    assert server.wait() == 2
+    assert "--access-log-format: '%(nonsense)s' is not valid; it must be one line with atoms" in server.stderr

@@ -65,6 +65,7 @@ def test_with_nobody_alive_all_go_to_who_starts_first_and_not_to_one_that_waits(
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_who_waits_for_a_worker_that_died_is_served_by_another_while_its_successor_starts_slowly(
     start: Start, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_pong_that_came_while_the_worker_was_stopped_counts(start: Start, loop
         assert client.read(6)[0] == 0x89  # not a close frame
 
 
+@pytest.mark.feature
 def test_a_client_that_resets_behind_a_408_ends_no_ticker(start: Start, tmp_path: Path) -> None:
     server = start(*APP, "--no-supervise", "--loop", "asyncio", "--timeout-request-header", f"{LIMIT:g}")
     for _ in range(3):

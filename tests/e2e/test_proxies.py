@@ -106,6 +106,7 @@ def test_redirects_lead_to_the_public_address(server: ServerProcess, behind: Beh
         assert response.headers["location"] == "https://example.org/api/items/"
 
 
+@pytest.mark.feature
 def test_the_client_is_whom_the_proxy_has_seen_and_not_whom_it_invents(
     server: ServerProcess, behind: Behind, stranger: httpx.Client
 ) -> None:
@@ -122,6 +123,7 @@ def test_the_client_is_whom_the_proxy_has_seen_and_not_whom_it_invents(
     assert "forwarded" not in server.stderr
 
 
+@pytest.mark.feature
 def test_a_websocket_through_tls_is_wss(server: ServerProcess, behind: Behind) -> None:
     proxy = behind(server)
     url = f"ws://127.0.0.1:{proxy.port}/who"

@@ -10,20 +10,13 @@ import pytest
 from tests.e2e.conftest import Start
 from tests.kit.accounting import Load
 from tests.kit.changing import ChangingApp
+from tests.kit.extent import FULL
 from tests.kit.raw_client import RawConnection, connections
 from tests.kit.server_process import ServerProcess, until
 
 pytestmark = pytest.mark.e2e
 
-FULL = bool(os.environ.get("FULL"))  # elsewhere a part of it has to do
 RELOADS, RESIZES = (20, 10) if FULL else (4, 2)
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> ChangingApp:
-    app = ChangingApp(tmp_path)
-    app.become("1")
-    return app
 
 
 @pytest.fixture
@@ -129,6 +122,7 @@ def test_a_slow_import_is_not_noticed(start: Start, app: ChangingApp) -> None:
     assert answer(server) == "2"
 
 
+@pytest.mark.feature
 def test_a_start_that_takes_too_long_ends_the_reload(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments)  # with all the time that a busy machine may need
     (app.directory / "corehttp.toml").write_text("timeout-worker-startup = 1\n")
@@ -138,6 +132,7 @@ def test_a_start_that_takes_too_long_ends_the_reload(start: Start, app: Changing
     assert answer(server) == "1"
 
 
+@pytest.mark.feature
 def test_a_wrong_configuration_changes_nothing_and_a_right_one_is_read(start: Start, app: ChangingApp) -> None:
     app.become("1")
     config = app.directory / "corehttp.toml"
@@ -153,6 +148,7 @@ def test_a_wrong_configuration_changes_nothing_and_a_right_one_is_read(start: St
     assert answer(server) == "1"
 
 
+@pytest.mark.feature
 def test_stop_first_needs_no_room_for_two_and_keeps_idle_connections(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--reload-strategy", "stop-first")
     with RawConnection(server.port) as client:
@@ -164,6 +160,7 @@ def test_stop_first_needs_no_room_for_two_and_keeps_idle_connections(start: Star
     server.wait_for_log("reloaded in")
 
 
+@pytest.mark.feature
 def test_a_stop_during_a_reload_is_obeyed_at_once(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2")
     app.become_slow("2")
@@ -172,6 +169,7 @@ def test_a_stop_during_a_reload_is_obeyed_at_once(start: Start, app: ChangingApp
     assert server.stop(5) == 0
 
 
+@pytest.mark.feature
 def test_a_unix_socket_is_reloaded_too(start: Start, app: ChangingApp, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     server = start(*app.arguments[:3], "--uds", path, "--workers", "2", "--no-access-log")

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import crossed, varied
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, HERE, ServerProcess, until
 
@@ -19,7 +20,7 @@ EXAMPLE = ("--port", "0", "--workers", "2")
 NOTE = {"text": "remember", "tags": ["a", "b"]}
 
 
-@pytest.fixture(scope="module", params=["examples.fastapi_app:app", "examples.starlette_app:app"])
+@pytest.fixture(scope="module", params=varied("examples.fastapi_app:app", "examples.starlette_app:app"))
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     server = ServerProcess((request.param, *EXAMPLE), tmp_path_factory.mktemp("example"))
     try:
@@ -66,8 +67,8 @@ def test_an_example_is_served_by_both_workers(example: ServerProcess) -> None:
     until(both_have_answered, "an access log line of each worker")
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("http", ["httptools", "h11"])
+@pytest.mark.feature
+@crossed(("http", "loop"), ["httptools", "h11"], ["uvloop", "asyncio"])
 def test_each_parser_runs_in_each_loop(start: Start, http: str, loop: str) -> None:
     server = start(*APP, "--http", http, "--loop", loop)
     with httpx.Client(base_url=server.url) as client:
@@ -79,6 +80,7 @@ def test_each_parser_runs_in_each_loop(start: Start, http: str, loop: str) -> No
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_port_0_prints_the_port(start: Start) -> None:
     server = start(*APP)
     assert server.port > 0
@@ -86,7 +88,7 @@ def test_port_0_prints_the_port(start: Start) -> None:
     assert httpx.get(f"http://127.0.0.1:{server.port}/").text == "hello"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", varied("2", "1"))
 def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path, workers: str) -> None:
     path = tmp_path / "socket"
     server = start(*APP, "--uds", str(path), "--workers", workers)
@@ -99,7 +101,7 @@ def test_a_unix_socket_is_served_and_removed(start: Start, tmp_path: Path, worke
     assert not path.exists()
 
 
-@pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
+@pytest.mark.parametrize("supervise", varied("--supervise", "--no-supervise"))
 def test_an_inherited_socket_outlives_the_server_and_what_comes_in_then_waits_for_the_next(
     start: Start, supervise: str
 ) -> None:
@@ -115,17 +117,20 @@ def test_an_inherited_socket_outlives_the_server_and_what_comes_in_then_waits_fo
             assert client.answer()[1] == b"hello"
 
 
+@pytest.mark.feature
 def test_a_factory_makes_the_application(start: Start) -> None:
     server = start("application:factory", *APP[1:], "--factory")
     assert httpx.get(server.url).text == "hello"
 
 
+@pytest.mark.feature
 def test_the_application_is_found_in_the_current_directory(start: Start, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text((HERE / "application.py").read_text())
     server = start("main", "--port", "0")
     assert httpx.get(server.url).text == "hello"
 
 
+@pytest.mark.feature
 def test_response_headers_are_as_asked(start: Start) -> None:
     server = start(
         *(*APP, "--header", "X-Frame-Options: DENY", "--header", "x-two:2"),
@@ -140,12 +145,14 @@ def test_response_headers_are_as_asked(start: Start) -> None:
     assert response.json()["path"] == "/prefix/who"
 
 
+@pytest.mark.feature
 def test_by_default_a_response_has_date_and_server(two_workers: ServerProcess) -> None:
     response = httpx.get(two_workers.url)
     assert response.headers["server"] == "corehttp"
     assert response.headers["date"].endswith(" GMT")
 
 
+@pytest.mark.feature
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(start: Start, tmp_path: Path) -> None:
     (tmp_path / "corehttp.toml").write_text(
         'app = "application:app"\nport = 1\nroot-path = "/file"\nlog-format = "json"\nheader = ["x-from: file"]\n'
@@ -158,6 +165,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(start: Start, t
     assert response.headers["x-env"] == "yes"
 
 
+@pytest.mark.feature
 def test_pyproject_toml_and_web_concurrency_configure_the_command(start: Start, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.corehttp]\napp = "application:app"\nport = 0\nworkers = 3\naccess_log = false\n'
@@ -169,6 +177,7 @@ def test_pyproject_toml_and_web_concurrency_configure_the_command(start: Start, 
     assert server.stdout == ""
 
 
+@pytest.mark.feature
 def test_no_supervise_serves_in_one_process(start: Start) -> None:
     server = start(*APP, "--no-supervise")
     assert httpx.get(f"{server.url}/who").json()["pid"] == server.pid

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -25,13 +24,6 @@ pytestmark = [
 ]
 
 HELP = r"raise `ulimit -n` \(LimitNOFILE= in systemd\)"
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> ChangingApp:
-    app = ChangingApp(tmp_path)
-    app.become("1")
-    return app
 
 
 @contextmanager
@@ -85,6 +77,7 @@ def test_scaling_reloading_and_upgrading_fail_and_succeed_later(
     until(lambda: not server.processes(), "the end of all")
 
 
+@pytest.mark.feature
 def test_a_supervisor_without_descriptors_does_not_start_and_says_why() -> None:
     """Whatever it is that it cannot have any more: with each limit until it starts one process."""
     failed = 0

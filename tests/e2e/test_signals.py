@@ -12,6 +12,7 @@ import pytest
 from corehttp.unused_signals import name, unused
 from tests.e2e.conftest import Start
 from tests.kit.changing import ChangingApp
+from tests.kit.extent import varied
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import ServerProcess, until
 
@@ -28,13 +29,6 @@ OF_SUPERVISOR = (
 )
 SILENT = {"SIGPIPE", "SIGXFSZ"}  # ignored by Python itself
 KINDS = {"reuseport": (), "preload": ("--preload",), "alone": ("--no-supervise",), "asyncio": ("--loop", "asyncio")}
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> ChangingApp:
-    app = ChangingApp(tmp_path)
-    app.become("1")
-    return app
 
 
 def answer(server: ServerProcess, path: str = "/") -> str:
@@ -98,6 +92,7 @@ def test_nor_a_process_that_still_loads_the_application(
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_a_flood_of_signals_hides_no_sigterm(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--workers", "2")
     os.kill(server.pid, signal.SIGSTOP)
@@ -125,7 +120,7 @@ def test_no_signal_up_to_the_last_moment_changes_the_exit_code(start: Start, app
     assert server.wait() == 0
 
 
-@pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
+@pytest.mark.parametrize("supervise", varied("--supervise", "--no-supervise"))
 def test_sigquit_ends_all_at_once(start: Start, app: ChangingApp, supervise: str) -> None:
     server = start(*app.arguments, supervise)
     with RawConnection(server.port) as client:
@@ -136,6 +131,7 @@ def test_sigquit_ends_all_at_once(start: Start, app: ChangingApp, supervise: str
     assert "SIGQUIT" in server.stderr
 
 
+@pytest.mark.feature
 def test_without_a_supervisor_a_hang_up_stops_as_sigterm_does(start: Start, app: ChangingApp) -> None:
     server = start(*app.arguments, "--no-supervise")
     server.signal(signal.SIGHUP)

@@ -16,7 +16,7 @@ from tests.e2e.conftest import Start
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, ServerProcess, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.feature]
 
 SLOW_APP = ("slow_application:app", *APP[1:])
 LIMIT = 1.0  # seconds that each time-out of the impatient server allows

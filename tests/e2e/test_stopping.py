@@ -15,15 +15,18 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.conftest import Start
+from tests.kit.extent import varied
 from tests.kit.raw_client import RawConnection, connections
 from tests.kit.server_process import APP, ServerProcess, refused, until
 
 pytestmark = pytest.mark.e2e
 
 CUT, FORCED = 5, 130
-SUPERVISED = pytest.mark.parametrize("supervise", ["--supervise", "--no-supervise"])
+WAYS = ("--supervise", "--no-supervise")
+SUPERVISED = pytest.mark.parametrize("supervise", varied(*WAYS))
 
 
+@pytest.mark.feature
 def test_200_requests_in_flight_are_all_answered(start: Start) -> None:
     server = start(*APP, "--workers", "2")
     with connections(200, server.port) as clients:
@@ -38,6 +41,7 @@ def test_200_requests_in_flight_are_all_answered(start: Start) -> None:
     assert server.wait() == 0
 
 
+@pytest.mark.feature
 def test_an_idle_connection_is_closed_and_not_reset(start: Start) -> None:
     server = start(*APP, "--workers", "2")
     with RawConnection(server.port) as used, RawConnection(server.port) as fresh:
@@ -99,7 +103,7 @@ def test_a_stream_is_finished_and_new_connections_are_refused_meanwhile(start: S
     assert server.wait() == 0
 
 
-@pytest.mark.parametrize("socket_option", ["reuseport", "shared"])
+@pytest.mark.parametrize("socket_option", varied("reuseport", "shared"))
 def test_no_connection_of_a_steady_stream_is_reset(start: Start, socket_option: str) -> None:
     server = start(*APP, "--workers", "2", "--socket", socket_option, "--no-access-log")
     callers = [Caller(server.port) for _ in range(8)]
@@ -134,7 +138,7 @@ def test_at_the_deadline_requests_are_cut_and_named_and_the_shutdown_still_runs(
     assert events(tmp_path, "shutdown") == 1
 
 
-@SUPERVISED
+@pytest.mark.parametrize("supervise", WAYS)
 def test_the_last_line_says_what_became_of_the_requests(start: Start, tmp_path: Path, supervise: str) -> None:
     server = start(*APP, supervise, "--timeout-graceful-shutdown", "7", "--shutdown-idle-grace", "20")
     hint = f"to stop: Ctrl-C or kill -TERM {server.pid})"
@@ -157,7 +161,7 @@ def test_the_last_line_says_what_became_of_the_requests(start: Start, tmp_path: 
 
 def test_the_processes_of_the_workers_are_in_the_log(start: Start) -> None:
     server = start(*APP, "--workers", "3")
-    shown = server.wait_for_log(r"\(pids (\d+), (\d+), (\d+); to stop").groups()
+    shown = server.wait_for_log(r"\(pids (\d+), (\d+), (\d+); help: ").groups()
     assert {int(pid) for pid in shown} == set(server.worker_pids())
     assert server.stop() == 0
     assert server.stderr.splitlines()[-1].endswith(" s: 0 requests answered meanwhile, 0 cut; exit code 0")
@@ -176,6 +180,7 @@ def test_the_port_can_be_taken_again_at_once(start: Start, before: str, after: s
     assert start(*APP[:-1], str(port), "--workers", after).port == port
 
 
+@pytest.mark.feature
 def test_a_second_sigint_ends_all_at_once(start: Start) -> None:
     server = start(*APP, "--workers", "2")
     with RawConnection(server.port) as client:
@@ -279,6 +284,39 @@ def test_sigterm_in_the_middle_of_the_boot_ends_it(start: Start) -> None:
     server.wait_for_log("starting 2 workers")
     until(server.worker_pids, "a worker's process")
     assert server.stop() == 0
+
+
+STARTS_ONCE = """
+import os, time
+
+if os.path.exists("started"):
+    time.sleep(1000)
+open("started", "w").close()
+
+async def app(scope, receive, send):
+    os._exit(7)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_who_waits_for_a_worker_that_never_gets_ready_is_refused_and_not_reset(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "once.py").write_text(STARTS_ONCE)
+    server = start("once:app", "--port", "0", "--lifespan", "off", directory=tmp_path)
+    with RawConnection(server.port) as killer:
+        killer.ask("/")
+        assert killer.rest() == b""
+    server.wait_for_log("exited with code 7")
+    with connections(20, server.port) as waiting, RawConnection(server.port) as silent:
+        for client in waiting:
+            client.ask("/")
+        server.signal(number)
+        for client in waiting:
+            assert client.rest().startswith(b"HTTP/1.1 503 ")
+        assert silent.rest() == b""
+    assert server.wait() == (0 if number == signal.SIGTERM else FORCED)
+    server.check_nothing_is_left()
 
 
 class Caller(threading.Thread):

@@ -20,6 +20,7 @@ DOOMED = "import os\nif os.path.exists('doomed'):\n    os._exit(1)\nfrom tests.e
 HANGS = "import time\nopen('importing', 'w').close()\ntime.sleep(1000)\n"
 
 
+@pytest.mark.feature
 def test_a_single_worker_that_is_killed_is_replaced_and_the_log_names_the_signal(start: Start) -> None:
     server = start(*APP)
     [first] = server.worker_pids()
@@ -45,6 +46,7 @@ def test_a_worker_that_exits_is_replaced_and_the_log_names_the_code(start: Start
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_connections_that_wait_while_a_worker_is_dead_are_served_by_its_successor(start: Start) -> None:
     server = start(*APP)
     [first] = server.worker_pids()
@@ -63,6 +65,7 @@ def test_a_worker_that_keeps_crashing_is_replaced_more_and_more_slowly(start: St
     assert time.monotonic() - began >= 1.5
 
 
+@pytest.mark.feature
 def test_when_all_workers_keep_crashing_the_supervisor_gives_up(start: Start, tmp_path: Path) -> None:
     server = start_doomed(start, tmp_path, "--crash-loop-timeout", "1")
     assert server.wait() == CRASH_LOOP
@@ -74,6 +77,7 @@ def test_sigterm_ends_a_crash_loop_at_once(start: Start, tmp_path: Path) -> None
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_a_worker_dead_before_it_was_ready_ends_the_first_boot(start: Start, tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("import os\nos._exit(9)\n")
     server = start("main", "--port", "0", "--workers", "2", ready=False)
@@ -82,6 +86,7 @@ def test_a_worker_dead_before_it_was_ready_ends_the_first_boot(start: Start, tmp
     assert "exited with code 9 before it was ready" in server.stderr
 
 
+@pytest.mark.feature
 def test_workers_finish_the_request_in_flight_when_the_supervisor_is_killed_and_the_port_is_free(start: Start) -> None:
     server = start(*APP, "--workers", "2")
     with RawConnection(server.port) as client:

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.e2e
 MANY = 30  # connections: enough to reach every socket of a port
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> ChangingApp:
-    app = ChangingApp(tmp_path)
-    app.become("1")
-    return app
-
-
 def answer(server: int | str) -> str:
     with contextlib.suppress(OSError), RawConnection(server) as client:
         return client.get("/")[1].decode()
@@ -71,6 +64,7 @@ def test_a_new_supervisor_serves_though_the_old_one_is_killed(
     until(lambda: not server.processes(), "the end of the successor")
 
 
+@pytest.mark.feature
 def test_a_filter_that_somebody_has_left_on_an_inherited_socket_keeps_nobody_out(
     start: Start, app: ChangingApp
 ) -> None:

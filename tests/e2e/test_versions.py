@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from corehttp.ipc.codec import dump
-from corehttp.ipc.messages import VERSION, Boot, Failed, Serve, encode
+from corehttp.ipc.message_stream import encode
+from corehttp.ipc.messages import VERSION, Boot, Serve, StartFailed
 from corehttp.supervisor import processes
 from tests.kit.server_process import until
 
@@ -45,7 +46,7 @@ def test_a_child_that_does_not_understand_its_supervisor_says_what_to_do(module:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
     channel.close()
     [message] = heard
-    assert isinstance(message, Failed)
+    assert isinstance(message, StartFailed)
     assert message.message.endswith(
         "of another version of corehttp than the one installed: restart it, or send it SIGUSR2"
     )

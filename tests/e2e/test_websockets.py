@@ -48,7 +48,14 @@ class Site:
         return self._events.read_text().count(text)
 
 
-@pytest.fixture(scope="module", params=STACKS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("uvloop and httptools", marks=pytest.mark.feature),
+        pytest.param("asyncio and h11"),
+        "whole windows",
+    ],
+)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("site")
     server = ServerProcess((*APP, *STACKS[request.param]), directory)
@@ -231,6 +238,7 @@ def test_another_version_of_the_protocol_is_told_which_is_served(site: Site) -> 
 # What is too much.
 
 
+@pytest.mark.feature
 async def test_a_message_that_is_too_large_ends_with_1009(start: Start) -> None:
     server = start(*APP, "--ws-max-size", "100K")
     for compression in (None, "deflate"):  # which makes it small on the wire
@@ -243,6 +251,7 @@ async def test_a_message_that_is_too_large_ends_with_1009(start: Start) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 async def test_an_application_that_is_late_loses_nothing(start: Start) -> None:
     server = start(*APP, "--ws-max-queue", "4")
     async with by_websockets(address(server, "/late?seconds=0.5")) as client:
@@ -253,6 +262,7 @@ async def test_an_application_that_is_late_loses_nothing(start: Start) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 async def test_one_websocket_too_many_is_refused_until_another_ends(start: Start) -> None:
     server = start(*APP, "--limit-websockets", "2")
     url = address(server, "/echo")
@@ -269,6 +279,7 @@ async def test_one_websocket_too_many_is_refused_until_another_ends(start: Start
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 def test_switched_off_an_upgrade_is_an_ordinary_request(start: Start) -> None:
     server = start(*APP, "--ws", "off")
     with RawConnection(server.port) as client:
@@ -280,6 +291,7 @@ def test_switched_off_an_upgrade_is_an_ordinary_request(start: Start) -> None:
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 async def test_who_answers_pings_stays_and_who_does_not_is_closed_with_1011(start: Start) -> None:
     server = start(*APP, "--ws-ping-interval", "1", "--ws-ping-timeout", "1")
     async with by_websockets(address(server, "/echo")) as answering:
@@ -295,6 +307,7 @@ async def test_who_answers_pings_stays_and_who_does_not_is_closed_with_1011(star
     assert server.stop() == 0
 
 
+@pytest.mark.feature
 async def test_opening_and_closing_are_in_the_access_log(start: Start) -> None:
     server = start(*APP)
     async with by_websockets(address(server, "/echo")) as client:

@@ -54,6 +54,7 @@ def are_spread(times: Sequence[float], began: float) -> bool:
     return all(at - began >= GRACE * (number - 2) / len(times) for number, at in enumerate(sorted(times)))
 
 
+@pytest.mark.feature
 async def test_the_line_about_a_worker_that_is_killed_counts_those_it_had(start: Start) -> None:
     server = start(*APP)
     [pid] = server.worker_pids()
@@ -107,6 +108,7 @@ async def test_a_reload_closes_them_too_and_the_successor_takes_them_back(start:
     assert "Traceback" not in server.stderr
 
 
+@pytest.mark.feature
 def test_a_client_that_does_not_answer_holds_up_no_stop(start: Start, tmp_path: Path) -> None:
     server = start(*APP, "--shutdown-ws-grace", "0", "--timeout-graceful-shutdown", "1")
     with RawConnection(server.port) as silent:

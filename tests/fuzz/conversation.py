@@ -5,11 +5,15 @@ The first byte holds switches, then come the places of three cuts (two bytes eac
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.protocols.limits import Limits
 from tests.kit.agreement import TIGHT, TURN, Style, agree, tight_bounds
+from tests.kit.apps import hello
 from tests.kit.corpus import read_cases
-from tests.kit.fakes import LIMITS
+from tests.kit.fakes import LIMITS, make_context
+from tests.kit.repetition import check_repeated, heads_of
 
 CUTS = 3
 LONGEST = 1024  # bytes of a request that is worth a fuzzer's while
@@ -31,7 +35,14 @@ class Conversation:
         return TIGHT if self.tight else LIMITS
 
     async def hold(self) -> None:
-        """Serve it by both parsers, whole and in its pieces; raises AssertionError if they do not agree."""
+        """Serve it by both parsers, whole and in its pieces; raises AssertionError if they do not agree.
+
+        Each head in it must also mean behind the one before it, and again and again, what it means alone.
+        """
+        heads = heads_of(self.raw)
+        context = make_context(hello, HttptoolsParser, limits=self.limits, trust="*")
+        for first, head in pairwise([*heads, *heads]):
+            check_repeated(first, head, context)
         if self.tight:
             with tight_bounds():
                 await agree(self.raw, [self.pieces], self.style, TIGHT)

@@ -4,9 +4,12 @@ import os
 import socket
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corehttp.ipc.channel import QUEUE, Channel
-from corehttp.ipc.messages import VERSION, Boot, Failed, FromSupervisor, GarbledError, Inboxes, Ready, Serve
+from corehttp.ipc.message_stream import GarbledError, Parser
+from corehttp.ipc.messages import FROM_SUPERVISOR, VERSION, Boot, FromSupervisor, Inboxes, Ready, Serve, StartFailed
 
 
 def boot(**config: object) -> Boot:
@@ -16,8 +19,8 @@ def boot(**config: object) -> Boot:
 def test_messages_arrive_whole_and_in_order() -> None:
     ours, theirs = Channel.pair()
     assert theirs.send(Ready())
-    assert theirs.send(Failed("no module", "a traceback\n" * 1000))
-    assert ours.receive() == ([Ready(), Failed("no module", "a traceback\n" * 1000)], False)
+    assert theirs.send(StartFailed("no module", "a traceback\n" * 1000))
+    assert ours.receive() == ([Ready(), StartFailed("no module", "a traceback\n" * 1000)], False)
     ours.close()
     theirs.close()
 
@@ -32,9 +35,9 @@ def test_nothing_is_received_where_nothing_was_sent() -> None:
 
 def test_the_last_words_are_heard_before_the_end() -> None:
     ours, theirs = Channel.pair()
-    theirs.send(Failed("why", ""))
+    theirs.send(StartFailed("why", ""))
     theirs.close()
-    assert ours.receive() == ([Failed("why", "")], True)
+    assert ours.receive() == ([StartFailed("why", "")], True)
     ours.close()
 
 
@@ -122,6 +125,50 @@ def test_an_end_that_does_not_read_holds_up_nobody_and_gets_everything_later() -
     os.close(reader)
     ours.close()
     theirs.close()
+
+
+# Positive: send a message with so many characters. Negative: read so many bytes at the other end. 0: flush.
+STEPS = st.lists(st.integers(1, 30_000) | st.integers(-60_000, -1) | st.just(0), max_size=60)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_the_other_end_gets_whole_messages_in_order_however_it_reads(steps: list[int]) -> None:
+    ours, theirs = Channel.pair()
+    small = socket.socket(fileno=os.dup(ours.fileno()))
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the kernel gives
+    reader = socket.socket(fileno=os.dup(theirs.fileno()))
+    parser = Parser(FROM_SUPERVISOR)
+    sent: list[FromSupervisor] = []
+
+    def read(count: int) -> None:
+        try:
+            parser.feed(reader.recv(count, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
+
+    for step in steps:
+        if step > 0:
+            message = boot(n=len(sent), filling="x" * step)
+            if ours.send(message):
+                sent.append(message)
+        elif step < 0:
+            read(-step)
+        else:
+            ours.flush()
+    lost = ours.lost is not None
+    while ours.congested:
+        ours.flush()
+        read(1 << 20)
+    for _ in range(100):
+        read(1 << 20)
+    received: list[FromSupervisor] = []
+    while (next_one := parser.take()) is not None:
+        received.append(next_one)
+    assert received == sent[: len(received)]
+    assert lost or received == sent
+    for end in (small, reader, ours, theirs):
+        end.close()
 
 
 def test_an_end_that_never_reads_is_given_up_and_its_descriptors_are_closed() -> None:

@@ -4,15 +4,17 @@ import contextlib
 import errno
 import math
 import os
-import resource
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from corehttp.ipc import handover, parcel
-from corehttp.ipc.handover import HandedSocket, InboxQueue
+from corehttp.ipc.handed_socket import HandedSocket
+from corehttp.ipc.handover import InboxQueue
 from corehttp.ipc.parcel import Parcel
+from tests.kit.descriptors import no_free_descriptor
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -67,6 +69,27 @@ def test_from_an_empty_inbox_nothing_is_taken(box: Pair) -> None:
         queue.take()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel tells")
+def test_it_is_known_how_many_connections_wait_in_an_inbox(box: Pair, connection: Pair) -> None:
+    reader, writer = box
+    queue = InboxQueue(reader)
+    assert handover.waiting(writer) == 0
+    for count in range(1, 20):
+        assert handover.put(writer, Parcel(connection[0].fileno(), 1.0))
+        assert handover.waiting(writer) == count
+    for count in range(18, -1, -1):
+        queue.take().close()
+        assert handover.waiting(writer) == count
+
+
+def test_in_an_inbox_that_is_gone_nothing_waits(box: Pair) -> None:
+    with socket.socket() as other:
+        assert handover.waiting(other) == 0
+    reader, writer = box
+    reader.close()
+    assert handover.waiting(writer) == 0
+
+
 def test_a_full_inbox_takes_no_more_and_loses_nothing(box: Pair, connection: Pair) -> None:
     reader, writer = box
     ours, _ = connection
@@ -85,15 +108,8 @@ def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, con
     ours, _ = connection
     handover.put(writer, Parcel(ours.fileno(), 1.0))
     queue = InboxQueue(reader)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
-        with contextlib.suppress(OSError):
-            while True:
-                stack.callback(os.close, os.dup(0))
-        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-            queue.take()
+    with no_free_descriptor(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        queue.take()
     with queue.take() as taken:
         assert until(taken) == 1.0
 

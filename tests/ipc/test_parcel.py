@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from corehttp.ipc import handover, parcel
 from corehttp.ipc.handover import InboxQueue
-from corehttp.ipc.parcel import HELD_LIMIT, Parcel
+from corehttp.ipc.memory_file import memory_file
+from corehttp.ipc.parcel import HELD_LIMIT, INLINE, Parcel
 
 HOSTS = st.sampled_from(["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
 PARCELS = st.builds(
@@ -20,10 +21,23 @@ PARCELS = st.builds(
     st.integers(0, 65535),
     st.none() | st.tuples(HOSTS, st.integers(0, 65535)),
     st.binary(max_size=200),
+    announced=st.just(False),
+    server=st.none(),
+    over_tls=st.just(False),
+)
+
+SERVERS = st.tuples(HOSTS, st.integers(0, 65535)) | st.tuples(
+    st.sampled_from(["", "/run/lb.sock", "\0lb", "/\udcff", "/" * 108]), st.none()
+)
+ANNOUNCED = st.builds(
+    lambda parcel, server, over_tls: parcel._replace(announced=True, server=server, over_tls=over_tls),
+    PARCELS,
+    st.none() | SERVERS,
+    st.booleans(),
 )
 
 
-@given(PARCELS)
+@given(PARCELS | ANNOUNCED)
 def test_a_parcel_comes_through(sent: Parcel) -> None:
     assert parcel.decode(parcel.encode(sent), 7) == sent
 
@@ -36,6 +50,8 @@ def test_a_parcel_comes_through(sent: Parcel) -> None:
         Parcel(7, 0.0, client=("caf\xe9", 1)),
         Parcel(7, 0.0, client=("192.0.2.1", 65536)),
         Parcel(7, 0.0, endpoint=-1),
+        Parcel(7, 0.0, announced=True, server=("/" * 109, None)),
+        Parcel(7, 0.0, announced=True, server=("192.0.2.1", 65536)),
     ],
 )
 def test_what_is_beyond_the_limits_is_not_sent(sent: Parcel) -> None:
@@ -49,7 +65,7 @@ def test_arbitrary_bytes_are_a_parcel_or_refused(data: bytes) -> None:
         assert parcel.encode(parcel.decode(data, 7)) == data
 
 
-@given(PARCELS, st.integers(0, 30), st.binary(max_size=3))
+@given(PARCELS | ANNOUNCED, st.integers(0, 30), st.binary(max_size=3))
 def test_a_parcel_that_is_cut_or_changed_is_refused_or_read_as_it_stands(sent: Parcel, at: int, other: bytes) -> None:
     data = parcel.encode(sent)
     changed = data[:at] + other + data[at + 1 :]
@@ -63,16 +79,68 @@ def test_another_version_is_refused() -> None:
         parcel.decode(b"\x63" + data[1:], 7)
 
 
-def test_the_largest_parcel_goes_through_an_inbox() -> None:
+def test_what_no_proxy_has_told_goes_in_the_form_that_earlier_releases_know() -> None:
+    assert parcel.encode(Parcel(7, 1.0, 2))[0] == 1
+    assert parcel.encode(Parcel(7, 1.0, 2, announced=True))[0] == 2
+
+
+@pytest.mark.parametrize("size", [INLINE, INLINE + 1, HELD_LIMIT])
+def test_the_largest_parcels_with_all_that_a_proxy_tells_go_through_an_inbox(size: int) -> None:
     reader, writer = handover.pair()
     ours, theirs = socket.socketpair()
     with reader, writer, ours, theirs:
-        sent = Parcel(ours.fileno(), 5.0, 3, ("2001:db8::1", 443), b"x" * HELD_LIMIT)
+        sent = Parcel(ours.fileno(), 5.0, 3, ("2001:db8::1", 443), os.urandom(size), True, ("/" * 108, None), True)
         assert handover.put(writer, sent)
+        with InboxQueue(reader).take() as taken:
+            assert taken.parcel == sent._replace(descriptor=taken.fileno())
+
+
+@pytest.mark.parametrize("size", [INLINE, INLINE + 1, HELD_LIMIT])
+def test_the_largest_parcels_go_through_an_inbox(size: int) -> None:
+    reader, writer = handover.pair()
+    ours, theirs = socket.socketpair()
+    with reader, writer, ours, theirs:
+        before = len(os.listdir("/proc/self/fd"))
+        sent = Parcel(ours.fileno(), 5.0, 3, ("2001:db8::1", 443), os.urandom(size))
+        assert handover.put(writer, sent)
+        assert len(os.listdir("/proc/self/fd")) == before
         with InboxQueue(reader).take() as taken:
             got = taken.parcel
             assert got is not None
+            assert taken.endpoint == 3
             assert (got.keep_until, got.endpoint, got.client, got.held) == (5.0, 3, sent.client, sent.held)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_large_parcel_moves_from_one_inbox_to_another() -> None:
+    reader, writer = handover.pair()
+    onward, into = handover.pair()
+    ours, theirs = socket.socketpair()
+    with reader, writer, onward, into, ours, theirs:
+        before = len(os.listdir("/proc/self/fd"))
+        handover.put(writer, Parcel(ours.fileno(), 5.0, held=b"x" * 100_000))
+        assert handover.forward(reader, into) == 1
+        with InboxQueue(onward).take() as taken:
+            assert taken.parcel is not None
+            assert taken.parcel.held == b"x" * 100_000
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("what", ["a pipe", "too much", "too little", "nothing", "three descriptors"])
+def test_a_large_parcel_without_its_file_is_refused_and_leaves_no_descriptor(what: str) -> None:
+    reader, writer = handover.pair()
+    ours, theirs = socket.socketpair()
+    pipe = os.pipe()
+    with reader, writer, ours, theirs, memory_file(b"x" * (HELD_LIMIT + 1)) as much, memory_file(b"x") as little:
+        message = parcel.encode(Parcel(ours.fileno(), 5.0, held=b"x" * 100_000))
+        files = {"a pipe": [pipe[0]], "too much": [much.fileno()], "too little": [little.fileno()], "nothing": []}
+        before = len(os.listdir("/proc/self/fd"))
+        socket.send_fds(writer, [message], [ours.fileno(), *files.get(what, [little.fileno()] * 2)])
+        with pytest.raises(ConnectionAbortedError):
+            InboxQueue(reader).take()
+        assert len(os.listdir("/proc/self/fd")) == before
+    for fd in pipe:
+        os.close(fd)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=10), st.booleans())

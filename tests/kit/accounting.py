@@ -25,7 +25,7 @@ class Account:
     faults: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """Nothing was lost, and no connection ended but by its client."""
+        """Assert that no request was lost, and that every connection was ended by its client."""
         assert (self.lost, self.refused, self.closed) == (0, 0, 0), self
 
 
@@ -58,7 +58,7 @@ class Load:
             self._busy.set()
 
     async def _keep(self, path: str, pace: float) -> None:
-        """One connection for as long as the load lasts."""
+        """Ask again and again over one connection, and over another when the server has closed it."""
         quick = pace > 0
         while not self._stop.is_set():
             connection = await self._connect()
@@ -77,7 +77,7 @@ class Load:
                 writer.transport.abort()
 
     async def _come_and_go(self) -> None:
-        """A connection for each request."""
+        """Open a connection for each request."""
         while not self._stop.is_set():
             connection = await self._connect()
             if connection is not None:
@@ -127,7 +127,7 @@ class Load:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Account]:
-        """While the context is open the clients go on; at its end each finishes its request."""
+        """Run the clients while the context is open; at its end each of them finishes its request."""
         thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         thread.start()
         try:

@@ -1,6 +1,6 @@
-"""One input for both parsers and in several cuts: what must be the same, and what must never be.
+"""One input, served by both parsers and in several cuts: what must be the same, and what must never happen.
 
-It is for input that nobody has thought of: properties and fuzzing share it.
+The property tests and the fuzzer share it.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.kit.replies import Reply, read_replies
 
 PARSERS = (HttptoolsParser, H11Parser)
 REFUSALS = {400, 413, 414, 417, 431, 501, 505}
-QUIET = 4  # turns of the event loop without a change: nothing more will come
+QUIET = 4  # turns of the event loop without a change, after which nothing more will come
 TURN = b""  # among pieces: a turn of the event loop before the next one
 
 # Bounds so small that short input meets all of them.
@@ -54,7 +54,7 @@ class Asked:
     whole: bool = False
 
     def answer(self, style: Style) -> bytes:
-        """What an application of this style answers, or has answered yet."""
+        """What an application of this style answers, or has answered so far."""
         match style:
             case Style.READS:
                 scope = self.scope

@@ -36,7 +36,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers at once, whatever the request is."""
+    """Answer at once, whatever the request is."""
     await respond(send, b"hello")
 
 
@@ -45,13 +45,13 @@ async def tell_path(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the path and the body, once it has read the body."""
+    """Read the body, then answer with the path and the body."""
     body = await read_body(receive)
     await respond(send, b"%b=%b" % (scope["path"].encode(), body))
 
 
 class Sender:
-    """Sends the given messages."""
+    """An application that sends the given messages."""
 
     def __init__(self, *messages: Message) -> None:
         self._messages = messages

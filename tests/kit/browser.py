@@ -1,5 +1,6 @@
 """Chromium without a window, and what a page in it can be asked through the DevTools protocol."""
 
+import base64
 import contextlib
 import json
 import os
@@ -20,6 +21,7 @@ from tests.kit.server_process import PATIENCE, until
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    "--ignore-certificate-errors",  # those of the tests' own authority
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 )
 
@@ -35,7 +37,7 @@ def find_chromium() -> str:
 
 
 class Page:
-    """A page that is open in a browser of its own. `faults`: what it said of failed requests and errors."""
+    """A page in a browser of its own; `faults` has what the browser reports of failed requests and errors."""
 
     def __init__(self, devtools: ClientConnection) -> None:
         self._devtools = devtools
@@ -45,7 +47,7 @@ class Page:
             self._call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
-        """Go to the URL."""
+        """Navigate to the URL."""
         self._call("Page.navigate", url=url)
 
     def evaluate(self, expression: str) -> Any:
@@ -59,6 +61,26 @@ class Page:
         except AssertionError as error:
             text = self.evaluate("document.body.innerText")
             raise AssertionError(f"{error}; the page: {text!r}; faults: {self.faults}") from None
+
+    def press(self, key: str) -> None:
+        """Press a key that is no letter, and let it go."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key)
+
+    def colours(self, scheme: str) -> str:
+        """The colours of the page and its text for who wants it `light` or `dark`."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        style = "getComputedStyle(document.body)"
+        return str(self.evaluate(f"{style}.backgroundColor + {style}.color"))
+
+    def resize(self, width: int, height: int) -> None:
+        """Have a window of so many pixels."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+
+    def screenshot(self) -> bytes:
+        """The whole page as a PNG."""
+        content = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        return base64.b64decode(content["data"])
 
     def _call(self, method: str, **parameters: object) -> dict[str, Any]:
         self._last += 1
@@ -81,7 +103,7 @@ class Page:
 
 @contextlib.contextmanager
 def browser(chromium: str, directory: Path, *arguments: str) -> Iterator[Path]:
-    """A browser that knows nothing; its profile's directory."""
+    """Run a browser with an empty profile, and yield the profile's directory; at the end kill all its processes."""
     profile = directory / "browser"
     profile.mkdir()
     with (directory / "browser.log").open("wb") as log:

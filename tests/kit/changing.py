@@ -46,18 +46,19 @@ class ChangingApp:
         self.arguments = ("changing_app:app", "--app-dir", str(directory), "--port", "0", "--no-access-log")
 
     def become(self, version: str, before: str = "") -> None:
-        """Good code that answers with its version; `before` is run when it is loaded."""
+        """Write an application that answers with its version; the code in `before` runs when the module is loaded."""
         self._write(before + GOOD.format(version=version))
 
     def become_slow(self, version: str, seconds: float = 100) -> None:
-        """The same, but to load it takes so long."""
+        """Write the application of `become` so that loading it takes the seconds."""
         self.become(version, before=f"import time; time.sleep({seconds})\n")
 
     def become_broken(self) -> None:
+        """Write a module that cannot be imported."""
         self._write(BROKEN)
 
     def become_failing(self) -> None:
-        """Its lifespan start-up fails."""
+        """Write an application whose lifespan start-up fails."""
         self._write(FAILING)
 
     def _write(self, text: str) -> None:

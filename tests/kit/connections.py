@@ -46,13 +46,21 @@ def on_both_loops(test: AsyncTest) -> Callable[..., None]:
     return pytest.mark.parametrize("loop", ["uvloop", "asyncio"])(run)
 
 
+@functools.cache  # to make them takes most of the time of a test with a large file
+def random_bytes(size: int) -> bytes:
+    """Return random bytes, which are the same for the same size."""
+    return Random(size).randbytes(size)
+
+
 class Source:
-    """A file of random bytes, open for reading."""
+    """A file of random bytes, open for reading; it is written only where there is none of its size at `path` yet."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
-        self.data = Random(size).randbytes(size)
-        path.write_bytes(self.data)
+        self.data = random_bytes(size)
+        if not path.exists():
+            path.write_bytes(self.data)
+        assert path.stat().st_size == size, "a test has changed a file that others use as well"
         self.descriptor = os.open(path, os.O_RDONLY)
 
 
@@ -98,13 +106,13 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """The other end; reads only when it is told to."""
+    """The client's end of a connection; it reads only when the test says so."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
 
     async def read(self, size: int, step: int = 1 << 20) -> bytes:
-        """The next `size` bytes, fewer only at the end, in reads of at most `step`."""
+        """Return the next `size` bytes, read in steps of at most `step` bytes; fewer only at the end of the stream."""
         loop = asyncio.get_running_loop()
         data = bytearray()
         while len(data) < size:
@@ -121,12 +129,12 @@ class Client:
 
 
 class SlowDisk:
-    """Stands for os.sendfile and os.pread: what they are asked for takes until it is released."""
+    """Replaces os.sendfile and os.pread: a call of either ends only when the test sets `released`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[int, int]] = []  # device and inode of what is asked for
         self.released = threading.Event()
-        self.tells_late = False  # it works at once, and only its answer takes so long
+        self.tells_late = False  # whether the call does its work at once, and only its return waits for `released`
         self._sendfile, self._pread = os.sendfile, os.pread
         monkeypatch.setattr(os, "sendfile", self.sendfile)
         monkeypatch.setattr(os, "pread", self.pread)
@@ -188,7 +196,7 @@ async def until(fact: Callable[[], bool]) -> None:
 
 
 def descriptors() -> int:
-    """How many are open, but for the one of /dev/null that a uvloop loop keeps from its first connection on."""
+    """How many descriptors are open, without that of /dev/null, which uvloop keeps from the first connection on."""
     count = 0
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the directory's own
@@ -202,17 +210,17 @@ def workers() -> int:
 
 
 async def closed(but: int) -> None:
-    """No descriptors are open but so many; uvloop closes a transport's some turns after its protocol lost it."""
+    """Wait until `but` descriptors are open; uvloop closes one some turns after the protocol lost its connection."""
     await until(lambda: descriptors() == but)
 
 
 async def waiting_for_client(connection: Connection, descriptors_before: int) -> None:
-    """The socket takes no more, and its copy is watched. Over "unix" that lasts until the client reads."""
+    """Wait until the socket takes no more and the transfer watches a copy of it; over "unix" until the client reads."""
     await until(lambda: connection.sent > 0 and descriptors() == descriptors_before + 1)
 
 
 def skip_unless_it_tells(file: int) -> None:
-    """Whether a byte is in memory, the file system of `file` can tell (preadv2(2))."""
+    """Skip the test unless the file system of `file` tells which bytes are in memory (preadv2(2), RWF_NOWAIT)."""
     try:
         os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT)
     except OSError as error:

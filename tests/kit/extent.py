@@ -22,6 +22,11 @@ def combinations(*axes: Iterable[Any]) -> list[Any]:
     return [tuple(axis[at % len(axis)] for axis in values) for at in range(max(map(len, values)))]
 
 
+def varied(*cases: Any) -> list[Any]:
+    """The cases of one parameter, of which the first is a feature: `make check` runs that one, `make test` all."""
+    return [pytest.param(case, marks=[] if number else pytest.mark.feature) for number, case in enumerate(cases)]
+
+
 def crossed(names: tuple[str, ...], *axes: Iterable[Any]) -> pytest.MarkDecorator:
     """Parametrize a test with the combinations of the axes, one for each name."""
     cases = [pytest.param(*case, id=_name(case)) for case in combinations(*axes)]

@@ -1,18 +1,19 @@
 """What the tests control instead of the real thing: the transport, the time, and a client at the other end."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from corehttp.asgi import ASGIApp
 from corehttp.protocols.clock import Clock
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import RequestParser, RequestSink
+from corehttp.protocols.contracts import RequestParser
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.limits import Limits
-from corehttp.protocols.observers import AccessRecord
+from corehttp.protocols.observers import AccessRecord, Logged
 from corehttp.protocols.peer import Trust
 
-MakeParser = Callable[[RequestSink, Limits], RequestParser]
+MakeParser = Callable[[Limits], RequestParser]
 
 NOW = 1000.0  # seconds, monotonic
 WALL = 784111777.0  # the moment of RFC 9110's own example of a date
@@ -32,7 +33,7 @@ def fixed_clock() -> Clock:
 
 
 class FakeTransport(asyncio.Transport):
-    """Records what a protocol does. Nothing happens by itself: the test delivers data, ends and losses."""
+    """A transport that records what a protocol calls, and delivers data, ends and losses only when the test says so."""
 
     def __init__(
         self,
@@ -44,14 +45,14 @@ class FakeTransport(asyncio.Transport):
     ) -> None:
         super().__init__({"peername": peer, "sockname": own, "socket": sock})
         self.writes: list[bytes] = []
-        self.calls: list[str] = []  # in order, but for write
+        self.calls: list[str] = []  # the names of all calls but write(), in order
         self.buffered = 0  # bytes that the peer has not taken
         self.reading = True
         self.high_water: int | None = None
         self.full = False  # the peer takes nothing: the protocol is told at its next write
         self._half_closes = half_closes
         self._protocol: asyncio.BaseProtocol | None = None
-        self._held: list[bytes] = []  # came in while reading was paused
+        self.unread: deque[bytes] = deque()  # data that was delivered while reading was paused
 
     # What the protocol calls.
 
@@ -106,35 +107,40 @@ class FakeTransport(asyncio.Transport):
     # What the test calls.
 
     def deliver(self, data: bytes) -> None:
-        """Data from the peer; while reading is paused it waits for `deliver_held`."""
-        if not self.is_reading() or self._held:
-            self._held.append(data)
-            return
+        """Give the protocol data from the peer; while reading is paused, keep it for `deliver_held`."""
+        if not self.is_reading() or self.unread:
+            self.unread.append(data)
+        else:
+            self._receive(data)
+
+    def deliver_held(self) -> None:
+        """Deliver what was kept, if reading has been resumed.
+
+        A transport does so from the event loop, never inside a call of the protocol's.
+        """
+        while self.unread and self.is_reading():
+            self._receive(self.unread.popleft())
+
+    def _receive(self, data: bytes) -> None:
         protocol = self.get_protocol()
         assert isinstance(protocol, asyncio.Protocol)
         protocol.data_received(data)
 
-    def deliver_held(self) -> None:
-        """What waited, if reading goes on; a transport does this from the event loop, never inside a call to it."""
-        held, self._held = self._held, []
-        for data in held:
-            self.deliver(data)
-
     def end(self) -> None:
-        """The peer ends its side; as asyncio does, close unless the protocol wants to go on."""
+        """End the peer's side; as asyncio does, close the transport unless `eof_received` returns true."""
         protocol = self.get_protocol()
         assert isinstance(protocol, asyncio.Protocol)
         if not protocol.eof_received():
             self.close()
 
     def lose(self, error: Exception | None = None) -> None:
-        """The connection is lost, as it also is some time after close() or abort()."""
+        """Lose the connection, as a transport also does some time after close() or abort()."""
         protocol, self._protocol = self.get_protocol(), None
         protocol.connection_lost(error)
 
 
 class Client:
-    """The other end of an HTTP1Connection."""
+    """The client of a new HTTP1Connection, over a fake transport."""
 
     def __init__(self, context: WorkerContext, transport: FakeTransport | None = None) -> None:
         self.transport = transport or FakeTransport()
@@ -152,7 +158,7 @@ class Client:
         return self.transport.is_closing() or "write_eof" in self.transport.calls
 
     def take(self) -> bytes:
-        """What was received since the last call."""
+        """Return the bytes that were received since the last call."""
         data = self.received
         self.transport.writes.clear()
         return data
@@ -164,7 +170,7 @@ class Client:
             await self.wait()
 
     async def wait(self) -> None:
-        """Let the server do what it can: until it writes nothing any more."""
+        """Run the event loop until the server writes nothing more."""
         written = -1
         while written != len(self.transport.writes):
             written = len(self.transport.writes)
@@ -189,7 +195,7 @@ class RecordingSink:
         self.armed = False
         self.closings: list[tuple[str, int, tuple[int, int, int, int]]] = []
 
-    def arm(self) -> None:
+    def arm(self, request: Logged) -> None:
         self.armed = True
 
     def websocket_closed(
@@ -207,15 +213,15 @@ class ManualTimers:
     def __call__(self, callback: Callable[[], object]) -> "ManualTimer":
         return ManualTimer(self, callback)
 
-    def ring(self) -> None:
-        """Let all that are set ring."""
+    def fire(self) -> None:
+        """Call the callbacks of all timers that are set, and unset the timers."""
         due, self.set = self.set, []
         for _, callback in due:
             callback()
 
 
 class ManualTimer:
-    """One of them."""
+    """A timer of `ManualTimers`: it is due when the test fires them."""
 
     def __init__(self, timers: ManualTimers, callback: Callable[[], object]) -> None:
         self._timers = timers
@@ -230,7 +236,7 @@ class ManualTimer:
 
 
 class FakeTimers:
-    """The part of an event loop that keeps time; it passes when the test says so."""
+    """The timers of an event loop, whose time (seconds) passes only when the test says so."""
 
     def __init__(self) -> None:
         self._now = NOW
@@ -245,12 +251,12 @@ class FakeTimers:
         return timer
 
     def block(self, seconds: float) -> None:
-        """Let so many seconds pass in which nothing is called, then what is due by then."""
+        """Let the seconds pass with nothing called in them, then call everything that is due by then."""
         self._now += seconds
         self.pass_time(0)
 
     def pass_time(self, seconds: float) -> None:
-        """Let so many seconds pass, and call what is due on the way."""
+        """Let the seconds pass, and call every timer at the moment when it is due."""
         end = self._now + seconds
         while due := [timer for timer in self.waiting if timer[0] <= end]:
             timer = min(due, key=lambda timer: timer[0])
@@ -285,7 +291,7 @@ def make_context(
 
 
 async def pass_time(context: WorkerContext, seconds: int) -> None:
-    """Let so many seconds pass, one by one; what is late is looked at as a worker's ticker does it."""
+    """Let the seconds pass one by one; after each, expire late connections, as a worker's ticker does."""
     for _ in range(seconds):
         context.clock.update(context.clock.now + 1, WALL)
         for connection in [c for c in context.connections if c.deadline <= context.clock.now]:
@@ -295,7 +301,7 @@ async def pass_time(context: WorkerContext, seconds: int) -> None:
 
 
 def every_cut(data: bytes) -> Iterator[list[bytes]]:
-    """`data` whole, byte by byte, and in two pieces for each place where it can be cut."""
+    """Yield the pieces of `data`: whole, byte by byte, and in two pieces for each place where it can be cut."""
     yield [data]
     yield [data[at : at + 1] for at in range(len(data))]
     for at in range(1, len(data)):

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corehttp.errors import AppError
+from corehttp.moments import NEVER
 from corehttp.protocols.admission import Verdict
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import Departure, Fields, HandOver, Intent, Request
+from corehttp.protocols.contracts import Departure, Fields, HandOver, Request
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.fairness import FairShare
 from corehttp.protocols.fields import check_field, check_trailer
 from corehttp.protocols.file_reader import FileReader, send_in_pieces
-from corehttp.protocols.limits import NEVER
 from corehttp.protocols.peer import direct
 from corehttp.protocols.progress import ResponsePhase
 from corehttp.protocols.response_fields import OWN_DATE, OWN_SERVER, checked_status, response_fields
@@ -140,7 +140,7 @@ class MultiplexedStream:
 
     def abort(self) -> None:
         self._send("reset")
-        self._forget(unanswered=True)
+        self._forget("error")
 
     # The Applicant.
 
@@ -165,7 +165,7 @@ class MultiplexedStream:
             exchange.keep(task)
 
     def turn_away(self, status: int, reason: str, retry_after: int) -> None:
-        self.exchange.preempt()
+        self.exchange.complete()
         self.respond(status, [(b"retry-after", b"%d" % retry_after)], reason.encode(), False)
 
     # What the client does.
@@ -185,17 +185,18 @@ class MultiplexedStream:
         self.exchange.disconnect()
         if size:
             self.consumed(size)  # what was thrown away takes no more of the connection's memory
-        self._forget(unanswered=True)
+        self._forget("client")
 
     def expire(self) -> None:
         """The request has taken too long."""
         if self.exchange.phase in (ResponsePhase.HEAD, ResponsePhase.STARTED):
             self.exchange.disconnect()
-            self.exchange.preempt()
+            self.exchange.complete()
             self.respond(504, [], b"", False)
         else:
             self.exchange.disconnect()
-            self.abort()
+            self._send("reset")
+            self._forget("timeout")
         self.exchange.cancel()
 
     def pump(self) -> None:
@@ -210,7 +211,7 @@ class MultiplexedStream:
         self._wake()
         if self._ended:
             self._send("end" if self._trailers is None else "trailers", self._trailers)
-            self._forget(unanswered=False)
+            self._forget(None)
 
     def _check_length(self, size: int, more: bool) -> None:
         whole = self._written + size
@@ -227,15 +228,18 @@ class MultiplexedStream:
     def _send(self, kind: str, payload: object = None) -> None:
         self.connection.frames.append(Frame(self.number, kind, payload))
 
-    def _forget(self, *, unanswered: bool) -> None:
-        """The stream is over, in whichever way."""
-        context = self.connection.context
+    def _forget(self, loss: str | None) -> None:
+        """The stream is over: with a whole response, or without one for this reason, of `counters.ABORTS`."""
+        context, exchange = self.connection.context, self.exchange
         self._pending.clear()
         self._wake()
         if self._file is not None:
             self._file.disconnect()
-        if self.connection.streams.pop(self.number, None) is not None and unanswered:
-            context.left_unanswered += 1
+        if self.connection.streams.pop(self.number, None) is not None:
+            if loss is not None:
+                context.lost(loss)
+            elif context.count_response is not None:
+                context.count_response(exchange.method, exchange.status, exchange.started_at)
         if context.admission is not None:
             context.admission.forget(self)
 
@@ -255,7 +259,7 @@ class MultiplexedConnection:
         self.share = FairShare(context.fairness)
         self.deadline = NEVER
         self._peer = direct(PEER, OWN, "")
-        context.joined(self)
+        context.connection_begun(self)
 
     @property
     def idle(self) -> bool:
@@ -279,7 +283,7 @@ class MultiplexedConnection:
 
     def close(self) -> None:
         assert self.idle
-        self.context.left(self)
+        self.context.connection_ended(self)
 
     def leave(self, now: float, departure: Departure) -> None:
         if self.idle and departure.has_waited(self, now):
@@ -291,7 +295,7 @@ class MultiplexedConnection:
     def cut(self) -> None:
         for stream in list(self.streams.values()):
             stream.lose()
-        self.context.left(self)
+        self.context.connection_ended(self)
 
     def time(self) -> None:
         """Set the deadline to that of the request which is due first."""
@@ -314,8 +318,7 @@ class MultiplexedConnection:
         stream = MultiplexedStream(self, number)
         stream.window = window
         scope = http_scope(context, self._peer, "POST" if length else "GET", "2", path.encode(), path, [])
-        intent = Intent(persistent=True, plain=False, length=length, expects_continue=expects_continue)
-        stream.exchange = exchange = Exchange(scope, intent, stream, context)
+        stream.exchange = exchange = Exchange(scope, length, expects_continue, stream, context)
         exchange.peer = self._peer
         exchange.method, exchange.target, exchange.version = scope["method"], path, "2"
         exchange.started_at = context.clock.monotonic

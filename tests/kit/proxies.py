@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.kit.ports import free_port
 from tests.kit.server_process import PATIENCE, until
 
 ATTEMPTS = 5  # a port that is free may be taken by another process before the proxy has it
@@ -59,11 +60,11 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """What it has said on its standard streams, and in its error log."""
+        """What the proxy has written to its standard streams and its error log."""
         return self._log.read_text(errors="replace")
 
     def serves(self) -> bool:
-        """Wait until it accepts connections; answers whether it does, or has ended instead."""
+        """Wait until the proxy accepts connections; false if it has ended instead."""
 
         def look() -> str:
             if self._process.poll() is not None:
@@ -76,20 +77,20 @@ class Proxy:
         return until(look, f"the proxy, whose log is:\n{self.log}") == "serves" and self._process.poll() is None
 
     def end(self) -> None:
-        """Kill it with all its processes, each by its id, and remove its files."""
+        """Kill the proxy with all its processes, and remove its files."""
         pids = {self.pid}
         with contextlib.suppress(psutil.NoSuchProcess):
             pids |= {child.pid for child in psutil.Process(self.pid).children(recursive=True)}
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # At once: a master process that outlives one of its workers starts another one.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
         until(lambda: not any(map(_runs, pids)), "the end of the proxy's processes")
         shutil.rmtree(self.directory)
 
 
 class Proxies:
-    """Starts proxies, and ends them all."""
+    """All proxies of a test: it starts them, and `end` ends them all."""
 
     def __init__(self) -> None:
         self._started: list[Proxy] = []
@@ -121,7 +122,7 @@ class Proxies:
             # Not in the directory of the test, which nobody but its owner may enter.
             directory = Path(tempfile.mkdtemp(prefix=f"corehttp-{name}-"))
             directory.chmod(0o755)
-            port = _free_port()
+            port = free_port()
             path = directory / "configuration"
             path.write_text(configure(port, directory))
             proxy = Proxy(command(program, path), port, directory)
@@ -134,10 +135,10 @@ class Proxies:
 
 
 def installed(name: str) -> str:
-    """The path of a proxy's program; without it the test fails in continuous integration, and is skipped elsewhere."""
+    """The path of a program; without it the test fails in continuous integration, and is skipped elsewhere."""
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     found = shutil.which(name, path=path)
-    missing = f"{name} is not installed: the tests behind proxies need it (apt-get install {name})"
+    missing = f"{name} is not installed: this test needs it (apt-get install {name})"
     if found is None and os.environ.get("CI"):
         pytest.fail(missing)
     if found is None:
@@ -184,10 +185,3 @@ def _group() -> str:
     import pwd
 
     return grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

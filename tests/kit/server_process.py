@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,12 +28,18 @@ _READY = re.compile(r"""(?:ready in \d+ ms|ready without a supervisor): ([^\s",]
 
 
 def until(look: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """The first true answer of `look`; fails, naming `what`, after so many seconds."""
+    """Call `look` until its answer is true, and return that answer; fail after `seconds`, naming `what` was awaited."""
     deadline = time.monotonic() + seconds
     while not (answer := look()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.01)
     return answer
+
+
+def url_in(log: Path) -> str:
+    """Wait until a log file says that the service is ready, and return its address."""
+    found = until(lambda: _READY.search(log.read_text()) if log.exists() else None, "the line of the start")
+    return found[1]
 
 
 class ServerProcess:
@@ -47,6 +53,7 @@ class ServerProcess:
         pass_fds: Sequence[int] = (),
         program: Sequence[str] = ("-m", "corehttp"),
         directory_of_process: Path | None = None,
+        python: str = sys.executable,
     ) -> None:
         ours = ("COREHTTP_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
         own = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
@@ -56,7 +63,7 @@ class ServerProcess:
         self._stderr = directory / f"{number}.stderr"
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, *program, *arguments],
+                [python, *program, *arguments],
                 cwd=directory_of_process or directory,
                 env={**own, **(env or {})},
                 stdin=subprocess.DEVNULL,
@@ -89,11 +96,11 @@ class ServerProcess:
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Until all workers serve; fails with its log if the command ends instead."""
+        """Wait until all workers serve; fail with the log if the command ends instead."""
         self.url = self.wait_for_log(_READY).group(1)
 
     def wait_for_log(self, pattern: str | re.Pattern[str], count: int = 1) -> re.Match[str]:
-        """The `count`th match of the pattern on standard error."""
+        """Wait for the `count`th match of the pattern on standard error; fail if the command ends first."""
 
         def look() -> re.Match[str] | None:
             ended = not self.running
@@ -106,14 +113,14 @@ class ServerProcess:
         return until(look, f"{pattern!r} in the log")
 
     def worker_pids(self) -> list[int]:
-        """The children of the supervisor."""
+        """The process ids of the supervisor's children; an empty list once the supervisor has ended."""
         try:
             return [child.pid for child in psutil.Process(self.pid).children()]
         except psutil.NoSuchProcess:
             return []
 
     def processes(self) -> list[int]:
-        """All that belongs to this server and has not ended, wherever it hangs in the tree of processes."""
+        """The ids of all processes of this server's session that have not ended, whoever their parents are."""
         found = []
         for pid in psutil.pids():
             with contextlib.suppress(OSError, psutil.NoSuchProcess):
@@ -125,19 +132,22 @@ class ServerProcess:
         self._process.send_signal(number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
-        """The exit code, once it has ended; negative for a signal."""
+        """Wait for the end of the command and return its exit code, negative for a signal; fail after `seconds`."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {seconds:g} s:\n{self.stderr}") from None
 
     def stop(self, seconds: float = PATIENCE) -> int:
-        """SIGTERM, then the exit code."""
+        """Send SIGTERM, wait for the end of the command and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def check_nothing_is_left(self) -> None:
-        """After its end: no process, no open port, no path of a unix socket. After that, others may have its place."""
+        """Assert that the ended server has left no process, no open port and no path of a unix socket.
+
+        The address is forgotten then, so that another server may take it.
+        """
         until(lambda: not self.processes(), "the end of all processes")
         if self.url.startswith("unix:"):
             assert not os.path.exists(self.uds)
@@ -146,7 +156,7 @@ class ServerProcess:
         self.url = ""
 
     def end(self) -> None:
-        """Kill whatever is left, each process by its id."""
+        """Kill every process of the server that has not ended, each by its id."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -160,3 +170,17 @@ def refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def servers_of_a_test() -> Iterator[list[ServerProcess]]:
+    """A list for the servers that a test starts: those that have ended have left nothing, and the others are ended."""
+    servers: list[ServerProcess] = []
+    try:
+        yield servers
+        for server in servers:
+            if not server.running:
+                server.check_nothing_is_left()
+    finally:
+        for server in servers:
+            server.end()

@@ -3,8 +3,9 @@
 import asyncio
 
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
+from corehttp.moments import NEVER
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.observers import AccessRecord
 from corehttp.protocols.websocket.connection import WebSocketConnection
 from corehttp.protocols.websocket.upgrade import recognizer
@@ -30,7 +31,7 @@ def handshake(*fields: bytes, target: bytes = b"/ws") -> bytes:
 
 
 def switching(*fields: bytes) -> bytes:
-    """The answer to it, with these further fields."""
+    """The server's answer to `handshake`, with these further fields."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
     lines = b"".join(field + b"\r\n" for field in fields)
     return head + b"sec-websocket-accept: %b\r\n" % PROOF + lines + LINES + b"\r\n"
@@ -81,7 +82,7 @@ def disconnect(code: int, reason: str = "") -> Message:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accepts, and sends back what comes."""
+    """Accept the WebSocket, and send back every message."""
     assert await receive() == CONNECT
     await send(ACCEPT)
     while (message := await receive())["type"] == "websocket.receive":
@@ -111,7 +112,7 @@ class Puppet:
             raise self._fault
 
     def end(self, fault: BaseException | None = None) -> None:
-        """Return, or raise `fault`."""
+        """Let the application return, or raise `fault`."""
         self._fault = fault
         self._end.set()
 
@@ -144,14 +145,36 @@ def websocket_context(
     return context
 
 
+async def connect(context: WorkerContext, *fields: bytes, target: bytes = b"/ws") -> WebSocketClient:
+    """A client that has sent its handshake."""
+    client = WebSocketClient(context)
+    await client.send(handshake(*fields, target=target))
+    return client
+
+
 async def accepted(app: Puppet, context: WorkerContext, *fields: bytes) -> WebSocketClient:
     """A client whose handshake the application has accepted; what it got is taken."""
-    client = WebSocketClient(context)
-    await client.send(handshake(*fields))
+    client = await connect(context, *fields)
     assert await app.receive() == CONNECT
     await app.send(ACCEPT)
     assert client.take().startswith(b"HTTP/1.1 101 ")
     return client
+
+
+async def connecting(
+    parser: MakeParser, settings: Settings | None = None, *, compression: str = "off"
+) -> tuple[Puppet, WebSocketClient]:
+    """An application that has not answered the handshake of a client, and the client."""
+    app = Puppet()
+    return app, await connect(websocket_context(app, parser, settings, compression=compression))
+
+
+async def opened(
+    parser: MakeParser, settings: Settings | None = None, *, compression: str = "off"
+) -> tuple[Puppet, WebSocketClient]:
+    """An application that has accepted the handshake of a client, and the client; what it got is taken."""
+    app = Puppet()
+    return app, await accepted(app, websocket_context(app, parser, settings, compression=compression))
 
 
 def closings(context: WorkerContext) -> list[tuple[str, int, tuple[int, int, int, int]]]:

@@ -36,15 +36,15 @@ class Client(Protocol):
     async def receive(self) -> str | bytes: ...
 
     async def ping(self) -> None:
-        """Send one, and wait for the answer."""
+        """Send a ping, and wait for its pong."""
         ...
 
     async def close(self, code: int, reason: str) -> int:
-        """Close it; the code that the server answers with."""
+        """Close the WebSocket, and return the code that the server answers with."""
         ...
 
     async def closed(self) -> End:
-        """Code and reason of the server, once it has closed it."""
+        """Wait until the server closes the WebSocket, and return its code and reason."""
         ...
 
 

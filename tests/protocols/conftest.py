@@ -19,9 +19,28 @@ def parser(request: pytest.FixtureRequest) -> MakeParser:
     return chosen
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the files that tests only read: to write one of 20 MB takes longer than to send it."""
+    return tmp_path_factory.mktemp("files")
+
+
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Opened]:
-    """Makes files of a size, and closes them."""
+def opened(files: Path) -> Iterator[Opened]:
+    """Opens files of a size, and closes them; a file is the same for all tests, which must not change it."""
+    sources: list[Source] = []
+
+    def make(size: int) -> Source:
+        sources.append(Source(files / str(size), size))
+        return sources[-1]
+
+    yield make
+    _close(sources)
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Iterator[Opened]:
+    """Makes files of a size that the test may change, and closes them."""
     sources: list[Source] = []
 
     def make(size: int) -> Source:
@@ -29,6 +48,10 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
         return sources[-1]
 
     yield make
+    _close(sources)
+
+
+def _close(sources: list[Source]) -> None:
     for source in sources:
         with contextlib.suppress(OSError):  # the test has closed it
             os.close(source.descriptor)

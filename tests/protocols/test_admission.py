@@ -1,4 +1,4 @@
-"""How many requests run at once, who waits, in which order, how long, and who is turned away."""
+"""Requests wait in line if too many run, in order and for a limited time, and are turned away if too many wait."""
 
 import logging
 
@@ -11,7 +11,7 @@ RUN, WAIT, TURN_AWAY = Verdict
 
 
 class Applicant:
-    """A connection with requests; those that may run, run until `end`."""
+    """A connection with requests; one that is let run does so until `end`."""
 
     def __init__(self, door: "Door", *paths: str) -> None:
         self.door = door
@@ -20,7 +20,7 @@ class Applicant:
         self.answers: list[tuple[int, str, int]] = []
 
     def ask(self) -> Verdict:
-        """As a connection does it whose next request has its turn."""
+        """Ask for a verdict on the next request, as a connection does."""
         verdict = self.door.admission.verdict(self, self.paths[0])
         match verdict:
             case Verdict.RUN:
@@ -42,13 +42,13 @@ class Applicant:
         self.answers.append((status, reason, retry_after))
 
     def end(self) -> None:
-        """One of its requests has ended."""
+        """End one of the requests."""
         self.door.running.remove(self)
-        self.door.admission.release()
+        self.door.admission.admit_waiting()
 
 
 class Door:
-    """An admission, and what runs behind it."""
+    """An admission, and the requests that run."""
 
     def __init__(self, *, limit: int, queue: int = 0, queue_timeout: float = 2, exempt: tuple[str, ...] = ()) -> None:
         self.running: list[Applicant] = []
@@ -72,7 +72,7 @@ def test_as_many_as_the_queue_holds_wait() -> None:
 
 
 def test_a_place_that_is_free_is_for_the_first_in_line_and_makes_room_behind_it() -> None:
-    """Between the end of a request and `release`, which is called from the event loop."""
+    """The place is free between the end of a request and `admit_waiting`, which the event loop calls later."""
     door = Door(limit=1, queue=1)
     runs, waits, late, later = door.applicants(4)
     assert not door.admission.waits
@@ -80,7 +80,7 @@ def test_a_place_that_is_free_is_for_the_first_in_line_and_makes_room_behind_it(
     door.running.remove(runs)
     assert [late.ask(), later.ask()] == [WAIT, TURN_AWAY]
     assert door.admission.waits
-    door.admission.release()
+    door.admission.admit_waiting()
     assert door.running == [waits]
     waits.end()
     assert door.running == [late]
@@ -110,9 +110,9 @@ def test_a_newcomer_does_not_overtake_who_waits() -> None:
     first, second, newcomer = door.applicants(3)
     first.ask()
     second.ask()
-    door.running.clear()  # the place is free, and nobody has been called yet
+    door.running.clear()  # the place is free, and `admit_waiting` was not called yet
     assert newcomer.ask() is WAIT
-    door.admission.release()
+    door.admission.admit_waiting()
     assert (second.started, newcomer.started) == (1, 0)
 
 
@@ -122,7 +122,7 @@ def test_all_free_places_are_given_at_once() -> None:
     for applicant in all_of_them:
         applicant.ask()
     door.running.clear()
-    door.admission.release()
+    door.admission.admit_waiting()
     assert [applicant.started for applicant in all_of_them] == [1, 1, 1, 1, 0]
 
 
@@ -163,7 +163,7 @@ def test_who_is_forgotten_gets_no_place_and_frees_its_own_in_the_queue() -> None
     first, second, third, fourth = door.applicants(4)
     assert [first.ask(), second.ask(), third.ask()] == [RUN, WAIT, WAIT]
     door.admission.forget(second)
-    door.admission.forget(fourth)  # which never waited
+    door.admission.forget(fourth)  # `fourth` has never waited
     assert fourth.ask() is WAIT
     first.end()
     assert (second.started, third.started, fourth.started) == (0, 1, 0)
@@ -230,7 +230,7 @@ def test_an_exempt_path_runs_at_once_whatever_runs_and_waits() -> None:
     assert Applicant(door, "/healthz/").ask() is TURN_AWAY
     assert Applicant(door, "/health").ask() is TURN_AWAY
     first.end()
-    assert second.started == 0  # those that are exempt count as running
+    assert second.started == 0  # requests for exempt paths count as running
 
 
 def test_turned_away_requests_are_logged_once_a_minute_with_their_number(error_log: list[logging.LogRecord]) -> None:

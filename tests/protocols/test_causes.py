@@ -1,4 +1,4 @@
-"""What an application raises because its client has left is told from its faults, whatever the chain looks like."""
+"""Exceptions that stem from a client that has left are told from an application's faults, in any chain of causes."""
 
 import itertools
 
@@ -14,7 +14,7 @@ GONE = ClientDisconnectedError("the client has disconnected")
 
 
 def chain(*errors: BaseException) -> BaseException:
-    """The first one, each raised because of the next one."""
+    """Return the first of `errors`, after each was raised because of the next one."""
     for error, cause in itertools.pairwise(errors):
         error.__cause__ = cause
     return errors[0]
@@ -35,7 +35,7 @@ def nested(depth: int, *inner: Exception) -> ExceptionGroup[Exception]:
 
 
 def shared(depth: int) -> ExceptionGroup[Exception]:
-    """Few objects, but 2**depth ways through them."""
+    """Return groups of few exceptions with 2**depth ways through them."""
     group: ExceptionGroup[Exception] = ExceptionGroup("innermost", [ValueError()])
     for _ in range(depth):
         group = ExceptionGroup("twice", [group, group])

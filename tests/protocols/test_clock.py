@@ -49,6 +49,14 @@ def test_a_response_with_its_own_date_or_server_gets_the_other_lines(date: bool,
     assert clock.lines_without(date=date, server=server) == lines
 
 
+def test_a_date_or_server_that_the_operator_has_set_takes_the_place_of_ours() -> None:
+    clock = Clock(server=b"s", fields=((b"Server", b"t"), (b"Date", b"today"), (b"x-a", b"b")))
+    clock.update(0.0, 0.0)
+    assert clock.lines == b"Server: t\r\nDate: today\r\nx-a: b\r\n"
+    assert clock.lines_without(date=False, server=True) == b"Date: today\r\nx-a: b\r\n"
+    assert clock.lines_without(date=True, server=False) == b"Server: t\r\nx-a: b\r\n"
+
+
 def test_date_and_server_can_be_left_out() -> None:
     clock = Clock(date=False)
     clock.update(0.0, 0.0)

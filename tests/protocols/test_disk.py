@@ -1,4 +1,4 @@
-"""What is read at once, and what the threads that wait for disks do with their descriptors and their time."""
+"""What is in memory is read at once; threads that wait for disks close their descriptors, and work a limited time."""
 
 import asyncio
 import contextlib
@@ -25,11 +25,11 @@ def test_what_is_in_memory_is_read_at_once(opened: Opened) -> None:
     assert read_now(source.descriptor, 5, 7) == source.data[5:12]
 
 
-def test_what_has_to_come_from_the_disk_is_not_read_at_once(opened: Opened) -> None:
-    source = opened(PIECE)
+def test_what_has_to_come_from_the_disk_is_not_read_at_once(own_file: Opened) -> None:
+    source = own_file(PIECE)
     with open(source.path, "rb+") as file:
         os.fsync(file)
-    for _ in range(1000):  # it is an advice: the system may be busy with some of the pages
+    for _ in range(1000):  # the call only gives advice: the system may be busy with some of the pages
         os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         if read_now(source.descriptor, 0, PIECE) is None:
             break
@@ -49,7 +49,7 @@ def test_a_range_that_is_long_or_goes_beyond_the_end_is_not_read_at_once(opened:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two ends of a connection; neither waits."""
+    """Return the two ends of a connection, both non-blocking."""
     sock, client = socket.socketpair()
     with sock, client:
         sock.setblocking(False)
@@ -66,11 +66,11 @@ def received(client: socket.socket) -> bytes:
 
 
 class Noted:
-    """Stands for os.sendfile: keeps what it is asked for, and sends without end to nobody."""
+    """Stands for os.sendfile: keeps what it was called with, and says that it has sent all."""
 
     def __init__(self) -> None:
         self.counts: list[int] = []
-        self.sending: Sending | None = None  # to be told to stop after the first call
+        self.sending: Sending | None = None  # what to stop after the first call
 
     def __call__(self, sock: int, file: int, offset: int, count: int) -> int:
         self.counts.append(count)
@@ -152,8 +152,8 @@ def test_what_was_sent_before_an_error_is_counted(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def closings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What os.close was called for."""
+async def closings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The descriptors that os.close was called with since there is an event loop (which opens one, from 3.14 on)."""
     closings: list[int] = []
     close = os.close
 

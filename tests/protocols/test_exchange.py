@@ -9,7 +9,7 @@ import pytest
 from corehttp.asgi import ASGIApp, Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.application_tasks import task_starter
-from corehttp.protocols.contracts import Fields, Intent, Named, Request
+from corehttp.protocols.contracts import Fields, Named, Request
 from corehttp.protocols.exchange import Exchange
 from corehttp.protocols.fairness import Fairness, FairShare
 from tests.kit.fakes import TURNS
@@ -71,7 +71,7 @@ class FakeHost:
         self.running: set[Request] = set()
         self.faults: list[BaseException | str] = []
 
-    def ended(self, request: Request) -> None:
+    def app_returned(self, request: Request) -> None:
         self.running.discard(request)
 
     def app_failed(self, request: Named, fault: BaseException | str) -> None:
@@ -84,8 +84,7 @@ class Talk:
     def __init__(self, *, length: int = 0, expects_continue: bool = False) -> None:
         self.stream = RecordingStream()
         self.host = FakeHost(self._run)
-        intent = Intent(persistent=True, plain=False, length=length, expects_continue=expects_continue)
-        self.exchange = Exchange({}, intent, self.stream, self.host)
+        self.exchange = Exchange({}, length, expects_continue, self.stream, self.host)
         self.exchange.method, self.exchange.target, self.exchange.version = "GET", "/a%0a?b", "1.1"
         self._finish = asyncio.Event()
 
@@ -176,7 +175,6 @@ async def test_a_body_is_not_kept_after_the_response() -> None:
     await talk.exchange.send(START)
     await talk.exchange.send(END)
     assert not talk.exchange.feed(b"ab")
-    assert talk.exchange.unread == 2
     assert await talk.exchange.receive() == DISCONNECT
 
 
@@ -299,6 +297,17 @@ async def test_a_response_left_half_done_is_cut() -> None:
     assert talk.stream.calls[-1] == ("abort",)
 
 
+async def test_a_response_that_was_cut_is_not_completed_by_a_task_that_outlives_the_application() -> None:
+    talk = Talk()
+    talk.start()
+    await talk.exchange.send(START)
+    await talk.exchange.send(MORE)
+    await talk.finish()
+    with pytest.raises(ClientDisconnectedError):
+        await talk.exchange.send(END)
+    assert talk.stream.calls[-1] == ("abort",)
+
+
 async def test_nothing_is_sent_for_a_client_that_is_gone() -> None:
     talk = Talk()
     talk.start()
@@ -321,7 +330,7 @@ async def test_a_client_that_is_gone_leaves_nothing_to_call_the_stream_for() -> 
     await talk.exchange.receive()
     with pytest.raises(ClientDisconnectedError):
         await talk.exchange.send(END)
-    talk.exchange.tell()
+    talk.exchange.announce_leave()
     await talk.finish()
     assert talk.stream.calls == calls
 
@@ -345,7 +354,7 @@ async def test_an_answer_of_the_server_is_the_end_of_the_response() -> None:
     await talk.exchange.receive()
     waiting = asyncio.ensure_future(talk.exchange.receive())
     await turn()
-    talk.exchange.preempt()
+    talk.exchange.complete()
     assert await waiting == DISCONNECT
     with pytest.raises(AppError, match="no message after the end"):
         await talk.exchange.send(START)

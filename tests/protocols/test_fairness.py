@@ -1,4 +1,4 @@
-"""Responses that send without a pause go on in turns, whoever waits longest first; nothing is left of one that ends."""
+"""Responses that are sent without a pause take turns, the longest waiting first; one that ends leaves nothing."""
 
 import asyncio
 import itertools

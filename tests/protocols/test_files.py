@@ -1,4 +1,4 @@
-"""A file's range to a client, over real sockets and on both event loops."""
+"""Ranges of files come to a client whole and in order, over real sockets and on both event loops."""
 
 import asyncio
 import errno
@@ -105,8 +105,8 @@ async def test_a_file_that_is_shorter_than_the_range_ends_it(opened: Opened, siz
 
 
 @on_both_loops
-async def test_a_file_that_is_truncated_meanwhile_ends_the_range(opened: Opened) -> None:
-    source = opened(LARGE)
+async def test_a_file_that_is_truncated_meanwhile_ends_the_range(own_file: Opened) -> None:
+    source = own_file(LARGE)
     before = descriptors()
     async with connected("unix") as (connection, client):
         now = descriptors()
@@ -119,7 +119,7 @@ async def test_a_file_that_is_truncated_meanwhile_ends_the_range(opened: Opened)
     await closed(but=before)
 
 
-# Where the short way is not to be had.
+# Where sendfile(2) cannot be used.
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -1,4 +1,4 @@
-"""What a file's transfer does with clients that are fast, slow or gone, and with a disk that is slow."""
+"""Files are sent to clients that are fast, slow or gone, beside a disk that is slow."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ async def test_a_client_that_takes_all_at_once_does_not_stop_the_loop(opened: Op
     written: set[int] = set()
 
     async def writable() -> None:
-        """It always is."""
+        """Return at once: the transport always takes more."""
 
     def look() -> None:
         written.add(len(transport.writes))
@@ -146,7 +146,7 @@ async def test_left_by_a_cancellation_nothing_stays_open_or_watched(opened: Open
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert descriptors() == now
-        number = opened(1).descriptor  # the one that was watched
+        number = opened(1).descriptor  # the same number as that of the file that was watched
         assert not asyncio.get_running_loop().remove_writer(number)
         os.close(number)
         connection.transport.abort()
@@ -243,7 +243,7 @@ async def test_what_the_socket_says_of_a_lost_client_is_told_apart(
 
 @pytest.fixture
 def garbage() -> Iterator[list[object]]:
-    """What only the garbage collector would free, once it is called."""
+    """Collect in a list, while the test runs, what only the garbage collector can free."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)

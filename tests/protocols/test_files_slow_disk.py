@@ -1,4 +1,4 @@
-"""What a file's transfer does when the disk is slow: it holds a thread then, but not for long, and never its client."""
+"""While a disk is slow a transfer keeps a thread, but not for long, and keeps neither its client nor others waiting."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts descript
 async def test_a_thread_at_work_keeps_to_its_file_though_the_number_is_another_files(
     opened: Opened, slow_disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk takes longer than a transfer that is cancelled waits for it."""
+    """A disk may take longer than a cancelled transfer waits for it."""
     monkeypatch.setattr(file_reader, "PATIENCE", 0)
     source = opened(FEW + 1)
     status = source.path.stat()
@@ -65,7 +65,7 @@ async def test_a_client_that_leaves_with_all_of_the_file_has_been_served(
 ) -> None:
     slow_disk.tells_late = True
     monkeypatch.setattr(files, "FEW", PIECE)
-    source = opened(PIECE + 1)  # that much goes into a socket at once
+    source = opened(PIECE + 1)  # so many bytes fit into a socket at once
     async with connected("unix") as (connection, client):
         sending = connection.send(source.descriptor, 0, PIECE + 1)
         await until(lambda: len(slow_disk.calls) > 0)
@@ -113,7 +113,7 @@ def test_a_thread_outlasts_its_loop_and_closes_what_it_has(
     assert not caplog.records
 
 
-# Its end, while the disk is at work.
+# The end of a transfer, while the disk is at work.
 
 
 def lose(connection: Connection, sending: "asyncio.Task[int]") -> None:

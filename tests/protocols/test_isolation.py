@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import corehttp
 from corehttp.asgi import Receive, Scope, Send
+from corehttp.moments import NEVER
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.protocols.limits import NEVER
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.fakes import FakeTransport
 from tests.kit.websocket_client import ACCEPT, TEXT, handshake, masked, websocket_context
@@ -189,7 +189,7 @@ class Peers:
                 self.drain(transport)
             case "leave":
                 for websocket in tuple(self._context.websockets):
-                    websocket.tell()
+                    websocket.announce_leave()
             case "lose":
                 transport.lose()
             case _:

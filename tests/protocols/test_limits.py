@@ -1,8 +1,9 @@
-"""Whether a peer makes progress: how long it may do nothing, and how slow it may be."""
+"""A peer may do nothing for a limited time, and may not be too slow for long."""
 
 import pytest
 
-from corehttp.protocols.limits import MINIMUM_RATE, NEVER, Pace
+from corehttp.moments import NEVER
+from corehttp.protocols.limits import MINIMUM_RATE, Pace
 
 
 def test_a_peer_that_does_nothing_is_late_when_its_time_is_over() -> None:
@@ -33,7 +34,7 @@ def test_a_peer_below_the_minimum_rate_is_late_when_it_has_used_up_its_time(size
     while now < pace.due:
         now += 1
         pace.moved(size, now)
-    # Each second costs the part of it that the bytes do not make up for.
+    # Of each second, the part is lost for which no bytes have come.
     assert now - 1000 == pytest.approx(60 / (1 - size / MINIMUM_RATE), abs=1.01)
 
 

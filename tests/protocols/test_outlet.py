@@ -1,4 +1,4 @@
-"""What is written and not taken: how long that may last, with a transport and times of the test's own."""
+"""What is written may wait for its client for a limited time; with a transport and times that the test sets."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ STALL = 60.0  # seconds
 
 
 def outlet_with(waiting: int) -> tuple[Outlet, FakeTransport]:
-    """An outlet that is watched from NOW on, and its transport in which so many bytes wait."""
+    """Return an outlet that watches from NOW on, and its transport in which so many bytes wait."""
     transport = FakeTransport()
     transport.buffered = waiting
     return Outlet(transport, STALL, NOW), transport

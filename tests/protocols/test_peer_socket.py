@@ -1,4 +1,4 @@
-"""Is a client that has closed its side still there? Asked over real sockets, where only the kernel knows."""
+"""A client that has closed its side is told from one that is gone, over real sockets."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from corehttp.protocols.peer_socket import KEEPALIVE, Watch, end_our_side, has_unread, reset_on_close
-from tests.kit.connections import connected, on_both_loops, until
+from corehttp.protocols.peer_socket import KEEPALIVE, Watch, end_our_side, has_unread, reset_on_close, write_last
+from tests.kit.connections import connected, on_both_loops, random_bytes, until
 from tests.kit.fakes import FakeTransport
+from tests.kit.listening import LINUX
 
-WAIT = 5000  # milliseconds, for what takes none
+WAIT = 5000  # milliseconds to wait for what takes less than one
 
 
 class Probed(FakeTransport):
-    """Writes to its socket."""
+    """A transport that writes to a real socket at once."""
 
     def __init__(self, sock: socket.socket | None) -> None:
         super().__init__(sock=sock)
@@ -34,7 +35,7 @@ class Probed(FakeTransport):
 
 @contextlib.contextmanager
 def tcp_pair(host: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Our end of a connection, and the client's."""
+    """Return the server's end of a connection, and the client's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as listener:
         client = socket.create_connection(listener.getsockname()[:2])
@@ -44,7 +45,7 @@ def tcp_pair(host: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.so
 
 
 def wait_for_reset(ours: socket.socket) -> None:
-    """Wait until the kernel has heard of it."""
+    """Wait until the kernel has heard that the client is gone."""
     poll = select.poll()
     poll.register(ours, 0)  # POLLERR and POLLHUP are always reported
     assert poll.poll(WAIT), "no reset has come"
@@ -71,11 +72,11 @@ def test_a_client_that_is_gone_shows_it_when_it_is_probed(host: str) -> None:
         watch = Watch(Probed(ours))
         client.close()
         assert ours.recv(1) == b""
-        assert not watch.is_gone()  # until then nobody can tell
+        assert not watch.is_gone()  # not known before the probe
         watch.probe(b"0")
         wait_for_reset(ours)
         assert watch.is_gone()
-        assert watch.is_gone()  # however often it is asked
+        assert watch.is_gone()  # and so says every further call
 
 
 def test_a_client_that_resets_the_connection_is_gone_without_a_probe() -> None:
@@ -187,3 +188,69 @@ async def test_the_kernel_knows_of_bytes_that_nobody_has_read() -> None:
 
 def test_what_has_no_socket_has_nothing_unread() -> None:
     assert not has_unread(FakeTransport())
+
+
+@LINUX
+@on_both_loops
+async def test_the_last_bytes_and_the_end_come_in_one_segment() -> None:
+    async with connected() as (connection, client):
+        before = segments_received(client.sock)
+        write_last(connection.transport, b"the last bytes")
+        assert await client.read(100) == b"the last bytes"
+        assert segments_received(client.sock) == before + 1
+        connection.transport.close()
+        await connection.lost
+
+
+def segments_received(sock: socket.socket) -> int:
+    """Return how many segments the kernel has received for a TCP socket (tcp(7), TCP_INFO, tcpi_segs_in)."""
+    return int(struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144), 140)[0])
+
+
+@on_both_loops
+async def test_what_the_kernel_does_not_take_of_the_last_bytes_the_transport_writes() -> None:
+    data = random_bytes(1 << 20)
+    async with connected("slow") as (connection, client):
+        write_last(connection.transport, data)
+        assert 0 < connection.transport.get_write_buffer_size() < len(data)
+        write_last(connection.transport, b"never before what waits")
+        connection.transport.close()
+        assert await client.read(2 * len(data)) == data + b"never before what waits"
+        await connection.lost
+
+
+def test_the_last_bytes_are_not_waited_for_though_sockets_have_a_timeout() -> None:
+    with tcp_pair() as (ours, _):
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while ours.send(bytes(1 << 20)):
+                pass
+        transport = FakeTransport(sock=ours)
+        transport.set_protocol(asyncio.Protocol())
+        socket.setdefaulttimeout(60.0)
+        try:
+            write_last(transport, b"no room")
+        finally:
+            socket.setdefaulttimeout(None)
+        assert transport.writes == [b"no room"]
+
+
+@on_both_loops
+async def test_the_last_bytes_are_the_transport_s_where_they_cannot_go_with_the_end() -> None:
+    async with connected("unix") as (connection, client):
+        write_last(connection.transport, b"unix")
+        assert await client.read(4) == b"unix"
+    async with connected() as (connection, client):
+        connection.transport.pause_reading()
+        client.reset()  # which nobody has noticed
+        write_last(connection.transport, b"gone")
+
+
+def test_without_an_open_socket_the_transport_writes_the_last_bytes() -> None:
+    with tcp_pair() as (ours, _):
+        pass
+    for sock in (None, ours):
+        transport = FakeTransport(sock=sock)
+        transport.set_protocol(asyncio.Protocol())
+        write_last(transport, b"all")
+        assert transport.writes == [b"all"]

@@ -4,6 +4,8 @@ import contextlib
 import gc
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -167,6 +169,18 @@ def test_a_datagram_socket_is_named_and_left_to_its_owner(opened: contextlib.Exi
         os.fstat(fd)
 
 
+def test_a_socket_of_another_family_is_named_and_left_to_its_owner(
+    opened: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not every kernel has a family beside these, so one of them stands for such a one.
+    monkeypatch.setattr(listening, "_FAMILIES", (socket.AF_UNIX,))
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        fd = other.fileno()
+        assert refusal(opened, fd=fd) == f"fd {fd} must be a socket of IPv4, IPv6 or a unix socket"
+        gc.collect()
+        os.fstat(fd)
+
+
 def test_the_sockets_of_several_endpoints_know_theirs(tmp_path: Path) -> None:
     several = [
         Endpoint(EndpointKind.UNIX, path=str(tmp_path / "socket"), permissions="600"),
@@ -193,3 +207,15 @@ def test_an_endpoint_that_cannot_be_bound_leaves_nothing_of_the_others(tmp_path:
     with pytest.raises(StartupError, match="no address"):
         listening.bind(several, 2, reuseport=True)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", ""])
+def test_to_bind_an_address_in_numbers_takes_no_codec_for_names(host: str) -> None:
+    code = (
+        "import sys; from corehttp.sockets import listening; from corehttp.sockets.endpoint import endpoints\n"
+        "from corehttp.config import Config; from corehttp.errors import StartupError\n"
+        f"try: listening.bind(endpoints(Config(host={host!r}, port=0)), 1, reuseport=False)\n"
+        "except StartupError: pass\n"
+        "assert 'encodings.idna' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,27 +11,24 @@ import heapq
 import os
 import random
 import select
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from signal import SIGCHLD, SIGKILL, SIGSEGV, SIGTERM
 
+from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.ipc import messages
 from corehttp.ipc.balance import Load
 from corehttp.ipc.codec import dump
-from corehttp.ipc.messages import (
-    ALLOWED_OF_CHILD,
-    FROM_CHILD,
-    FromChild,
-    FromSupervisor,
-    LeaveReason,
-    Parser,
-    encode,
-)
+from corehttp.ipc.message_stream import Parser, encode
+from corehttp.ipc.messages import ALLOWED_OF_CHILD, FROM_CHILD, FromChild, FromSupervisor, LeaveReason
+from corehttp.ipc.polling import Flushable
 from corehttp.ipc.scoreboard import Scoreboard
+from corehttp.log_rotation import RotationRule
+from corehttp.sockets.address_choice import AddressRule
+from corehttp.sockets.endpoint import Endpoint, endpoints
 from corehttp.supervisor.inheritance import Inheritance
-from corehttp.supervisor.processes import TEMPLATE
-from corehttp.supervisor.world import ChildChannel
+from corehttp.supervisor.processes import TEMPLATE, WATCHER
 
 FIRST_FD = 1 << 20  # descriptors that are only numbers: no real one is as high
 FIRST_PID = 1 << 23  # above what Linux gives to a process
@@ -45,11 +42,14 @@ class Process:
     channel: "SimulatedChannel | None"  # None: a new supervisor
     started: float
     is_template: bool = False
+    is_watcher: bool = False
+    watches_since: int = 0  # nanoseconds since the epoch
     writer: int = -1  # a new supervisor's end of the pipe over which it answers
     generation: int = 0
     row: int = -1
     forks_at: float = 0.0  # when a template has forked all that it was asked for: one worker after the other
     accepts: bool = False
+    leads: bool = False
     stubborn: bool = False  # it does not leave when told to
     silent: tuple[float, float] = (0.0, 0.0)  # from when until when its event loop is blocked
     dying: bool = False  # its end is certain and near
@@ -72,7 +72,8 @@ class SimulatedChannel:
         self.unheard: list[tuple[FromSupervisor, Sequence[int]]] = []  # for a child that does not exist yet
         self.process: Process | None = None
         self.lost: OSError | None = None
-        self.congested = False
+        self.congested = False  # whether the child does not read for a while
+        self.has_room = False  # whether a congested channel can be flushed
 
     @property
     def readable(self) -> bool:
@@ -95,11 +96,21 @@ class SimulatedChannel:
         if self.lost is not None:
             return False
         self.unheard.append((message, fds))
+        if self._world.happens(0.02) and not self.congested:
+            self.congested = True
+            if self.process is not None and self.process.is_template:
+                self._world.late_forks += 1
+            self._world.later(self._world.chance.uniform(0, 1), self._make_room)
         self._world.deliver(self)
         return True
 
+    def _make_room(self) -> None:
+        self.has_room = True
+
     def flush(self) -> None:
-        raise AssertionError("a channel is flushed that is never congested")
+        assert self.congested, "a channel is flushed that is not congested"
+        self.congested = self.has_room = False
+        self._world.deliver(self)
 
     def expect(self, kind: type[FromChild]) -> None:
         self._parser.expect(kind)
@@ -135,6 +146,58 @@ class ChildEnd:
         pass
 
 
+@dataclass
+class SimulatedMailbox:
+    """The end of a mailbox into which messages are put."""
+
+    fd: int
+    messages: list[bytes] = field(default_factory=list)
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def put(self, message: bytes) -> bool:
+        self.messages.append(message)
+        return True
+
+    def close(self) -> None:
+        self.fd = -1
+
+
+class SimulatedLeftovers:
+    """What a worker has left running: nothing, unless `running` is set; `done` is what was done to it."""
+
+    def __init__(self, *, running: bool = False) -> None:
+        self.running = running
+        self.done: list[str] = []
+
+    def __bool__(self) -> bool:
+        return self.running
+
+    def terminate(self) -> None:
+        self.done.append("terminate")
+
+    def kill(self) -> None:
+        self.done.append("kill")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+class SimulatedRotation:
+    """Implements `world.LogRotation`; the files are too large when the test says so."""
+
+    def __init__(self, rule: RotationRule) -> None:
+        self.rule = rule
+        self.too_large = False
+        self.looks = 0
+
+    def look(self) -> bool:
+        self.looks += 1
+        found, self.too_large = self.too_large, False
+        return found
+
+
 class SimulatedProcesses:
     """Implements `world.Processes`, and has the processes live."""
 
@@ -152,13 +215,19 @@ class SimulatedProcesses:
     def spawn(self, module: str, title: str) -> tuple[int, SimulatedChannel]:
         self._world.fail_at_times(0.02)
         channel = SimulatedChannel(self._world)
-        return self._begin(channel, is_template=module == TEMPLATE).pid, channel
+        process = self._begin(channel, is_template=module == TEMPLATE)
+        process.is_watcher = module == WATCHER
+        return process.pid, channel
 
     def pair(self) -> tuple[SimulatedChannel, ChildEnd]:
         self._world.fail_at_times(0.01)
         channel, end = SimulatedChannel(self._world), ChildEnd(self._world.new_fd())
         self._pairs[end.fd] = channel
         return channel, end
+
+    def mailbox(self) -> tuple[ChildEnd, "SimulatedMailbox"]:
+        self._world.fail_at_times(0.01)
+        return ChildEnd(self._world.new_fd()), SimulatedMailbox(self._world.new_fd())
 
     def start(self, argv: list[str], environment: dict[str, str], fds: Iterable[int]) -> int:
         """Start a new supervisor, which answers over the last of these descriptors in one way or another."""
@@ -173,6 +242,9 @@ class SimulatedProcesses:
     def kill(self, pid: int) -> None:
         self.end_soon(self.all[pid], -SIGKILL)
 
+    def finish(self, pid: int) -> None:
+        self.kill(pid)
+
     def terminate(self, pid: int) -> None:
         process = self.all[pid]
         if process.channel is None or not process.accepts:
@@ -181,6 +253,9 @@ class SimulatedProcesses:
             self._leave(process, 0.0)
 
     def dump(self, pid: int) -> None:
+        assert self.all[pid].code is None
+
+    def tell_stacks(self, pid: int) -> None:
         assert self.all[pid].code is None
 
     def reap(self, pids: Iterable[int], *, orphans: bool) -> list[tuple[int, int]]:
@@ -223,7 +298,12 @@ class SimulatedProcesses:
                 assert isinstance(backlog, int)
                 process.generation = backlog  # see `test_simulation.Life.read`
                 process.row = -1 if seat is None else seat.row
-                if process.is_template:
+                if seat is not None and seat.mailboxes:
+                    assert len(fds) == len(seat.endpoints) + 2 + seat.mailboxes
+                    assert len(set(fds[-seat.mailboxes :])) == seat.mailboxes, "a mailbox is handed out twice"
+                if process.is_watcher:
+                    self._watch(process)
+                elif process.is_template:
                     self._load(process)
                 else:
                     self._boot(process)
@@ -231,12 +311,25 @@ class SimulatedProcesses:
                 process.accepts = True
             case messages.Leave(reason) if not self._is_deaf(process):
                 self._leave(process, self._world.shutdown_delay if reason is LeaveReason.STOP else 0.0)
+            case messages.Lead():
+                others = [other for other in self.alive if other.leads and other.code is None]
+                assert not others, "two workers lead at once"
+                assert process.code is not None or process.channel is not None
+                process.leads = True
+            case messages.StepDown() if not self._is_deaf(process):
+                self._world.later(self._world.chance.choice([0.0, 0.0, 2.0]), lambda: self._step_down(process))
+            case messages.WatchSince(moment):
+                process.watches_since = moment
             case messages.Fork():
                 channel = self._pairs.pop(fds[0])
                 process.forks_at = max(process.forks_at, self._world.time) + self._world.chance.uniform(0.01, 0.1)
                 self._world.later(process.forks_at - self._world.time, lambda: self._fork(process, channel))
             case _:
                 pass
+
+    def _step_down(self, worker: Process) -> None:
+        worker.leads = False
+        worker.say(messages.SteppedDown())
 
     def _is_deaf(self, process: Process) -> bool:
         start, end = process.silent
@@ -274,7 +367,7 @@ class SimulatedProcesses:
         fate = chance.random() if world.troubles else 0.99
         takes = chance.uniform(0.1, 3)
         if worker.generation in world.broken or fate < 0.05:
-            world.later(takes, lambda: worker.say(messages.Failed("it fails", "Traceback")))
+            world.later(takes, lambda: worker.say(messages.StartFailed("it fails", "Traceback")))
             world.later(takes, lambda: self._end(worker, ExitCode.STARTUP))
             return
         if fate < 0.07:
@@ -295,13 +388,22 @@ class SimulatedProcesses:
         elif fate < 0.53:
             world.trouble(chance.uniform(0, 40), lambda: self._lie(worker))
 
+    def _watch(self, watcher: Process) -> None:
+        """Watch files, of which `test_simulation.Life` says when they change, with what becomes of that."""
+        chance = self._world.chance
+        fate = chance.random() if self._world.troubles else 0.99
+        if fate < 0.1:
+            self._world.trouble(chance.uniform(0, 60), lambda: self._end(watcher, -SIGKILL))
+        elif fate < 0.15:
+            self._world.trouble(chance.uniform(0, 60), lambda: self._lie(watcher))
+
     def _load(self, template: Process) -> None:
         """Load the application into a template, with what becomes of that."""
         world, chance = self._world, self._world.chance
         fate = chance.random() if world.troubles else 0.99
         takes = chance.uniform(0.1, 3)
         if template.generation in world.broken or fate < 0.05:
-            world.later(takes, lambda: template.say(messages.Failed("it cannot be loaded", "Traceback")))
+            world.later(takes, lambda: template.say(messages.StartFailed("it cannot be loaded", "Traceback")))
             world.later(takes, lambda: self._end(template, ExitCode.STARTUP))
         elif fate > 0.07:
             world.later(takes, lambda: template.say(messages.Ready()))
@@ -366,12 +468,14 @@ class SimulatedSlots:
     lent: bool = False
     closed: bool = False
     opened: dict[int, int] = field(default_factory=dict)  # for each open slot the descriptor of its inbox
+    served: dict[int, Endpoint] = field(default_factory=lambda: dict(enumerate(endpoints(Config()))))
+    rule: AddressRule | None = None  # the last one that was given
 
     def __post_init__(self) -> None:
         self.opened = {slot: self.world.new_fd() for slot in range(self.size)}
 
-    def share(self, shared: bool) -> None:
-        self.lent = shared
+    def lend(self, lent: bool) -> None:
+        self.lent = lent
 
     def let_in(self) -> None:
         pass
@@ -383,11 +487,17 @@ class SimulatedSlots:
         assert slot in self.opened, "a worker gets the sockets of a closed slot"
         return [FIRST_FD]
 
+    def endpoints(self, slot: int) -> tuple[int, ...]:
+        return (0,)
+
     def inbox(self, slot: int) -> int:
         return self.opened[slot]
 
     def inboxes(self) -> dict[int, int]:
         return dict(self.opened)
+
+    def listeners(self) -> list[tuple[str, int]]:
+        return [(self.urls, 0)]
 
     def is_cut_off(self, slot: int) -> bool:
         return self.world.happens(0.02)
@@ -417,9 +527,33 @@ class SimulatedSlots:
         self.opened.clear()
         self.closed = True
 
+    def add_endpoint(self, endpoint: Endpoint) -> int:
+        if self.world.happens(0.05):
+            raise StartupError("somebody else has the port")
+        number = max(self.served) + 1
+        self.served[number] = endpoint
+        return number
+
+    def arrange(self, numbers: Sequence[int]) -> None:
+        assert set(numbers) <= set(self.served)
+
+    def describe(self, said: Mapping[int, Endpoint]) -> None:
+        assert set(said) <= set(self.served)
+        self.served.update(said)
+
+    def refuse_endpoint(self, number: int) -> None:
+        assert number in self.served
+
+    def close_endpoint(self, number: int) -> None:
+        del self.served[number]
+
     def steer(self, away: frozenset[int]) -> bool:
         self.world.fail_at_times(0.01)
         return True
+
+    def tie(self, rule: AddressRule | None) -> None:
+        assert rule is None or rule.endpoints <= set(self.served)
+        self.rule = rule
 
     def refuse_new(self) -> None:
         self.world.fail_at_times(0.01)
@@ -441,7 +575,7 @@ class SimulatedRescuer:
         assert self.keep_alive() > 0
         self.paused = bool(wanted) and self.world.happens(0.2)
 
-    def leave(self, slot: int) -> None:
+    def finish(self, slot: int) -> None:
         self.world.fail_at_times(0.01)
 
     def look_again(self) -> None:
@@ -455,6 +589,7 @@ class SimulatedWorld:
     """Implements `world.World`. `before_wait` is called whenever the loop waits."""
 
     pid = FIRST_PID
+    parent = FIRST_PID - 1
 
     def __init__(self, chance: random.Random, size: int, shutdown_delay: float) -> None:
         self.chance = chance
@@ -465,7 +600,9 @@ class SimulatedWorld:
         self.pending: list[int] = []  # signals
         self.held_up = 0.0  # seconds so far
         self.hold_ups = 0
+        self.late_forks = 0  # how often a template has not read for up to a second what it was asked for
         self.ended_leftovers = False
+        self.leftovers: dict[int, SimulatedLeftovers] = {}  # by the pid of the worker that has left them
         self.board: Scoreboard | None = None
         self.before_wait: Callable[[], object] = lambda: None
         self._fds = FIRST_FD
@@ -477,6 +614,9 @@ class SimulatedWorld:
 
     def now(self) -> float:
         return self.time
+
+    def wall_clock(self) -> float:
+        return 1e9 + self.time
 
     def jitter(self) -> float:
         return self.chance.random()
@@ -492,7 +632,7 @@ class SimulatedWorld:
     def watch(self, fd: int, on_readable: Callable[[], object]) -> None:
         self._watched[fd] = (None, on_readable)
 
-    def watch_channel(self, channel: ChildChannel, on_readable: Callable[[], object]) -> None:
+    def watch_channel(self, channel: Flushable, on_readable: Callable[[], object]) -> None:
         assert isinstance(channel, SimulatedChannel)
         self._watched[channel.fileno()] = (channel, on_readable)
 
@@ -513,6 +653,12 @@ class SimulatedWorld:
 
     def end_leftovers(self, ours: Collection[int]) -> None:
         self.ended_leftovers = True
+
+    def left_by(self, worker: int, ours: Collection[int]) -> "SimulatedLeftovers":
+        return self.leftovers.pop(worker, SimulatedLeftovers())
+
+    def rotation(self, rule: RotationRule) -> "SimulatedRotation":
+        return SimulatedRotation(rule)
 
     def rescuer(self, loads: Callable[[], list[Load]], keep_alive: Callable[[], float]) -> SimulatedRescuer:
         return SimulatedRescuer(self, loads, keep_alive)
@@ -540,9 +686,9 @@ class SimulatedWorld:
         self.later(seconds, act, is_trouble=True)
 
     def deliver(self, channel: SimulatedChannel) -> None:
-        """Hand what the supervisor has sent to the process, if that exists; one that has ended hears nothing."""
+        """Hand what the supervisor has sent to a process that exists and reads; after its end it hears nothing."""
         process = channel.process
-        if process is not None:
+        if process is not None and not channel.congested:
             heard, channel.unheard = channel.unheard, []
             for message, fds in heard if process.code is None else ():
                 self.processes.hear(process, message, fds)
@@ -567,7 +713,9 @@ class SimulatedWorld:
         heapq.heapify(self._agenda)
 
     def _ready(self) -> list[tuple[int, Callable[[], object]]]:
-        return [(fd, act) for fd, (channel, act) in self._watched.items() if _is_readable(fd, channel)]
+        channels = [(fd, channel) for fd, (channel, _) in self._watched.items() if channel is not None]
+        writable = [(fd, channel.flush) for fd, channel in channels if channel.has_room]
+        return writable + [(fd, act) for fd, (channel, act) in self._watched.items() if _is_readable(fd, channel)]
 
     def _beat(self) -> None:
         """Have the event loop of every worker run, unless it is blocked."""

@@ -11,7 +11,6 @@ from corehttp.supervisor.actions import (
     Exit,
     FinishReload,
     Kill,
-    Leave,
     LoadTemplate,
     OpenSlot,
     RefuseConnections,
@@ -19,12 +18,13 @@ from corehttp.supervisor.actions import (
     RetireTemplate,
     Spawn,
     Steer,
+    Terminate,
 )
 from corehttp.supervisor.deadlines import next_deadline
 from corehttp.supervisor.events import (
     Beat,
     BecameReady,
-    Drained,
+    DrainFinished,
     Exited,
     FleetEvent,
     HandedOn,
@@ -47,7 +47,7 @@ from corehttp.supervisor.events import (
     TemplateReady,
     TemplateRetired,
     TemplateStarted,
-    Told,
+    ToldToLeave,
     WasDumped,
     WasKilled,
     WasLate,
@@ -94,22 +94,22 @@ def test_a_reload_goes_slot_by_slot() -> None:
     tell(fleet, Spawned(3, 0, 2))
     assert plan(fleet, 0.0) == []
     tell(fleet, BecameReady(3))
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED), Spawn(1, 2)]
-    tell(fleet, Told(1, REPLACED), Spawned(4, 1, 2), BecameReady(4))
-    assert plan(fleet, 0.0) == [Leave(2, REPLACED)]
-    tell(fleet, Told(2, REPLACED), StoppedAccepting(1), StoppedAccepting(2))
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED), Spawn(1, 2)]
+    tell(fleet, ToldToLeave(1, REPLACED), Spawned(4, 1, 2), BecameReady(4))
+    assert plan(fleet, 0.0) == [Terminate(2, REPLACED)]
+    tell(fleet, ToldToLeave(2, REPLACED), StoppedAccepting(1), StoppedAccepting(2))
     assert plan(fleet, 0.0) == [FinishReload(2)]
     tell(fleet, ReloadFinished(2))
     assert plan(fleet, 0.0) == []
 
 
 @pytest.mark.parametrize(
-    "last", [StoppedAccepting(2), Drained(2), Exited(2, 0, 0.0)], ids=lambda event: type(event).__name__
+    "last", [StoppedAccepting(2), DrainFinished(2), Exited(2, 0, 0.0)], ids=lambda event: type(event).__name__
 )
 def test_a_reload_is_not_over_while_an_old_worker_may_still_accept(last: FleetEvent) -> None:
     fleet = serving(2)
-    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED), StoppedAccepting(1))
-    tell(fleet, Spawned(4, 1, 2), BecameReady(4), Told(2, REPLACED))
+    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), ToldToLeave(1, REPLACED), StoppedAccepting(1))
+    tell(fleet, Spawned(4, 1, 2), BecameReady(4), ToldToLeave(2, REPLACED))
     assert plan(fleet, 0.0) == []
     tell(fleet, last)
     assert plan(fleet, 0.0) == [FinishReload(2)]
@@ -123,15 +123,15 @@ def test_a_reload_takes_as_many_slots_at_once_as_it_may() -> None:
 
 def test_an_old_worker_that_still_drains_does_not_hold_up_the_reload() -> None:
     fleet = serving(2)
-    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED))
+    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), ToldToLeave(1, REPLACED))
     assert plan(fleet, 0.0) == [Spawn(1, 2)]
 
 
 def test_stop_first_makes_room_before_it_starts_the_successor() -> None:
     fleet = serving(2, strategy=Strategy.STOP_FIRST)
     tell(fleet, ReloadRequested())
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED)]
-    tell(fleet, Told(1, REPLACED), Steered(frozenset({0})))
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED)]
+    tell(fleet, ToldToLeave(1, REPLACED), Steered(frozenset({0})))
     assert plan(fleet, 0.0) == [Rescue(frozenset({0}))]
     tell(fleet, Rescued(frozenset({0})))
     assert plan(fleet, 0.0) == []
@@ -165,23 +165,23 @@ def test_a_failed_reload_leaves_no_mark_on_a_slot_whose_worker_lives() -> None:
 
 def test_after_a_failure_midway_new_workers_stay_and_the_empty_slot_gets_the_old_generation() -> None:
     fleet = serving(2, strategy=Strategy.STOP_FIRST)
-    tell(fleet, ReloadRequested(), Told(1, REPLACED), Exited(1, 0, 0.0), Spawned(3, 0, 2), BecameReady(3))
-    tell(fleet, Told(2, REPLACED), Exited(2, 0, 0.0), Spawned(4, 1, 2), Exited(4, 3, 0.0), ReloadAbandoned(2))
+    tell(fleet, ReloadRequested(), ToldToLeave(1, REPLACED), Exited(1, 0, 0.0), Spawned(3, 0, 2), BecameReady(3))
+    tell(fleet, ToldToLeave(2, REPLACED), Exited(2, 0, 0.0), Spawned(4, 1, 2), Exited(4, 3, 0.0), ReloadAbandoned(2))
     assert Spawn(1, 1) in plan(fleet, 0.0)
-    assert Leave(3, REPLACED) not in plan(fleet, 0.0)
+    assert Terminate(3, REPLACED) not in plan(fleet, 0.0)
 
 
 def test_the_others_that_were_starting_leave_when_a_reload_fails() -> None:
     fleet = serving(2, parallel=2)
     tell(fleet, ReloadRequested(), Spawned(3, 0, 2), Spawned(4, 1, 2), Exited(3, 3, 0.0), ReloadAbandoned(2))
-    assert plan(fleet, 0.0) == [Leave(4, REPLACED)]
+    assert plan(fleet, 0.0) == [Terminate(4, REPLACED)]
 
 
 def test_a_second_reload_takes_the_place_of_one_that_is_under_way() -> None:
     fleet = serving(1)
     tell(fleet, ReloadRequested(), Spawned(2, 0, 2), ReloadRequested())
-    assert plan(fleet, 0.0) == [Leave(2, REPLACED), Spawn(0, 3)]
-    tell(fleet, Told(2, REPLACED), Spawned(3, 0, 3), Exited(2, -15, 0.0))
+    assert plan(fleet, 0.0) == [Terminate(2, REPLACED), Spawn(0, 3)]
+    tell(fleet, ToldToLeave(2, REPLACED), Spawned(3, 0, 3), Exited(2, -15, 0.0))
     assert plan(fleet, 0.0) == [], "the one that was told to end has not failed"
 
 
@@ -200,15 +200,15 @@ def test_a_worker_that_crashes_during_a_reload_is_replaced_by_a_new_one() -> Non
 def test_a_reload_before_the_service_is_complete_starts_it_anew() -> None:
     fleet = Fleet(1, LIMITS)
     tell(fleet, Spawned(1, 0, 1), ReloadRequested())
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED), Spawn(0, 2)]
-    tell(fleet, Told(1, REPLACED), Spawned(2, 0, 2), Exited(1, -15, 0.0), Exited(2, 3, 0.0))
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED), Spawn(0, 2)]
+    tell(fleet, ToldToLeave(1, REPLACED), Spawned(2, 0, 2), Exited(1, -15, 0.0), Exited(2, 3, 0.0))
     assert plan(fleet, 0.0) == [RefuseConnections()], "nothing serves that could be kept"
 
 
 def test_a_stop_in_the_midst_of_a_reload_is_acted_on_at_once() -> None:
     fleet = serving(1)
     tell(fleet, ReloadRequested(), Spawned(2, 0, 2), StopRequested(), Refusing())
-    assert plan(fleet, 0.0) == [Leave(1, STOP), Leave(2, STOP)]
+    assert plan(fleet, 0.0) == [Terminate(1, STOP), Terminate(2, STOP)]
 
 
 # Resize.
@@ -237,8 +237,8 @@ def test_shrinking_steers_clients_away_before_the_worker_leaves() -> None:
     tell(fleet, Steered(frozenset({1})), now=5.0)
     assert plan(fleet, 5.9) == []
     assert next_deadline(fleet, 5.0) == 6.0
-    assert plan(fleet, 6.0) == [Leave(2, CLOSES)]
-    tell(fleet, Told(2, CLOSES), Rescued(frozenset({1})), now=6.0)
+    assert plan(fleet, 6.0) == [Terminate(2, CLOSES)]
+    tell(fleet, ToldToLeave(2, CLOSES), Rescued(frozenset({1})), now=6.0)
     assert plan(fleet, 6.0) == []
     tell(fleet, StoppedAccepting(2), now=6.0)
     assert plan(fleet, 6.0) == [CloseSlot(1)]
@@ -248,7 +248,7 @@ def test_shrinking_steers_clients_away_before_the_worker_leaves() -> None:
 
 def test_a_slot_that_is_wanted_again_before_it_closed_gets_a_new_worker() -> None:
     fleet = serving(2)
-    tell(fleet, Resized(1), Steered(frozenset({1})), Told(2, CLOSES), StoppedAccepting(2), Resized(2))
+    tell(fleet, Resized(1), Steered(frozenset({1})), ToldToLeave(2, CLOSES), StoppedAccepting(2), Resized(2))
     assert plan(fleet, 0.0) == [Spawn(1, 1), Rescue(frozenset({1}))]
 
 
@@ -267,7 +267,15 @@ def test_the_only_worker_that_serves_does_not_leave_for_a_shrink() -> None:
 def test_the_last_that_serves_does_not_leave_though_clients_were_steered_away_before() -> None:
     fleet = serving(2)
     tell(fleet, Resized(1), Steered(frozenset({1})), Exited(1, -9, 0.0))
-    assert not [action for action in plan(fleet, 20.0) if isinstance(action, Leave)]
+    assert not [action for action in plan(fleet, 20.0) if isinstance(action, Terminate)]
+
+
+def test_a_shrink_waits_for_the_worker_that_is_replaced_at_the_same_time() -> None:
+    fleet = serving(2, strategy=Strategy.STOP_FIRST)
+    tell(fleet, Resized(1), Steered(frozenset({1})), RetireRequested(1, "old"))
+    assert plan(fleet, 6.0) == [Terminate(1, REPLACED)]
+    tell(fleet, ToldToLeave(1, REPLACED), Exited(1, 0, 6.0), Spawned(3, 0, 1), BecameReady(3), now=6.0)
+    assert Terminate(2, CLOSES) in plan(fleet, 7.0)
 
 
 def test_there_is_always_a_worker() -> None:
@@ -290,7 +298,7 @@ def test_clients_are_steered_away_from_a_slot_without_a_worker() -> None:
 def test_with_nobody_who_serves_clients_wait_for_the_first_who_does_whoever_that_is() -> None:
     fleet = serving(2)
     tell(fleet, *[Exited(worker, -9, 0.0) for worker in (1, 2)], now=0.0)
-    fleet.slots[1].retry_at = 20.0
+    fleet.slots[1].failed_at = 20.0
     tell(fleet, Spawned(3, 0, 1))
     assert plan(fleet, 0.0) == []
     tell(fleet, BecameReady(3), now=1.0)
@@ -326,8 +334,8 @@ def test_a_worker_whose_loop_is_blocked_is_dumped_and_replaced_successor_first()
     tell(fleet, WasDumped(1), now=35.0)
     assert plan(fleet, 35.0) == [Spawn(0, 1), Steer(frozenset({0})), Rescue(frozenset({0}))]
     tell(fleet, Spawned(3, 0, 1), BecameReady(3), now=36.0)
-    assert plan(fleet, 36.0) == [Leave(1, REPLACED)]
-    tell(fleet, Told(1, REPLACED), now=36.0)
+    assert plan(fleet, 36.0) == [Terminate(1, REPLACED)]
+    tell(fleet, ToldToLeave(1, REPLACED), now=36.0)
     assert plan(fleet, 37.0) == [Kill(1)], "it has only the margin, for it hangs"
 
 
@@ -340,7 +348,7 @@ def test_a_worker_that_recovers_stays() -> None:
 
 def test_one_that_recovers_after_it_was_told_to_leave_has_the_graceful_time() -> None:
     fleet = serving(1)
-    tell(fleet, WasDumped(1), Spawned(2, 0, 1), BecameReady(2), Told(1, REPLACED), now=30.0)
+    tell(fleet, WasDumped(1), Spawned(2, 0, 1), BecameReady(2), ToldToLeave(1, REPLACED), now=30.0)
     tell(fleet, Beat(1, 30.5), Beat(2, 60.0), now=30.5)
     assert plan(fleet, 60.9) == []
     assert plan(fleet, 61.0) == [Kill(1)]
@@ -384,7 +392,7 @@ def test_a_worker_that_wants_to_go_is_replaced_one_at_a_time() -> None:
     tell(fleet, Spawned(3, 0, 1))
     assert plan(fleet, 0.0) == []
     tell(fleet, BecameReady(3))
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED), Spawn(1, 1)]
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED), Spawn(1, 1)]
 
 
 def test_a_worker_that_somebody_else_told_to_leave_is_replaced_and_has_not_failed() -> None:
@@ -415,18 +423,18 @@ def test_a_shrink_can_complete_the_first_boot() -> None:
     fleet = Fleet(2, LIMITS)
     tell(fleet, Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(1), Resized(1))
     assert fleet.booted
-    assert Leave(2, CLOSES) in plan(fleet, 0.0)
+    assert Terminate(2, CLOSES) in plan(fleet, 0.0)
 
 
 def test_a_worker_that_starts_beside_another_in_a_slot_that_closes_leaves_at_once() -> None:
     fleet = serving(3, parallel=3)
     tell(fleet, ReloadRequested(), Spawned(4, 0, 2), Spawned(5, 1, 2), Spawned(6, 2, 2), Resized(2))
-    assert Leave(6, CLOSES) in plan(fleet, 0.0)
+    assert Terminate(6, CLOSES) in plan(fleet, 0.0)
 
 
 def test_a_new_worker_that_wants_to_go_waits_for_the_end_of_the_reload() -> None:
     fleet = serving(2)
-    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), Told(1, REPLACED), Exited(1, 0, 0.0))
+    tell(fleet, ReloadRequested(), Spawned(3, 0, 2), BecameReady(3), ToldToLeave(1, REPLACED), Exited(1, 0, 0.0))
     tell(fleet, RetireRequested(3, "old"))
     assert plan(fleet, 0.0) == [Spawn(1, 2)]
 
@@ -438,8 +446,8 @@ def test_with_a_delay_workers_are_told_first_and_connections_are_refused_later()
     fleet = serving(1)
     fleet.limits = FleetLimits(shutdown_delay=10.0, graceful=30.0, margin=1.0)
     tell(fleet, StopRequested(), now=5.0)
-    assert plan(fleet, 5.0) == [Leave(1, STOP)]
-    tell(fleet, Told(1, STOP), now=5.0)
+    assert plan(fleet, 5.0) == [Terminate(1, STOP)]
+    tell(fleet, ToldToLeave(1, STOP), now=5.0)
     assert plan(fleet, 5.0) == []
     assert next_deadline(fleet, 5.0) == 15.0
     assert plan(fleet, 15.0) == [RefuseConnections()]
@@ -451,8 +459,8 @@ def test_with_a_delay_workers_are_told_first_and_connections_are_refused_later()
 def test_a_supervisor_that_has_handed_on_refuses_nobody() -> None:
     fleet = serving(1)
     tell(fleet, HandedOn())
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED)]
-    tell(fleet, Told(1, REPLACED), Exited(1, 0, 0.0))
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED)]
+    tell(fleet, ToldToLeave(1, REPLACED), Exited(1, 0, 0.0))
     assert plan(fleet, 0.0) == [CloseSlot(0)]
     tell(fleet, SlotClosed(0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.CLEAN)]
@@ -480,7 +488,7 @@ def test_a_reload_loads_a_new_template_and_keeps_the_old_one_until_it_has_succee
     fleet = preloading()
     tell(fleet, ReloadRequested())
     assert plan(fleet, 0.0) == [LoadTemplate(2)]
-    tell(fleet, TemplateStarted(2), TemplateReady(2), Spawned(2, 0, 2), BecameReady(2), Told(1, REPLACED))
+    tell(fleet, TemplateStarted(2), TemplateReady(2), Spawned(2, 0, 2), BecameReady(2), ToldToLeave(1, REPLACED))
     tell(fleet, StoppedAccepting(1))
     assert plan(fleet, 0.0) == [FinishReload(2)]
     tell(fleet, ReloadFinished(2))
@@ -517,4 +525,4 @@ def test_a_template_that_dies_is_loaded_again_later_while_its_workers_serve() ->
 def test_a_stop_ends_the_templates_too() -> None:
     fleet = preloading()
     tell(fleet, StopRequested(), Refusing())
-    assert plan(fleet, 0.0) == [Leave(1, STOP), RetireTemplate(1)]
+    assert plan(fleet, 0.0) == [Terminate(1, STOP), RetireTemplate(1)]

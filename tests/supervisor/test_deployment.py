@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from corehttp.errors import ConfigError
-from corehttp.supervisor.deployment import Deployment, Release, enter
+from corehttp.supervisor.deployment import Deployment, Release, change_directory, enter, start_directory
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def test_names_lead_where_they_lead_now(current: Path, app_dir: str) -> None:
     deployment = Deployment()
     for release in ("one", "two"):
         directory = str(current.parent / release)
-        assert deployment.release(given) == Release(directory, os.path.join(directory, below).rstrip("/"))
-        assert deployment.release(given).exists
+        assert deployment.current_release(given) == Release(directory, os.path.join(directory, below).rstrip("/"))
+        assert deployment.current_release(given).exists
         switch(current)
 
 
@@ -48,15 +48,15 @@ def test_a_pwd_that_names_another_place_is_not_believed(
 
 def test_a_directory_that_is_gone(current: Path) -> None:
     deployment = Deployment()
-    release = deployment.release("")
+    release = deployment.current_release("")
     current.unlink()
     (current.parent / "one").rename(current.parent / "elsewhere")
     assert not release.exists
     with pytest.raises(ConfigError, match=f"the directory {current}, in which the service was started, is gone"):
-        deployment.release("src")
+        deployment.current_release("src")
     # What stands for itself does not need it.
     two = str(current.parent / "two")
-    assert deployment.release(two) == Release(two, two)
+    assert deployment.current_release(two) == Release(two, two)
 
 
 def test_the_import_path_follows_but_for_the_environment(current: Path) -> None:
@@ -64,9 +64,9 @@ def test_the_import_path_follows_but_for_the_environment(current: Path) -> None:
     deployment = Deployment()
     path = [one, f"{one}/src", f"{one}/.venv/lib", "/usr/lib/python", f"{one}-more", "", "lib"]
     keep = [f"{one}/.venv"]
-    assert deployment.import_path(path, deployment.release(""), keep) == path
+    assert deployment.import_path(path, deployment.current_release(""), keep) == path
     switch(current)
-    after = deployment.import_path(path, deployment.release(""), keep)
+    after = deployment.import_path(path, deployment.current_release(""), keep)
     assert after == [two, f"{two}/src", f"{one}/.venv/lib", "/usr/lib/python", f"{one}-more", "", "lib"]
 
 
@@ -87,3 +87,42 @@ def test_without_a_current_directory_nothing_can_start(tmp_path: Path, monkeypat
     gone.rmdir()
     with pytest.raises(ConfigError, match="the current directory is gone"):
         Deployment()
+
+
+@pytest.mark.parametrize("name", ["../current/src", "{}/current/src", "src/../src"])
+def test_a_directory_that_is_changed_to_keeps_its_name(current: Path, name: str) -> None:
+    origin = start_directory()
+    for _ in range(2):  # a second time leads to the same place
+        change_directory(name.format(current.parent), origin)
+        assert start_directory() == str(current / "src")
+    deployment = Deployment(origin)
+    switch(current)
+    assert deployment.current_release("").directory == str(current.parent / "two" / "src")
+    with deployment.entered():
+        assert os.getcwd() == str(current.parent / "two")
+    assert os.getcwd() == str(current.parent / "one" / "src")
+
+
+def test_a_directory_that_cannot_be_changed_to_is_named(current: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^chdir: {current}/missing cannot be entered \(No such file or directory\)"
+    ):
+        change_directory("missing", str(current))
+
+
+def test_an_upgrade_starts_in_the_other_directory_where_the_first_one_is_closed(
+    current: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, change = str(current.parent / "closed"), os.chdir
+
+    def chdir(path: str) -> None:
+        if path == closed:
+            raise PermissionError
+        change(path)
+
+    change_directory(str(current.parent / "two"), str(current))
+    deployment = Deployment(closed)
+    change("/")
+    monkeypatch.setattr(os, "chdir", chdir)
+    with deployment.entered():
+        assert os.getcwd() == str(current.parent / "two")

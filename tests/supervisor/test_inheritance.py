@@ -13,7 +13,7 @@ from corehttp.ipc.codec import dump
 from corehttp.supervisor import inheritance, upgrade
 from corehttp.supervisor.deployment import Deployment
 from corehttp.supervisor.inheritance import Inheritance
-from corehttp.supervisor.upgrade import Answer, Upgrade
+from corehttp.supervisor.upgrade import TakeoverResult, Upgrade
 
 ADDRESS = ("127.0.0.1", 8000, None, None, "auto")
 
@@ -86,14 +86,14 @@ def test_garbage_in_the_environment_is_told_and_passed_over(
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
-        (b"+", Answer.TAKEN_OVER),
-        (b"-", Answer.ELSEWHERE),
-        (b"", Answer.FAILED),
-        (b"?", Answer.FAILED),
-        (b"\0+", Answer.FAILED),
+        (b"+", TakeoverResult.TAKEN_OVER),
+        (b"-", TakeoverResult.ELSEWHERE),
+        (b"", TakeoverResult.FAILED),
+        (b"?", TakeoverResult.FAILED),
+        (b"\0+", TakeoverResult.FAILED),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_a_failure(said: bytes, answer: Answer) -> None:
+def test_an_answer_that_makes_no_sense_is_a_failure(said: bytes, answer: TakeoverResult) -> None:
     reader, writer = os.pipe()
     os.write(writer, said)
     os.close(writer)

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from corehttp.ipc.messages import LeaveReason
-from corehttp.supervisor.actions import Dump, Exit, Leave, LoadTemplate, OpenSlot, Spawn, Steer
-from corehttp.supervisor.events import SpawnFailed, Steered, TemplateGone, Told, WasDumped
+from corehttp.supervisor.actions import Dump, Exit, LoadTemplate, OpenSlot, Spawn, Steer, Terminate, failed
+from corehttp.supervisor.events import SpawnFailed, Steered, TemplateGone, ToldToLeave, WasDumped
 from corehttp.supervisor.fleet import Fleet
-from corehttp.supervisor.mishaps import failed, survived
+from corehttp.supervisor.mishaps import survived
 from corehttp.supervisor.observe import observe
 from corehttp.supervisor.plan import plan
 
@@ -43,7 +43,7 @@ def test_what_goes_well_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_makes_something_has_failed_and_the_rest_counts_as_done() -> None:
     assert failed(Spawn(1, 2), 0.5) == SpawnFailed(1, 2, 0.5)
     assert failed(LoadTemplate(2), 0.5) == TemplateGone(2, 0.5)
-    assert failed(Leave(7, LeaveReason.STOP), 0.5) == Told(7, LeaveReason.STOP)
+    assert failed(Terminate(7, LeaveReason.STOP), 0.5) == ToldToLeave(7, LeaveReason.STOP)
     assert failed(Dump(7), 0.5) == WasDumped(7)
     assert failed(Steer(frozenset({1})), 0.5) == Steered(frozenset({1}))
     with pytest.raises(AssertionError):

@@ -4,11 +4,12 @@ import pytest
 
 from corehttp.errors import ExitCode
 from corehttp.ipc.messages import LeaveReason
-from corehttp.supervisor.actions import CloseSlot, Exit, Kill, Leave, RefuseConnections, Rescue, Spawn, Steer
-from corehttp.supervisor.deadlines import NEVER, next_deadline
+from corehttp.moments import NEVER
+from corehttp.supervisor.actions import CloseSlot, Exit, Kill, RefuseConnections, Rescue, Spawn, Steer, Terminate
+from corehttp.supervisor.deadlines import backoff, next_deadline
 from corehttp.supervisor.events import (
     BecameReady,
-    Drained,
+    DrainFinished,
     Exited,
     FleetEvent,
     ForceRequested,
@@ -19,11 +20,11 @@ from corehttp.supervisor.events import (
     SpawnFailed,
     StoppedAccepting,
     StopRequested,
-    Told,
+    ToldToLeave,
     WasKilled,
 )
 from corehttp.supervisor.fleet import Fleet, FleetLimits, Stop, WorkerPhase
-from corehttp.supervisor.observe import backoff, observe
+from corehttp.supervisor.observe import observe
 from corehttp.supervisor.plan import plan
 
 LIMITS = FleetLimits(graceful=30.0, lifespan=10.0, exit=6.0, startup=0.0, healthcheck=0.0, margin=1.0)
@@ -111,8 +112,8 @@ def test_a_failure_at_the_first_boot_stops_everything_with_exit_code_3() -> None
     tell(fleet, Spawned(1, 0, 1), Spawned(2, 1, 1), BecameReady(2), Exited(1, 3, 0.0))
     assert plan(fleet, 0.0) == [RefuseConnections()]
     tell(fleet, Refusing())
-    assert plan(fleet, 0.0) == [Leave(2, STOP), CloseSlot(0)]
-    tell(fleet, Told(2, STOP), SlotClosed(0), Drained(2), Exited(2, 0, 0.0))
+    assert plan(fleet, 0.0) == [Terminate(2, STOP), CloseSlot(0)]
+    tell(fleet, ToldToLeave(2, STOP), SlotClosed(0), DrainFinished(2), Exited(2, 0, 0.0))
     assert plan(fleet, 0.0) == [CloseSlot(1)]
     tell(fleet, SlotClosed(1))
     assert plan(fleet, 0.0) == [Exit(ExitCode.STARTUP)]
@@ -123,18 +124,18 @@ def test_a_stop_refuses_connections_before_any_worker_is_told() -> None:
     tell(fleet, StopRequested())
     assert plan(fleet, 0.0) == [RefuseConnections()]
     tell(fleet, Refusing())
-    assert plan(fleet, 0.0) == [Leave(1, STOP), Leave(2, STOP)]
+    assert plan(fleet, 0.0) == [Terminate(1, STOP), Terminate(2, STOP)]
 
 
 def test_a_slot_is_closed_when_its_worker_has_emptied_the_queue() -> None:
     fleet = serving()
-    tell(fleet, StopRequested(), Refusing(), Told(1, STOP), Told(2, STOP), StoppedAccepting(1))
+    tell(fleet, StopRequested(), Refusing(), ToldToLeave(1, STOP), ToldToLeave(2, STOP), StoppedAccepting(1))
     assert plan(fleet, 0.0) == [CloseSlot(0)]
 
 
 def test_a_slot_whose_worker_hangs_is_closed_after_a_second() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), Told(1, STOP))
+    tell(fleet, StopRequested(), Refusing(), ToldToLeave(1, STOP))
     assert plan(fleet, 0.9) == []
     assert next_deadline(fleet, 0.0) == 1.0
     assert plan(fleet, 1.0) == [CloseSlot(0)]
@@ -142,7 +143,7 @@ def test_a_slot_whose_worker_hangs_is_closed_after_a_second() -> None:
 
 def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_exit_code_says_so() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), ToldToLeave(1, STOP))
     assert plan(fleet, 30.9) == []
     assert plan(fleet, 31.0) == [Kill(1)]
     tell(fleet, WasKilled(1), now=31.0)
@@ -153,21 +154,22 @@ def test_a_worker_that_does_not_drain_in_time_is_killed_and_the_exit_code_says_s
 
 def test_a_drained_worker_gets_the_time_of_its_lifespan_shutdown_and_of_its_exit_handlers() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP))
-    tell(fleet, Drained(1), now=30.0)
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), ToldToLeave(1, STOP))
+    tell(fleet, DrainFinished(1), now=30.0)
     assert plan(fleet, 46.9) == []
     assert plan(fleet, 47.0) == [Kill(1)]
 
 
 def test_a_worker_that_had_to_cut_requests_makes_the_exit_code_5() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Drained(1), Exited(1, ExitCode.DRAIN, 0.0))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), ToldToLeave(1, STOP))
+    tell(fleet, DrainFinished(1), Exited(1, ExitCode.DRAIN, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.DRAIN)]
 
 
 def test_a_clean_stop_ends_with_exit_code_0() -> None:
     fleet = serving(1)
-    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Drained(1), Exited(1, 0, 0.0))
+    tell(fleet, StopRequested(), Refusing(), SlotClosed(0), ToldToLeave(1, STOP), DrainFinished(1), Exited(1, 0, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.CLEAN)]
 
 
@@ -179,7 +181,7 @@ def test_no_worker_is_replaced_during_a_stop() -> None:
 
 def test_a_forced_stop_kills_at_once_and_ends_with_130() -> None:
     fleet = serving()
-    tell(fleet, StopRequested(), Refusing(), Told(1, STOP), ForceRequested())
+    tell(fleet, StopRequested(), Refusing(), ToldToLeave(1, STOP), ForceRequested())
     assert plan(fleet, 0.0) == [Kill(1), Kill(2)]
     tell(fleet, WasKilled(1), WasKilled(2))
     assert plan(fleet, 0.0) == []
@@ -189,7 +191,7 @@ def test_a_forced_stop_kills_at_once_and_ends_with_130() -> None:
 
 def test_a_stop_during_the_boot_is_clean() -> None:
     fleet = Fleet(1, LIMITS)
-    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), SlotClosed(0), Told(1, STOP), Exited(1, -15, 0.0))
+    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), SlotClosed(0), ToldToLeave(1, STOP), Exited(1, -15, 0.0))
     assert plan(fleet, 0.0) == [Exit(ExitCode.CLEAN)]
 
 
@@ -200,12 +202,12 @@ def test_an_old_generation_stays_until_its_successor_is_ready() -> None:
     tell(fleet, Spawned(2, 0, 2))
     assert plan(fleet, 0.0) == []
     tell(fleet, BecameReady(2))
-    assert plan(fleet, 0.0) == [Leave(1, REPLACED)]
+    assert plan(fleet, 0.0) == [Terminate(1, REPLACED)]
 
 
 def test_a_ready_message_that_crosses_the_terminate_does_not_bring_a_worker_back() -> None:
     fleet = Fleet(1, LIMITS)
-    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), Told(1, STOP), BecameReady(1))
+    tell(fleet, Spawned(1, 0, 1), StopRequested(), Refusing(), ToldToLeave(1, STOP), BecameReady(1))
     assert fleet.workers[1].phase is WorkerPhase.DRAINING
 
 
@@ -246,6 +248,7 @@ def test_a_crash_loop_ends_the_workers_that_are_left_first() -> None:
 
 def test_what_an_unknown_worker_says_is_ignored() -> None:
     fleet = serving(1)
-    tell(fleet, BecameReady(9), Drained(9), StoppedAccepting(9), Told(9, STOP), WasKilled(9), Exited(9, 0, 0.0))
+    tell(fleet, BecameReady(9), DrainFinished(9), StoppedAccepting(9))
+    tell(fleet, ToldToLeave(9, STOP), WasKilled(9), Exited(9, 0, 0.0))
     assert plan(fleet, 0.0) == []
     assert fleet.stop is Stop.NO

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +50,30 @@ def test_a_process_is_a_child_until_it_is_reaped_and_then_never_waited_for() -> 
 )
 def test_what_is_no_child_is_told_from_one(pid: int) -> None:
     assert not is_child(pid)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ([], []),
+        (["-O"], ["-O"]),
+        (["-B", "-X", "dev"], ["-B", "-X", "dev"]),
+        (["-W", "ignore::ImportWarning"], ["-Wignore::ImportWarning"]),
+    ],
+)
+def test_a_worker_gets_the_options_of_the_interpreter_that_the_command_was_started_with(
+    options: list[str], flags: list[str], tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\nfrom corehttp.supervisor.interpreters import interpreter_flags\n"
+        "print(interpreter_flags(), 'subprocess' in sys.modules)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
+    for words in ([str(program)], ["-m", "program"], ["-c", "import program"]):
+        run = subprocess.run(
+            [sys.executable, *options, *words, "-O"], env=env, capture_output=True, text=True, check=True
+        )
+        assert run.stdout == f"{flags} {bool(options)}\n"

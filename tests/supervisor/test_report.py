@@ -1,6 +1,7 @@
 """What the operator is told of workers that died and of a stop: one line each."""
 
 import logging
+import random
 
 import pytest
 
@@ -9,6 +10,7 @@ from corehttp.supervisor.events import (
     BecameReady,
     Exited,
     FleetEvent,
+    ForceRequested,
     HandedOn,
     Spawned,
     StopRequested,
@@ -20,6 +22,8 @@ from corehttp.supervisor.events import (
 from corehttp.supervisor.fleet import Fleet, FleetLimits
 from corehttp.supervisor.observe import observe
 from corehttp.supervisor.report import Report
+from corehttp.supervisor.workers import Member
+from tests.supervisor.simulated_world import SimulatedChannel, SimulatedWorld
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +67,18 @@ def test_when_a_dead_worker_starts_again_and_how_many_wait(
     _, report = serving(*events)
     report.starts_again(0, waiting, 100.0)
     assert [record.getMessage() for record in caplog.records] == [line]
+
+
+def test_a_worker_that_is_killed_at_a_forced_end_is_not_called_late(caplog: pytest.LogCaptureFixture) -> None:
+    fleet, report = serving(Spawned(3, 0, 1))
+    member = Member(3, 0, 1, 103, SimulatedChannel(SimulatedWorld(random.Random(1), 2, 0.0)), 0)
+    report.kill(member, 170.0)
+    observe(fleet, ForceRequested(), 170.0)
+    report.kill(member, 170.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "worker 1 (pid 103) was not ready after 70 s (--timeout-worker-startup): it is killed",
+        "worker 1 (pid 103) is killed while starting, after 70.0 s",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,10 +143,18 @@ LATE = "the application was not loaded after 70 s (--timeout-worker-startup): it
         ([], False, ["the application's template was killed by SIGSEGV before the application was loaded"]),
         ([], True, ["why"]),
         ([TemplateReady(1)], False, ["the application's template was killed by SIGSEGV"]),
+        ([TemplateReady(1), StopRequested()], False, []),
         ([TemplateRetired(1)], False, []),
         ([TemplateGone(1, 0.0)], False, []),
     ],
-    ids=["it has said nothing", "it has said why", "it was ready", "it was told to end", "it is known already"],
+    ids=[
+        "it has said nothing",
+        "it has said why",
+        "it was ready",
+        "everything ends",
+        "it was told to end",
+        "it is known already",
+    ],
 )
 def test_a_template_that_ends_by_itself_is_told_once(
     caplog: pytest.LogCaptureFixture, events: list[FleetEvent], blamed: bool, lines: list[str]

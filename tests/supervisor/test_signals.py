@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from corehttp import unused_signals
-from corehttp.supervisor.signals import HANDLED, MOST, SignalPipe
+from corehttp.supervisor.signals import HANDLED, MOST, SignalPipe, held_back
 
 
 def test_a_signal_can_be_read_and_the_handlers_are_put_back() -> None:
@@ -36,6 +36,32 @@ for number in unused_signals.unused(()):
 def test_at_the_end_of_the_process_no_signal_changes_its_exit_code_any_more() -> None:
     run = subprocess.run([sys.executable, "-c", LAST_MOMENTS], timeout=60)
     assert run.returncode == 0
+
+
+DURING_THE_START = """
+import signal
+from corehttp.supervisor.signals import SignalPipe, held_back
+with held_back(owns_process=True):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.raise_signal(number)
+    if TAKEN:
+        with SignalPipe(owns_process=True) as pipe:
+            assert sorted(pipe.read()) == [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+    print("the end")
+"""
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_signal_during_the_start_waits_until_it_is_taken_or_the_start_has_failed(taken: bool) -> None:
+    code = DURING_THE_START.replace("TAKEN", str(taken))
+    run = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert (run.returncode == 0) is taken, run.stderr
+    assert run.stdout == "the end\n" or not taken
+
+
+def test_a_program_that_embeds_the_server_has_its_signals_as_they_are() -> None:
+    with held_back(owns_process=False):
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_no_flood_of_signals_hides_another_and_none_grows_without_end() -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
+import select
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,13 +14,17 @@ from typing import Any
 import pytest
 
 from corehttp.config import Config
+from corehttp.errors import StartupError
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
 from corehttp.ipc.parcel import Parcel
-from corehttp.sockets import endpoint, listening
+from corehttp.sockets import endpoint, listening, steering
+from corehttp.sockets.address_choice import AddressRule, preference
 from corehttp.sockets.endpoint import Endpoint, EndpointKind
 from corehttp.supervisor import inheritance
 from corehttp.supervisor.slots import Slots
+from tests.kit.listening import WAIT
+from tests.kit.ports import free_ports
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose among sockets")
 MANY = 60  # connections: enough to reach each of a few sockets
@@ -36,6 +42,15 @@ class Site:
     def listen(self, *order: int) -> None:
         for slot in order:
             self.slots.listen(slot, MANY * 2)
+
+    def arrival(self, client: str) -> int:
+        """Where a new connection of a client with this address arrives."""
+        places = {sock: number for number, slot in enumerate(self.slots._slots) for sock in slot.sockets}
+        listens = [sock for sock in places if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
+        with socket.create_connection(self.address[:2], WAIT, (client, 0)):
+            [sock] = select.select(listens, [], [], WAIT)[0]
+            sock.accept()[0].close()
+        return places[sock]
 
     def arrivals(self) -> dict[int, int]:
         """Where a lot of new connections arrive."""
@@ -110,6 +125,18 @@ def test_slots_that_share_a_socket_close_it_with_the_last() -> None:
     slots.close_all()
 
 
+@pytest.mark.parametrize("all_at_once", [False, True])
+def test_clients_that_wait_in_the_last_slot_that_closes_are_refused_and_not_reset(all_at_once: bool) -> None:
+    site = Site(1)
+    site.listen(0)
+    with socket.create_connection(site.address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: local\r\n\r\n")
+        if not all_at_once:
+            site.slots.close(0)
+        site.slots.close_all()
+        assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
+
+
 def test_each_socket_is_parted_or_shared_as_its_endpoint_can_be(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.create_server(("127.0.0.1", 0)) as theirs:
@@ -148,6 +175,19 @@ def dial(address: Any) -> socket.socket:
     return client
 
 
+def test_slots_that_cannot_be_had_leave_no_path_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pair() -> tuple[socket.socket, socket.socket]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    several = [Endpoint(EndpointKind.UNIX, path=str(tmp_path / "socket"), permissions="600")]
+    bound = listening.bind(several, 2, reuseport=False)
+    monkeypatch.setattr(handover, "pair", pair)
+    with pytest.raises(StartupError, match=r"2 workers cannot be had: .*ulimit -n"):
+        Slots.of(bound, several, parting=False)
+    assert list(tmp_path.iterdir()) == []
+    assert bound[0][0].fileno() == -1
+
+
 def test_another_supervisor_adopts_the_sockets_of_several_endpoints(tmp_path: Path) -> None:
     several = [
         Endpoint(EndpointKind.UNIX, path=str(tmp_path / "socket"), permissions="600"),
@@ -160,7 +200,7 @@ def test_another_supervisor_adopts_the_sockets_of_several_endpoints(tmp_path: Pa
     fds = {fd: os.dup(fd) for fd in left.sockets}
     places = [(tuple(map(fds.__getitem__, own)), fds[reader], fds[writer]) for own, reader, writer in left.slots]
     heir = Slots.adopt(dataclasses.replace(left, slots=tuple(places)), several)
-    slots.share(True)
+    slots.lend(True)
     slots.close_all()
     try:
         assert heir.fds(0)[0] == heir.fds(1)[0]
@@ -180,10 +220,21 @@ def test_what_is_in_the_inbox_of_a_slot_that_closes_another_gets(three: Site) ->
         assert theirs.recv(10) == b"hello"
 
 
+def test_what_is_in_the_inbox_of_a_slot_that_another_supervisor_has_too_stays_there(three: Site) -> None:
+    slot = three.slots._slots[1]
+    with slot.reader.dup() as theirs:
+        ours, client = socket.socketpair()
+        with ours, client:
+            handover.put(slot.writer, Parcel(ours.fileno(), 5.0))
+        three.slots.lend(True)
+        three.slots.close_all()
+        InboxQueue(theirs).take().close()
+
+
 def test_sockets_that_another_supervisor_has_too_go_on(three: Site) -> None:
     three.listen(0, 1, 2)
     adopted = [sock.dup() for slot in three.slots._slots for sock in slot.sockets]
-    three.slots.share(True)
+    three.slots.lend(True)
     three.slots.close_all()
     socket.create_connection(three.address).close()
     for sock in adopted:
@@ -202,11 +253,184 @@ def test_another_supervisor_adopts_the_slots_that_are_open_and_steers_right(thre
             assert heir.steer(frozenset({slot}))
             assert set(three.arrivals()) == {reached}
     finally:
-        heir.share(True)
+        heir.lend(True)
         heir.close_all()
 
 
-def copied(place: inheritance.Place) -> inheritance.Place:
+def copied(place: inheritance.SlotDescriptors) -> inheritance.SlotDescriptors:
     """As another process has it."""
     own, reader, writer = place
     return tuple(map(os.dup, own)), os.dup(reader), os.dup(writer)
+
+
+class OwnPorts:
+    """Two slots, each with a port of its own beside one that they share; worker 1 has the one after `base`."""
+
+    def __init__(self) -> None:
+        self.base = free_ports(4)[0] - 1
+        self.own = Endpoint(EndpointKind.TCP, host="127.0.0.1", port=self.base, is_each_workers=True)
+        endpoints = [Endpoint(EndpointKind.TCP, host="127.0.0.1"), self.own]
+        self.slots = Slots.of(listening.bind(endpoints, 2, reuseport=True), endpoints, parting=True)
+
+    def ports(self, slot: int) -> list[int]:
+        """The ports after `base` that a slot has sockets of, as numbers of workers."""
+        found = [sock.getsockname()[1] - self.base for sock in self.slots._slots[slot].sockets]
+        return [number for number in found if 0 < number < 10]
+
+
+@pytest.fixture
+def own_ports() -> Iterator[OwnPorts]:
+    made = OwnPorts()
+    yield made
+    made.slots.close_all()
+
+
+def test_a_port_of_its_own_comes_and_goes_with_a_slot(own_ports: OwnPorts) -> None:
+    slots = own_ports.slots
+    slots.open(2)
+    assert [own_ports.ports(slot) for slot in range(3)] == [[1], [2], [3]]
+    assert [url.rpartition(":")[2] for url, _ in slots.listeners()][1:] == [
+        str(own_ports.base + number) for number in (1, 2, 3)
+    ]
+    slots.close(1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", own_ports.base + 2))
+        with pytest.raises(StartupError, match=f"^port {own_ports.base + 2} on 127.0.0.1 is in use"):
+            slots.open(1)
+    assert own_ports.ports(1) == []
+    slots.open(1)
+    assert own_ports.ports(1) == [2]
+
+
+def test_an_endpoint_that_is_added_has_the_ports_of_the_slots_that_are_open(own_ports: OwnPorts) -> None:
+    slots = own_ports.slots
+    slots.open(2)
+    slots.close_endpoint(1)
+    slots.close(1)
+    number = slots.add_endpoint(own_ports.own)
+    assert [own_ports.ports(slot) for slot in range(3)] == [[1], [], [3]]
+    assert slots.endpoints(2) == (0, number)
+
+
+def test_nobody_else_is_given_who_waits_on_a_slots_own_port(own_ports: OwnPorts) -> None:
+    own_ports.slots.listen(0, 10)
+    with socket.create_connection(("127.0.0.1", own_ports.base + 1)):
+        assert not any(queue.waits() for queue in own_ports.slots.queues(0))
+        assert own_ports.slots.waiting(0) == 1
+
+
+def test_there_is_no_port_after_the_last_one() -> None:
+    last = Endpoint(EndpointKind.TCP, host="127.0.0.1", port=65535, is_each_workers=True)
+    with pytest.raises(StartupError, match=r"^worker 1 can have no port of its own after 65535: the last is 65535$"):
+        listening.bind([last], 1, reuseport=False)
+
+
+SECRET = b"s" * 32
+CLIENTS = [f"127.0.3.{number}" for number in range(1, 31)]
+
+
+def rule(*endpoints: int) -> AddressRule:
+    """The rule for some endpoints of a service that trusts no proxy."""
+    return AddressRule(SECRET, frozenset(endpoints), ())
+
+
+def preferred(*slots: int) -> list[int]:
+    """Which of the slots each of the clients prefers."""
+    return [preference(SECRET, socket.inet_aton(client), slots)[0] for client in CLIENTS]
+
+
+@ON_LINUX
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_client_reaches_the_slot_that_its_address_prefers_of_those_that_get_connections(
+    three: Site, order: tuple[int, ...]
+) -> None:
+    three.slots.tie(rule(0))
+    three.listen(*order[:2])
+    assert list(map(three.arrival, CLIENTS)) == preferred(*order[:2]), "of two that listen"
+    three.listen(order[2])
+    assert list(map(three.arrival, CLIENTS)) == preferred(0, 1, 2)
+    for slot in range(3):
+        assert three.slots.steer(frozenset({slot}))
+        assert list(map(three.arrival, CLIENTS)) == preferred(*{0, 1, 2} - {slot})
+    assert three.slots.steer(frozenset({0, 2}))
+    assert {three.arrival(client) for client in CLIENTS} == {1}
+    assert three.slots.steer(frozenset())
+    three.slots.close(0)
+    assert list(map(three.arrival, CLIENTS)) == preferred(1, 2)
+    three.slots.open(0)
+    three.listen(0)
+    assert list(map(three.arrival, CLIENTS)) == preferred(0, 1, 2)
+
+
+@ON_LINUX
+def test_a_rule_comes_and_goes_while_slots_listen(three: Site) -> None:
+    three.listen(0, 1, 2)
+    for _ in range(2):
+        three.slots.tie(rule(0))
+        assert list(map(three.arrival, CLIENTS)) == preferred(0, 1, 2)
+        assert len({three.arrival(CLIENTS[0]) for _ in range(MANY)}) == 1
+        three.slots.tie(None)
+        assert len({three.arrival(CLIENTS[0]) for _ in range(MANY)}) > 1
+    three.slots.tie(rule(5))
+    assert len({three.arrival(CLIENTS[0]) for _ in range(MANY)}) > 1, "it is for another endpoint"
+
+
+@ON_LINUX
+def test_a_client_of_ipv6_has_one_slot_too() -> None:
+    site = Site(3, "::1")
+    site.slots.tie(rule(0))
+    site.listen(0, 1, 2)
+    [expected, *_] = preference(SECRET, socket.inet_pton(socket.AF_INET6, "::1"), range(3))
+    assert {site.arrival("::1") for _ in range(20)} == {expected}
+    site.slots.close_all()
+
+
+@ON_LINUX
+def test_another_supervisor_takes_a_rule_over_once_the_sockets_are_its_own(three: Site) -> None:
+    three.slots.tie(rule(0))
+    three.listen(2, 1, 0)
+    left = three.slots.bequeath(0, ())
+    heir = Slots.adopt(dataclasses.replace(left, slots=tuple(map(copied, left.slots))), endpoint.endpoints(Config()))
+    try:
+        heir.lend(True)
+        heir.tie(None)
+        assert list(map(three.arrival, CLIENTS)) == preferred(0, 1, 2), "while both have the sockets nothing changes"
+        heir.lend(False)
+        heir.steer(frozenset())
+        assert len({three.arrival(CLIENTS[0]) for _ in range(MANY)}) > 1
+        heir.tie(rule(0))
+        assert list(map(three.arrival, CLIENTS)) == preferred(0, 1, 2)
+    finally:
+        heir.lend(True)
+        heir.close_all()
+
+
+@ON_LINUX
+@pytest.mark.parametrize("attaches", ["nothing", "what is small"])
+def test_where_the_kernel_takes_no_such_program_others_get_connections_by_chance(
+    three: Site, monkeypatch: pytest.MonkeyPatch, attaches: str
+) -> None:
+    three.slots.tie(rule(0))
+    three.listen(0, 1, 2)
+    attach = steering._attach
+
+    def refuse(sock: socket.socket, option: int, steps: Any) -> None:
+        if attaches == "nothing" or len(steps) > 20:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        attach(sock, option, steps)
+
+    monkeypatch.setattr(steering, "_attach", refuse)
+    assert three.slots.steer(frozenset())
+    assert len({three.arrival(CLIENTS[0]) for _ in range(MANY)}) == 3, "the program of before is gone"
+    assert three.slots.steer(frozenset({1})) == (attaches == "what is small")
+    if attaches == "what is small":
+        assert {three.arrival(CLIENTS[0]) for _ in range(MANY)} == {0, 2}
+
+
+def test_slots_that_share_their_sockets_know_no_rule() -> None:
+    endpoints = endpoint.endpoints(Config(port=0))
+    slots = Slots.of(listening.bind(endpoints, 2, reuseport=False), endpoints, parting=False)
+    slots.tie(rule(0))
+    slots.listen(0, 10)
+    slots.listen(1, 10)
+    slots.close_all()

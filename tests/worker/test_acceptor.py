@@ -6,7 +6,6 @@ import contextvars
 import errno
 import logging
 import os
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -17,9 +16,13 @@ import uvloop
 
 from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
-from corehttp.sockets.accept_queue import AcceptedSocket
+from corehttp.ipc.parcel import Parcel
+from corehttp.protocols.entrance import Origin
+from corehttp.sockets.accept_queue import Accepted, AcceptedSocket
 from corehttp.worker import acceptor as module
-from corehttp.worker.acceptor import BATCH, Acceptor
+from corehttp.worker.acceptor import BATCH, Acceptor, Placement
+from corehttp.worker.adoptions import MakeProtocol
+from tests.kit.descriptors import no_free_descriptor
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -147,7 +150,12 @@ async def is_served(client: socket.socket) -> bool:
 
 @contextlib.asynccontextmanager
 async def accepting(
-    *, limit: int = 0, unix: Path | None = None, places: int = 1, box: socket.socket | None = None
+    *,
+    limit: int = 0,
+    unix: Path | None = None,
+    places: int = 1,
+    box: socket.socket | None = None,
+    placement: Placement | None = None,
 ) -> AsyncIterator[Site]:
     """A site that accepts, with this inbox; at the end nothing of it is left."""
     with contextlib.ExitStack() as clients:
@@ -159,7 +167,9 @@ async def accepting(
             sockets.append(sock)
         site = Site(sockets, clients)
         loop = asyncio.get_running_loop()
-        site.acceptor = Acceptor(loop, sockets, lambda parcel=None: Echo(site), site.open, limit, box)
+        site.acceptor = Acceptor(
+            loop, sockets, lambda endpoint, parcel=None, origin=None: Echo(site), site.open, limit, box, placement
+        )
         site.acceptor.start()
         try:
             yield site
@@ -234,7 +244,8 @@ def test_a_connection_that_cannot_be_taken_in_is_logged_and_the_others_are_serve
 ) -> None:
     async def main() -> None:
         async with accepting() as site:
-            site.acceptor._make_protocol = fail_once(site.acceptor._make_protocol)
+            adoptions = site.acceptor._adoptions
+            adoptions._make_protocol = fail_once(adoptions._make_protocol)
             lost, *others = site.connect(3)
             assert all([await is_served(client) for client in others])
             assert received(lost) == b""
@@ -246,13 +257,13 @@ def test_a_connection_that_cannot_be_taken_in_is_logged_and_the_others_are_serve
     assert record.exc_info[0] is LookupError
 
 
-def fail_once(make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+def fail_once(make: MakeProtocol) -> MakeProtocol:
     failures = [LookupError()]
 
-    def make_or_fail() -> asyncio.Protocol:
+    def make_or_fail(endpoint: int, parcel: Parcel | None = None, origin: Origin | None = None) -> asyncio.Protocol:
         if failures:
             raise failures.pop()
-        return make()
+        return make(endpoint, parcel, origin)
 
     return make_or_fail
 
@@ -410,23 +421,6 @@ def test_without_a_free_descriptor_clients_wait_and_are_served_when_there_is_one
 
     run(main())
     assert len(error_log) == 1
-
-
-@contextlib.contextmanager
-def no_free_descriptor() -> Iterator[None]:
-    """Leaves this process only the descriptors that it uses."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as fillers:
-        # Below the new limit every number is taken: what is opened next would be the first one that is free.
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-        while (filler := os.dup(0)) < highest:
-            fillers.callback(os.close, filler)
-        os.close(filler)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (filler, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_listening_socket_that_fails_is_named_and_tried_only_now_and_then(
@@ -669,3 +663,79 @@ def test_a_connection_that_does_not_open_in_the_end_makes_room(error_log: list[l
     with asyncio.Runner(loop_factory=SlowLoop) as runner:
         runner.run(main())
     assert [record.getMessage() for record in error_log] == ["an accepted connection was lost"]
+
+
+# Connections that are better placed with another worker.
+
+
+class EverySecond:
+    """Passes every second connection on to nowhere, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.owned: list[int] = []
+        self.counts: list[int] = []
+
+    def divert(self, connection: Accepted, own: int, /) -> bool:
+        self.owned.append(own)
+        if len(self.owned) % 2:
+            return False
+        connection.close()
+        return True
+
+    def arriving(self, count: int, /) -> None:
+        self.counts.append(count)
+
+
+def test_what_is_passed_on_at_once_never_becomes_one_of_ours(run: Run) -> None:
+    async def main() -> None:
+        placement = EverySecond()
+        async with accepting(placement=placement) as site:
+            clients = site.connect(10)
+            await site.until_open(5)
+            await turn()
+            assert site.made == 5
+            assert placement.owned == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+            assert [received(client) for client in clients].count(b"") == 5
+
+    run(main())
+
+
+def test_it_is_told_how_many_have_no_protocol_yet(run: Run) -> None:
+    async def main() -> None:
+        placement = EverySecond()
+        async with accepting(placement=placement) as site:
+            site.connect(4)
+            await site.until_open(2)
+            await until(lambda: placement.counts and not placement.counts[-1])
+            assert max(placement.counts) == 2
+
+    run(main())
+
+
+def test_what_another_worker_has_passed_on_stays(run: Run) -> None:
+    async def main() -> None:
+        reader, writer = handover.pair()
+        placement = EverySecond()
+        async with accepting(box=reader, placement=placement) as site:
+            with writer:
+                for _ in range(4):
+                    ours, theirs = socket.socketpair()
+                    with ours, theirs:
+                        assert handover.put(writer, Parcel(ours.fileno(), 5.0))
+                await until(lambda: site.made == 4)
+                assert placement.owned == []
+
+    run(main())
+
+
+def test_a_worker_that_leaves_takes_in_all_that_wait_itself(run: Run) -> None:
+    async def main() -> None:
+        placement = EverySecond()
+        async with accepting(placement=placement) as site:
+            site.acceptor.pause()
+            site.connect(6)
+            site.acceptor.finish()
+            await site.until_open(6)
+            assert placement.owned == []
+
+    run(main())

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import pytest
@@ -58,6 +59,14 @@ def written(log: AccessLog, output: Output, *records: AccessRecord) -> list[str]
 def test_a_text_line(timers: ManualTimers, output: Output) -> None:
     [line] = written(AccessLog("text", "worker 3", timers), output, RECORD)
     assert re.fullmatch(TIME + re.escape(' [worker 3] 192.0.2.1:5000 "GET /a%20b?q=1 HTTP/1.1" 200 12 1.500 ms'), line)
+
+
+@pytest.mark.parametrize(("colours", "status"), [(None, "200"), (False, "200"), (True, "\x1b[32m200\x1b[0m")])
+def test_a_status_has_a_colour_where_it_is_wanted(
+    timers: ManualTimers, output: Output, colours: bool | None, status: str
+) -> None:
+    [line] = written(AccessLog("text", "worker 3", timers, colours=colours), output, RECORD)
+    assert line.endswith(f' HTTP/1.1" {status} 12 1.500 ms')
 
 
 def test_a_text_line_without_query_and_client(timers: ManualTimers, output: Output) -> None:
@@ -155,7 +164,7 @@ def test_a_new_batch_sets_a_new_timer(timers: ManualTimers, output: Output) -> N
     for _ in range(3):
         note(log, RECORD)
         assert len(timers.set) == 1
-        timers.ring()
+        timers.fire()
     assert timers.set == []
     assert len(written(log, output)) == 3
 
@@ -258,17 +267,135 @@ def test_closing_does_not_wait_for_a_reader_for_ever(timers: ManualTimers) -> No
     assert pipe.lines() == 4 * 1024
 
 
+def test_a_reader_of_a_named_pipe_who_is_slow_at_the_end_is_named_in_the_log(
+    timers: ManualTimers, tmp_path: Path, error_log: list[logging.LogRecord]
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog("text", "worker 1", timers, str(path))
+    for _ in range(4 * 1024):
+        note(log, RECORD)
+    log.close(timeout=0.01)
+    [told] = [record.getMessage() for record in error_log]
+    assert re.fullmatch(
+        rf"{re.escape(str(path))} takes the access log too slowly: its last \d+ lines may be lost", told
+    )
+    os.set_blocking(reader, True)
+
+    def read() -> None:
+        while os.read(reader, 65536):
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    log.close(timeout=10)
+    thread.join(10)
+    os.close(reader)
+
+
 def test_a_record_that_cannot_be_shown_costs_its_batch_and_no_later_one(
     timers: ManualTimers, output: Output, error_log: list[logging.LogRecord]
 ) -> None:
     log = AccessLog("text", "worker 3", timers)
     for _ in range(2):
         note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
-        timers.ring()
+        timers.fire()
     note(log, RECORD)
-    timers.ring()
+    timers.fire()
     note(log, (*RECORD[:4], "no number", 12, 1.5))  # type: ignore[arg-type]
     log.close(timeout=10)
     assert len(output.read().splitlines()) == 1
     (record,) = error_log
     assert record.getMessage().startswith("the access log failed")
+
+
+# What JSON and forms of its own show beyond the record.
+
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Asked:
+    """A request that has ended."""
+
+    def __init__(self, *headers: tuple[bytes, bytes], fields: list[tuple[bytes, bytes]] | None = None) -> None:
+        self.scope = {"headers": list(headers)}
+        if fields is not None:
+            self.fields = fields
+
+
+def test_a_json_line_has_the_ids_of_its_own_request(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("json", "worker 1", timers)
+    log.records.append(RECORD)
+    log.arm(Asked((b"traceparent", TRACE), (b"x-request-id", b"7")))
+    log.records.append(RECORD)  # as a test may, without telling of whom
+    log.records.append(RECORD)
+    log.arm(Asked((b"host", b"a")))
+    timers.fire()
+    log.records.append(RECORD)
+    log.arm(Asked((b"x-request-id", b"8")))
+    log.close(timeout=10)
+    keys = ("trace_id", "span_id", "request_id")
+    assert [tuple(json.loads(line).get(key) for key in keys) for line in output.read().splitlines()] == [
+        ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "7"),
+        (None, None, None),
+        (None, None, None),
+        (None, None, "8"),
+    ]
+
+
+@pytest.mark.parametrize(("form", "own"), [("json", ""), ("text", "%(h)s"), ("json", "%(h)s")])
+def test_where_details_are_wanted_each_request_is_told_of(timers: ManualTimers, form: str, own: str) -> None:
+    log = AccessLog(form, "worker 1", timers, None, own)
+    for _ in range(3):
+        assert not log.armed
+        log.records.append(RECORD)
+        log.arm(Asked())
+        assert len(timers.set) == 1
+    log.close()
+
+
+def test_a_form_of_its_own_takes_the_place_of_both(timers: ManualTimers, output: Output) -> None:
+    log = AccessLog("json", "worker 1", timers, None, '%(h)s %(t)s "%(r)s" %(s)s "%(a)s" "%({x-a}o)s"')
+    log.records.append(RECORD)
+    log.arm(Asked((b"user-agent", b"curl"), fields=[(b"x-a", b"b")]))
+    log.websocket_closed("192.0.2.1:5000", "/ws", 1000, (1, 2, 3, 4), 0.5)
+    log.records.append(RECORD)
+    log.arm(Asked())  # no response was on the wire
+    log.close(timeout=10)
+    one, two = output.read().splitlines()
+    time = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+    assert re.fullmatch(rf'192\.0\.2\.1 {time} "GET /a%20b\?q=1 HTTP/1\.1" 200 "curl" "b"', one)
+    assert two.endswith('200 "-" "-"')
+
+
+def test_lines_go_to_a_file_and_what_it_cannot_take_is_told(
+    timers: ManualTimers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "logs" / "access.log"
+    log = AccessLog("text", "worker 1", timers, str(path))
+    note(log, RECORD)
+    timers.fire()
+    assert log.reopen().startswith(f"{path}: there is no directory")
+    path.parent.mkdir()
+    assert log.reopen() == ""
+    note(log, RECORD)
+    timers.fire()
+    assert path.read_text().count("\n") == 1
+    path.parent.rename(tmp_path / "gone")
+    note(log, RECORD)
+    log.close()
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts[0].startswith(f"the access log {path} cannot be written, lines are dropped: there is no directory")
+    assert texts[1] == f"{path} could not be written: 1 lines of the access log dropped"
+    assert texts[2].startswith(f"the access log {path} cannot be opened anew")
+    assert (tmp_path / "gone" / "access.log").read_text().count("\n") == 2
+
+
+def test_what_was_dropped_last_is_told_at_the_end(
+    timers: ManualTimers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AccessLog("text", "worker 1", timers, str(tmp_path / "no" / "access.log"))
+    note(log, RECORD)
+    log.close()
+    assert caplog.records[-1].getMessage().endswith("could not be written: 1 lines of the access log dropped")

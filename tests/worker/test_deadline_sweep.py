@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from corehttp.moments import NEVER
 from corehttp.protocols.clock import Clock
-from corehttp.protocols.limits import NEVER
 from corehttp.worker.deadline_sweep import BATCH, Sweep
 from tests.kit.connections import on_both_loops
 from tests.kit.fakes import NOW, WALL, fixed_clock

@@ -48,7 +48,7 @@ def ask_all(connections: list[FakeConnection], leaving: WorkerDeparture, begin: 
     """Ask them all to leave, each sixteenth of a second from `begin` to `end`, both after the start."""
     for step in range(int(begin * 16), int(end * 16) + 1):
         for connection in connections:
-            leaving.ask(connection, START + step / 16)
+            leaving.ask_to_leave(connection, START + step / 16)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40, 301])
@@ -70,7 +70,7 @@ def test_the_turn_of_one_that_comes_late_is_within_the_grace_too() -> None:
 
 def test_after_the_grace_it_is_everybodys_turn_at_once() -> None:
     late = FakeConnection(idle=False)
-    departure().ask(late, START + GRACE)
+    departure().ask_to_leave(late, START + GRACE)
     assert late.left_at == START + GRACE
 
 
@@ -90,7 +90,7 @@ def test_a_request_makes_an_idle_connection_wait_anew() -> None:
     connection, leaving = FakeConnection(idle=True), departure()
     ask_all([connection], leaving, 0.0, 0.5)
     connection.idle = False
-    leaving.ask(connection, START + 0.75)
+    leaving.ask_to_leave(connection, START + 0.75)
     connection.idle = True
     ask_all([connection], leaving, 1.0, 5.0)
     assert connection.left_at == START + 2

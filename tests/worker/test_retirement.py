@@ -4,7 +4,7 @@ import random
 
 from corehttp.worker.retirement import SAMPLES, Retirement, rss
 
-CHANCE = random.Random(1)
+CHANCE = random.Random(1).random
 MIB = 2**20
 
 

@@ -24,7 +24,7 @@ def test_a_clock_does_its_work_when_it_starts_and_with_each_tick_until_it_stops(
     ticker.each_tick("a list", ticks.append)
     timers = started(ticker)
     assert len(ticks) == 2
-    timers.ring()
+    timers.fire()
     assert len(ticks) == 4
     ticker.stop()
     assert timers.set == []
@@ -57,8 +57,8 @@ def test_work_that_fails_keeps_neither_the_next_work_nor_the_next_tick_from_comi
     ticker.each_tick("a failure", fail)
     ticker.each_tick("a list", ticks.append)
     timers = started(ticker)
-    timers.ring()
-    timers.ring()
+    timers.fire()
+    timers.fire()
     assert len(ticks) == 3
     (record,) = error_log
     assert record.getMessage().startswith("a failure failed")
@@ -88,12 +88,12 @@ def test_the_time_of_deadlines_stands_still_while_the_loop_does_not_run(monkeypa
     due = clock.now
     assert (clock.monotonic, due) == (100 + pause, 100 + pause)
     now += pause + 20  # it comes twenty seconds late
-    timers.ring()
+    timers.fire()
     ((pause, _),) = timers.set
     assert clock.ticked == pytest.approx(due + WOBBLE)
     assert clock.lost == pytest.approx(20)
     assert clock.monotonic == pytest.approx(now + pause)
     assert clock.now == pytest.approx(now + pause - 20)
     now += pause + WOBBLE / 2  # that is punctual
-    timers.ring()
+    timers.fire()
     assert clock.lost == pytest.approx(20)

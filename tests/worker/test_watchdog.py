@@ -6,8 +6,10 @@ import time
 
 import pytest
 
+from corehttp.moments import BEAT
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.worker.watchdog import BEAT, Watchdog
+from corehttp.worker.watchdog import Watchdog
+from corehttp.worker.wiring import RUNS
 from tests.kit.fakes import Client, make_context
 
 WARN = 0.5  # seconds
@@ -16,7 +18,7 @@ PATIENCE = 60.0  # seconds: more than a busy machine holds up a loop
 
 async def watched(warn: float, seconds: float) -> list[float]:
     beats: list[float] = []
-    watchdog = Watchdog(asyncio.get_running_loop(), beats.append, warn)
+    watchdog = Watchdog(asyncio.get_running_loop(), beats.append, warn, RUNS)
     watchdog.start()
     await asyncio.sleep(0)
     time.sleep(seconds)  # noqa: ASYNC251
@@ -62,7 +64,7 @@ async def test_the_request_that_blocks_is_named(caplog: pytest.LogCaptureFixture
     async def app(scope: object, receive: object, send: object) -> None:
         time.sleep(4 * WARN)  # noqa: ASYNC251
 
-    watchdog = Watchdog(asyncio.get_running_loop(), lambda now: None, WARN)
+    watchdog = Watchdog(asyncio.get_running_loop(), lambda now: None, WARN, RUNS)
     watchdog.start()
     await asyncio.sleep(0)
     client = Client(make_context(app, HttptoolsParser))

@@ -5,7 +5,7 @@ from enum import Enum
 from itertools import product
 
 from corehttp.errors import PeerError
-from corehttp.protocols.fields import TOKEN
+from corehttp.protocols.fields import TOKEN, VALUE_CHARACTERS
 from corehttp.protocols.http1.head import body_too_large, check_field_of_many, too_large
 from corehttp.protocols.limits import Limits
 
@@ -13,7 +13,7 @@ LINE_LIMIT = 1024  # bytes of the line before a chunk: its size and extensions
 EXTENSIONS_LIMIT = 16384  # bytes of all extensions of a body
 MAX_SIZE = 2**63 - 1
 
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[%b])*"' % VALUE_CHARACTERS  # RFC 9110, 5.6.4
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).fullmatch
 
@@ -160,6 +160,7 @@ class ChunkedBody:
                 pass
 
     def _take(self, line: bytes) -> None:
+        """Take in a whole line: the size of a chunk, the end of one, a trailer field, or the empty line at the end."""
         match self._part:
             case Part.SIZE:
                 self._take_size(line)
@@ -175,6 +176,7 @@ class ChunkedBody:
                 pass
 
     def _take_size(self, line: bytes) -> None:
+        """Take in the line that says how long the next chunk is."""
         match = _SIZE_LINE(line)
         if match is None or int(match[1], 16) > MAX_SIZE:
             raise PeerError(400, "a chunk must begin with its size in hexadecimal digits, and CR LF")

@@ -2,10 +2,8 @@
 
 from enum import Enum
 
-from corehttp.errors import AppError
 from corehttp.protocols.http1 import wire
-
-BODILESS = frozenset({204, 304})
+from corehttp.protocols.response_fields import body_left, check_bodiless
 
 
 class Framing(Enum):
@@ -30,21 +28,23 @@ class OutgoingBody:
     def encode(self, body: bytes, more: bool) -> bytes:
         """A piece as it goes out; raises AppError if it breaks what the response's head said."""
         match self.framing:
-            case Framing.SIZED:
-                self._count(len(body), more)
-                return body
             case Framing.CHUNKED:
-                return (wire.chunk(body) if body else b"") + (b"" if more else wire.LAST_CHUNK)
+                data = wire.chunk(body) if body else b""
+                return data if more else data + wire.LAST_CHUNK
+            case Framing.SIZED:
+                self._remaining = body_left(self._remaining, len(body), more)
+                return body
             case Framing.UNTIL_CLOSE:
                 return body
             case Framing.NONE:
-                return self._without_body(len(body))
+                check_bodiless(self._status, len(body))
+                return b""
 
     def around(self, size: int, more: bool) -> tuple[bytes, bytes]:
         """What goes out before and after a piece of `size` bytes that is not here; raises as `encode` does."""
         match self.framing:
             case Framing.SIZED:
-                self._count(size, more)
+                self._remaining = body_left(self._remaining, size, more)
                 return b"", b""
             case Framing.CHUNKED:
                 before, after = (b"%x\r\n" % size, b"\r\n") if size else (b"", b"")
@@ -52,7 +52,8 @@ class OutgoingBody:
             case Framing.UNTIL_CLOSE:
                 return b"", b""
             case Framing.NONE:
-                return self._without_body(size), b""
+                check_bodiless(self._status, size)
+                return b"", b""
 
     def end(self, trailers: bytes) -> bytes:
         """The end of the body, with the trailer fields where they have a place (RFC 9112, 7.1.2)."""
@@ -60,23 +61,10 @@ class OutgoingBody:
             case Framing.CHUNKED:
                 return b"0\r\n%b\r\n" % trailers
             case Framing.SIZED:
-                self._count(0, False)
+                self._remaining = body_left(self._remaining, 0, False)
                 return b""
             case Framing.UNTIL_CLOSE | Framing.NONE:
                 return b""
-
-    def _count(self, size: int, more: bool) -> None:
-        remaining = self._remaining - size
-        if remaining < 0:
-            raise AppError(f"the response's body is longer than its Content-Length, by {-remaining} bytes")
-        if remaining and not more:
-            raise AppError(f"the response's body is shorter than its Content-Length, by {remaining} bytes")
-        self._remaining = remaining
-
-    def _without_body(self, size: int) -> bytes:
-        if size and self._status in BODILESS:
-            raise AppError(f"a response with status {self._status} has no body")
-        return b""
 
 
 def frame(bodiless: bool, status: int, version: str, length: int) -> tuple[OutgoingBody, bytes]:

@@ -6,15 +6,14 @@ has refused a head, where a head is not whole yet or is large, and before a pars
 
 import re
 
+from corehttp.asgi import Headers
 from corehttp.errors import PeerError
-from corehttp.protocols.fields import TOKEN, is_token
+from corehttp.protocols.fields import TOKEN, VALUE_CHARACTERS, is_token
 from corehttp.protocols.http1.semantics import judge, judge_line
 from corehttp.protocols.limits import Limits
 
-Headers = list[tuple[bytes, bytes]]
-
 _REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n" % TOKEN).fullmatch
-_FIELD = re.compile(rb"(%b):([\t -~\x80-\xff]*)\r\n" % TOKEN).fullmatch
+_FIELD = re.compile(rb"(%b):([%b]*)\r\n" % (TOKEN, VALUE_CHARACTERS)).fullmatch
 _NOT_VISIBLE = re.compile(rb"[^ -~]").search
 
 
@@ -89,6 +88,7 @@ def check_field_of_many(line: bytes, number: int, end: int, limits: Limits) -> N
 
 
 def too_large(limits: Limits) -> PeerError:
+    """Why a request with a larger head, or larger trailers, is not served (RFC 6585, 5)."""
     return PeerError(431, f"the fields of a request must not be larger than {limits.request_head} bytes")
 
 

@@ -2,36 +2,33 @@
 
 import h11
 
+from corehttp.asgi import Headers
 from corehttp.errors import PeerError
-from corehttp.protocols.contracts import RequestSink
 from corehttp.protocols.http1.head import HeadScan, split_head
 from corehttp.protocols.limits import Limits
 
 
 class H11Parser:
-    """Calls the sink as httptools does; h11 takes more than we do, so a scan goes first."""
+    """Has h11 parse each head after a scan, since h11 takes more than we do."""
 
-    __slots__ = ("_limits", "_sink")
+    __slots__ = ("_limits",)
 
-    def __init__(self, sink: RequestSink, limits: Limits) -> None:
-        self._sink = sink
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    def feed(self, data: bytes) -> None:
-        HeadScan(self._limits).scan(data)
-        connection = h11.Connection(h11.SERVER, len(data))
-        connection.receive_data(data)
-        request = connection.next_event()
+    def parse(self, head: bytes) -> tuple[Headers, bool]:
+        """The fields of a whole head, and True: a proxy's may be among them; raises PeerError."""
+        HeadScan(self._limits).scan(head)
+        connection = h11.Connection(h11.SERVER, len(head))
+        try:
+            connection.receive_data(head)
+            request = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            error.__traceback__ = None  # h11 has left a cycle of references in it
+            raise PeerError(400, "the request cannot be parsed") from None
         if not isinstance(request, h11.Request):
             raise PeerError(400, "the request cannot be parsed")
-        sink = self._sink
-        for name, value in split_head(data)[3]:  # h11's own are changed: of equal lengths it makes one
-            sink.on_header(name, value)
-        sink.on_headers_complete()
+        return split_head(head)[3], True  # h11's own fields are changed: of equal lengths it makes one
 
-    def skip(self, data: bytes) -> None:
-        pass
-
-    def check(self, error: Exception) -> None:
-        if not isinstance(error, h11.RemoteProtocolError):
-            raise error
+    def renew(self) -> None:
+        """Do nothing: each head has a parser of its own."""

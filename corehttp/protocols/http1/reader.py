@@ -1,466 +1,350 @@
-"""What comes in over an HTTP/1.1 connection: bytes are cut into heads and bodies, and become exchanges in a queue.
+"""What comes in over an HTTP/1.1 connection: bytes are cut into heads and bodies, and become exchanges.
 
-Heads go whole to the parser, whose callbacks only record; bodies are framed here.
+A parser is given whole heads alone (`request_heads`); bodies are cut here (`incoming_body`).
 """
 
 import asyncio
-from time import monotonic
 
 from corehttp.errors import PeerError
+from corehttp.moments import NEVER
 from corehttp.protocols.context import WorkerContext
-from corehttp.protocols.contracts import RequestParser, ResponseStream, Upgrade
+from corehttp.protocols.contracts import ResponseStream
 from corehttp.protocols.exchange import Exchange
-from corehttp.protocols.http1.chunked import ChunkedBody
-from corehttp.protocols.http1.head import HeadScan, body_too_large, diagnose, other_version
-from corehttp.protocols.http1.semantics import judge, origin_form, takes_trailers, use_authority
-from corehttp.protocols.http1.state import Reading
-from corehttp.protocols.limits import NEVER, Pace
-from corehttp.protocols.peer import (
-    Fields,
-    Peer,
-    Trust,
-    forwarding,
-    judge_peer,
-    lenient_fields,
-    lower_name,
-    ordinary,
-    proxied,
-)
-from corehttp.protocols.progress import Intake, ResponsePhase
-from corehttp.protocols.scope import http_scope
+from corehttp.protocols.http1.head import HeadScan
+from corehttp.protocols.http1.host import ReaderHost
+from corehttp.protocols.http1.incoming_body import IncomingBody
+from corehttp.protocols.http1.inflow import Inflow
+from corehttp.protocols.http1.request_heads import RequestHeads, Upgrade
+from corehttp.protocols.http1.state import ReadState
+from corehttp.protocols.peer import Peer
+from corehttp.protocols.progress import ResponsePhase
+from corehttp.protocols.scope import Offers
 
 BODY_HIGH_WATER = 65536  # bytes of a request's body kept for the application before reading pauses
-DISCARD_LIMIT = 262144  # bytes of an unread body thrown away to keep a connection
-PIPELINE_LIMIT = 16  # requests parsed and not begun before reading pauses
-READ_AT_ONCE = (
-    65536  # bytes that come in at once, after which others have a turn of the loop: uvloop reads on up to 32 times
-)
-EMPTY_LINES_LIMIT = 8  # before a request (RFC 9112, 2.2)
+PIPELINE_LIMIT = 16  # requests that were read and are not begun before reading pauses
+READ_AT_ONCE = 65536  # bytes that come at once, after which others have a turn: uvloop reads on up to 32 times
+EMPTY_LINES_LIMIT = 8  # empty lines before a request (RFC 9112, 2.2)
 
 # Bound once: a name in the module costs less per request than an attribute of the class.
-_IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = Reading
-_SPACE = ord(" ")
-_CR = ord("\r")
-_EMPTY_LINE = b"\r\n"
-_END_OF_HEAD = b"\r\n\r\n"
-_COMING = Intake.COMING
+_IDLE, _HEAD, _BODY, _UPGRADED, _ENDED = ReadState
+_SPACE, _CR = b" \r"
+_EMPTY_LINE, _END_OF_HEAD = b"\r\n", b"\r\n\r\n"
 _RESPONSE_DONE = ResponsePhase.DONE
 
 
-class RequestReading(asyncio.Protocol, ResponseStream):
-    """The reading half of a connection: the parser's sink."""
+class Reader:
+    """Reads the requests of one connection.
+
+    The transport calls `feed`. `state` says how far the current request has come, as the module `state` describes it.
+    """
 
     __slots__ = (
-        "_blank",
-        "_chunks",
-        "_context",
-        "_current",
-        "_discarded",
-        "_feed",
-        "_fresh",
-        "_head",
-        "_headers",
-        "_held",
-        "_incoming",
-        "_intake",
-        "_parser",
-        "_paused",
-        "_peer",
-        "_queue",
-        "_reading",
-        "_resting",
-        "_scan",
-        "_spent",
-        "_transport",
-        "_uncommon",
-        "_upgrade",
-        "_wrong_upgrade",
-        "deadline",
+        *("_ahead", "_blank", "_context", "_heads", "_host", "_transport"),
+        *("body", "held", "inflow", "partial", "state"),
     )
 
-    _peer: Peer  # as the socket knows it
-    _transport: asyncio.Transport
-    _parser: RequestParser
+    _transport: asyncio.Transport  # set once the connection is made
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, host: ReaderHost, stream: ResponseStream) -> None:
+        """`stream` is where the exchanges send their responses."""
         self._context = context
-        self._reading = _IDLE
-        self._head = b""  # that the parser is given
-        self._spent = False  # the parser cannot go on after this request
-        self._fresh = False  # it has seen nothing before the head that it is given
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._uncommon = False  # a name among them may be a proxy's
+        self._host = host
+        self._heads = RequestHeads(context, stream)
+        self.inflow: Inflow | None = None  # while the client is not read, or has to send something in time
+        self.state = _IDLE
+        self.held: bytearray | None = None  # bytes that were read and cannot be parsed yet
+        self.partial: HeadScan | None = None  # if they are a part of a head: what was seen in it
+        self.body: IncomingBody | None = None  # the body that is being read; None if none is
         self._blank = 0  # bytes of empty lines before the next request
-        self._held = bytearray()  # bytes of heads that are not parsed yet
-        self._scan: HeadScan | None = None  # of the one that is not whole
-        self._incoming: Exchange | None = None  # whose body is being read
-        self._chunks: ChunkedBody | None = None  # unless it has a length
-        self._intake: Pace | None = None  # of the body that is being read, or the head's time
-        self._discarded = 0  # bytes of a request's body thrown away after its response
-        self._paused = False  # reading
-        self._resting = False  # reading is paused until the next turn of the loop
-        self._queue: list[Exchange] = []  # parsed, not begun
-        self._upgrade: tuple[Upgrade, Peer] | None = None  # to another protocol, for when its turn comes
-        self._wrong_upgrade: PeerError | None = None  # what is wrong with one, in a head that is right as HTTP
-        self._current: Exchange | None = None  # whose response is being written
-        self.deadline = NEVER  # seconds, by the worker's clock: when the ticker calls `expire`
+        self._ahead = PIPELINE_LIMIT  # requests that may wait to begin before further heads are held unread
 
-    # What the other half and the connection's life do.
+    def start(self, transport: asyncio.Transport, peer: Peer, offers: Offers) -> None:
+        """Read `transport`; `peer` is its client as far as the socket knows, `offers` what all its scopes have."""
+        self._transport = transport
+        self._heads.peer, self._heads.offers = peer, offers
 
-    def _refuse(self, status: int, reason: str, head: bytes | bytearray = b"") -> None:
-        """Parse no more; say so when the responses before it are out. `head` holds the fault, unless a body does."""
-        raise NotImplementedError
+    @property
+    def peer(self) -> Peer:
+        """The client, as the socket knows it."""
+        return self._heads.peer
 
-    def _close(self, *, linger: bool) -> None:
-        """End the connection from our side."""
-        raise NotImplementedError
+    @property
+    def upgrade(self) -> Upgrade | None:
+        """What the request that was read last asks for, if that is another protocol."""
+        return self._heads.upgrade if self.state is _UPGRADED else None
 
-    def _set_deadline(self) -> None:
-        """Something is timed that was not before."""
-        raise NotImplementedError
+    def feed(self, data: bytes) -> None:
+        """Take in what has come, and let the connection begin what can be begun."""
+        size = len(data)
+        tally = self._context.tally
+        if tally is not None:
+            tally.received += size
+        if self.state is _IDLE and size <= READ_AT_ONCE and data[0] > _SPACE:
+            # Most often it is one whole request. It goes to the turns at once, without a queue or an `IncomingBody`.
+            heads = self._heads
+            if (known := heads.known) is not None and (data == known.head or (known.bodiless and known.repeats(data))):
+                end = size  # to look for the end of a browser's head takes 3 % of the instructions of its request
+            else:
+                end = data.find(_END_OF_HEAD) + 4
+            if end > 3:
+                self._blank = 0
+                exchange = heads.read(data if end == size else data[:end])
+                if exchange is not None and heads.intent.length == size - end:
+                    if end < size:
+                        exchange.take_body(data[end:])
+                    if not heads.intent.persistent:
+                        self.state = _ENDED
+                    self._host.take(exchange, heads.intent)
+                    return
+                self._follow(exchange, data[:end])
+                data = data[end:]
+        elif size > READ_AT_ONCE:
+            self._timed().rest(self._rested)
+        self.read(data)
+        self._host.advance()
 
-    # What the transport calls.
-
-    def data_received(self, data: bytes) -> None:
-        # Most often it is one whole head, and read here as `_read_head` does, to save a frame per request.
-        if (
-            self._reading is _IDLE
-            and 0 < data.find(_END_OF_HEAD) == len(data) - 4
-            and data[0] > _SPACE
-            and len(data) <= self._context.plain_head
-        ):
-            self._blank = 0
-            self._head = data
-            self._reading = _HEAD
-            try:
-                self._feed(data)
-                if self._reading is _HEAD:
-                    raise PeerError(400, "the parser reports nothing")
-            except Exception as error:
-                self._parse_failed(data, error)
-        else:
-            if len(data) > READ_AT_ONCE:
-                self._rest()
-            self._read(data)
-        if self._current is None:
-            self._advance()
-        elif self._queue or self._held:
-            self._pace()
-
-    def _advance(self) -> None:
-        """Begin what was read."""
-        raise NotImplementedError
-
-    # What the parser calls: only to record.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if value and value[-1] <= _SPACE:
-            value = value.rstrip(b" \t")
-        try:
-            name = ordinary[name]
-        except KeyError:
-            name = proxied.get(name) or lower_name(name)
-            self._uncommon = True
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        context = self._context
-        head = self._head
-        headers = self._headers
-        self._headers = []
-        try:
-            method_, target, version_ = head[: head.find(b"\r\n")].split(b" ")
-        except ValueError:
-            # The parser is lenient about spaces; what is wrong, `diagnose` finds.
-            raise PeerError(400, "the request line is not exact") from None
-        method = method_.decode("latin-1")
-        text = target.decode("latin-1")
-        version = "1.1" if version_ == b"HTTP/1.1" else other_version(version_)
-        if len(headers) > context.limits.request_fields:
-            raise PeerError(431, f"a request must not have more than {context.limits.request_fields} fields")
-        fields = dict(headers)
-        intent = judge(method, text, version, headers, fields)
-        if text[0] != "/":
-            use_authority(target, headers)
-            target = origin_form(target)
-        peer = self._peer
-        if self._uncommon:
-            self._uncommon = False
-            if context.trust is not None and (names := forwarding(fields)):
-                peer, headers = self._judge_peer(context.trust, names, headers)
-        scope = http_scope(context, peer, method, version, target, text, headers)
-        if b"upgrade" in fields and context.recognize_upgrade is not None:
-            try:
-                upgrade = context.recognize_upgrade(scope, peer)
-            except PeerError as error:
-                self._wrong_upgrade = error
-                raise
-            if upgrade is not None:
-                self._upgrade = upgrade, peer
-                self._reading = _UPGRADED
-                return
-        exchange = Exchange(scope, intent, self, context)
-        exchange.peer = peer
-        exchange.method = method
-        exchange.target = text
-        exchange.version = version
-        exchange.started_at = context.clock.monotonic if context.access is None else monotonic()
-        if b"te" in fields and version == "1.1" and takes_trailers(headers):
-            exchange.takes_trailers = True
-            scope["extensions"]["http.response.trailers"] = {}
-        if intent.length:
-            self._expect_body(exchange)
-        else:
-            self._reading = _IDLE if intent.persistent else _ENDED
-        self._queue.append(exchange)
-
-    def _judge_peer(self, trust: Trust, names: list[bytes], headers: Fields) -> tuple[Peer, Fields]:
-        """Who sends a request in which a proxy says something in the fields `names`; its fields for the application."""
-        if trust.believes(self._peer):
-            return judge_peer(trust, self._peer, names, headers)
-        self._context.distrust(self._peer, names)
-        return self._peer, [field for field in headers if field[0] not in names]
-
-    def _sender(self, head: bytes | bytearray) -> Peer:
-        """Who has sent a head that is refused, as far as it can be told: for log lines only."""
-        trust = self._context.trust
-        if trust is None or not trust.believes(self._peer):
-            return self._peer
-        fields = lenient_fields(head)
-        return judge_peer(trust, self._peer, forwarding(dict(fields)), fields)[0]
+    def has_next(self) -> bool:
+        """Whether a request waits to begin; if none does, what is held is read first."""
+        if not self._host.queue and self.held is not None and self.partial is None and self.state is not _UPGRADED:
+            self.read()
+        return bool(self._host.queue)
 
     # How bytes are cut.
 
-    def _read(self, data: bytes) -> None:
-        """Take in whatever has come: heads, bodies, parts of both."""
-        held = self._held
+    def read(self, data: bytes = b"") -> None:
+        """Take in what is held and what has come: heads, bodies, parts of both."""
         source: bytes | bytearray = data
-        searched = 0
-        was_held = bool(held)
-        if was_held:
-            searched = max(0, len(held) - 3) if self._scan is not None else 0
+        held = self.held
+        searched = 0  # up to here there is no end of a head
+        if held is not None:
+            searched = max(0, len(held) - 3) if self.partial is not None else 0
             held += data
             source = held
         at = 0
         size = len(source)
         while at < size:
-            reading = self._reading
-            if reading is _BODY:
-                if type(source) is bytearray:
+            state = self.state
+            if state is _BODY:
+                if isinstance(source, bytearray):
                     source = bytes(source)  # once, however many bodies it holds
                 at = self._read_body(source, at)
-            elif reading is _ENDED:
+            elif state is _ENDED:
                 at = size
-            elif reading is _UPGRADED or len(self._queue) >= PIPELINE_LIMIT:
+            elif state is _UPGRADED or len(self._host.queue) >= self._ahead:
                 break
             else:
                 if self._blank or source[at] == _CR:
                     at = self._skip_empty_lines(source, at)
-                    if at == size or self._reading is _ENDED:
+                    if at == size or self.state is _ENDED:
                         break
                 end = source.find(_END_OF_HEAD, searched or at) + 4
                 if end < 4:
                     break
-                self._scan = self._intake = None
+                self.partial = None
                 self._blank = 0
-                self._read_head(bytes(source[at:end]))
+                if self.inflow is not None:
+                    self._stop_timing()
+                head = bytes(source[at:end])
+                self._follow(self._heads.read(head), head)
                 at = end
             searched = 0
-        if at < size or was_held:
-            self._hold(source, at, was_held)
+        if at < size or held is not None:
+            self._hold(source, at)
 
-    def _hold(self, source: bytes | bytearray, at: int, was_held: bool) -> None:
+    def _hold(self, source: bytes | bytearray, at: int) -> None:
         """Keep what cannot be parsed yet: a part of a head, or requests behind many others."""
-        held = self._held
-        if was_held:
+        if self.state is _ENDED or at == len(source):
+            self.held = None
+            return
+        held = self.held
+        if held is None:
+            self.held = held = bytearray(source[at:])
+        else:
             del held[:at]
-        elif at < len(source):
-            held += source[at:]
-        if self._reading is _ENDED:
-            held.clear()
-        elif held and self._reading is not _UPGRADED:
-            self._reading = _HEAD
-            if len(self._queue) < PIPELINE_LIMIT:
-                self._scan_part(held)
+        if self.state is not _UPGRADED:
+            self.state = _HEAD
+            if len(self._host.queue) < self._ahead:
+                self._scan(held)
 
-    def _scan_part(self, held: bytearray) -> None:
+    def _scan(self, held: bytearray) -> None:
         """Refuse at once what cannot become the head of a request."""
-        if self._scan is None:
-            self._scan = HeadScan(self._context.limits)
-            if self._current is None and not self._queue:
-                self._time_head()
+        if self.partial is None:
+            self.partial = HeadScan(self._context.limits)
+            self._time_head()
         try:
-            self._scan.scan(held)
+            self.partial.scan(held)
         except PeerError as error:
-            self._refuse(error.status, str(error), held)
+            self._host.refuse(error.status, str(error), held)
 
     def _skip_empty_lines(self, source: bytes | bytearray, at: int) -> int:
-        """A client may send some before a request (RFC 9112, 2.2); answers where they end."""
+        """Skip the few that a client may send before a request (RFC 9112, 2.2); answers where they end."""
         begin = at
         while at < len(source) and source[at] == _EMPTY_LINE[self._blank % 2]:
             at += 1
             self._blank += 1
-        if self._blank % 2 and self._reading is _IDLE:
-            self._reading = _HEAD  # half of an empty line was read: the rest of it is awaited here
-            if self._current is None and not self._queue:
+        if self._blank % 2:  # half of an empty line was read: the rest of it is awaited here
+            if self.state is _IDLE:
+                self.state = _HEAD
                 self._time_head()
-        elif begin < at and self._reading is _HEAD:
-            self._reading = _IDLE
-            self._intake = None
-            self._set_deadline()
+        elif begin < at and self.state is _HEAD:
+            self.state = _IDLE
+            self._stop_timing()
+            self._host.set_deadline()
         if self._blank > EMPTY_LINES_LIMIT * len(_EMPTY_LINE):
-            self._refuse(400, f"more than {EMPTY_LINES_LIMIT} empty lines come before a request")
+            self._host.refuse(400, f"more than {EMPTY_LINES_LIMIT} empty lines come before a request")
         elif self._blank % 2 and at < len(source):
-            self._refuse(400, "a line must end in CR LF")
+            self._host.refuse(400, "a line must end in CR LF")
         return at
 
-    def _read_head(self, head: bytes) -> None:
-        """Have a whole head parsed; whatever is wrong with it, it is refused."""
-        self._head = head
-        self._reading = _HEAD
-        try:
-            if len(head) > self._context.plain_head:
-                HeadScan(self._context.limits).scan(head)
-            self._feed(head)
-            if self._reading is _HEAD:
-                raise PeerError(400, "the parser reports nothing")
-        except Exception as error:
-            self._parse_failed(head, error)
-
-    def _parse_failed(self, head: bytes, error: Exception) -> None:
-        """The parser has stopped: at a fault of the head, or though there is none by our own judgement."""
-        if not isinstance(error, PeerError):
-            self._parser.check(error)
-        error.__traceback__ = None
-        if self._reading is not _HEAD:
-            # The head was reported whole. What the parser makes of the body, or of an upgrade that we do not know, is
-            # not our matter (RFC 9110, 7.8).
-            self._spent = True
-            if self._reading is not _BODY:
-                self._renew_parser()
+    def _follow(self, exchange: Exchange | None, head: bytes) -> None:
+        """Go on behind a whole head that was read, and of which `RequestHeads.read` has made this."""
+        heads, host = self._heads, self._host
+        if exchange is None:
+            if heads.wrong is not None:
+                status, reason, fields = heads.wrong
+                host.refuse(status, reason, head, fields)
+            else:
+                self.state = _UPGRADED
             return
-        self._headers = []
-        fault = diagnose(head, self._context.limits)
-        wrong_upgrade, self._wrong_upgrade = self._wrong_upgrade, None
-        if fault is None and wrong_upgrade is not None:
-            fault = wrong_upgrade.with_traceback(None)
-        if fault is None and not self._fresh:
-            # It stumbles over what came before: llhttp takes `Proxy-Connection: close` for the end, say.
-            self._renew_parser()
-            self._fresh = True
-            self._read_head(head)
-            self._fresh = False
+        host.queue.append((exchange, heads.intent))
+        if heads.intent.length:
+            self.state = _BODY
+            self.body = IncomingBody(exchange, heads.intent, self._context.limits)
         else:
-            if fault is None:
-                fault = error if isinstance(error, PeerError) else PeerError(400, "the request cannot be parsed")
-            self._refuse(fault.status, str(fault), head)
+            self.state = _IDLE if heads.intent.persistent else _ENDED
 
-    def _renew_parser(self) -> None:
-        self._parser = parser = self._context.make_parser(self, self._context.limits)
-        self._feed = parser.feed
-        self._spent = False
-
-    def _expect_body(self, exchange: Exchange) -> None:
-        limits = self._context.limits
-        if exchange.unread > limits.request_body:
-            raise body_too_large(limits)
-        self._incoming = exchange
-        self._reading = _BODY
-        self._spent = exchange.unread < 0
-        self._chunks = ChunkedBody(limits) if self._spent else None
-
-    def _read_body(self, source: bytes | bytearray, at: int) -> int:
-        """Take in what there is of a request's body; answers where it ends."""
-        exchange = self._incoming
-        assert exchange is not None, "somebody's body is being read"
-        chunks = self._chunks
-        if chunks is None:
-            piece = bytes(source[at : at + exchange.unread])
-            end = at + len(piece)
-            if not self._spent:
-                self._parser.skip(piece)
-        else:
-            try:
-                piece, end = chunks.feed(source, at)
-            except PeerError as error:
-                self._refuse(error.status, str(error))
-                return len(source)
+    def _read_body(self, source: bytes, at: int) -> int:
+        """Take in what `source` has of the request's body from `at` on; answers where that ends."""
+        body = self.body
+        assert body is not None, "somebody's body is being read"
+        try:
+            piece, end = body.cut(source, at)
+        except PeerError as error:
+            self._host.refuse(error.status, str(error))
+            return len(source)
+        exchange = body.exchange
         if piece:
-            if not exchange.feed(piece):
-                self._discard(exchange, len(piece))
-            elif exchange.buffered > BODY_HIGH_WATER:
-                self._pause_reading()
-        if exchange.unread == 0 if chunks is None else chunks.whole:
-            self._finish_body(exchange)
-        elif self._intake is None:
-            self._set_deadline()
+            if exchange.feed(piece):
+                if exchange.buffered > BODY_HIGH_WATER:
+                    self._timed().pause()
+            elif body.discard(len(piece)):
+                body.end_connection()
+                self._host.end_unwanted(exchange)
+        if body.whole:
+            if self.body is body:  # and the connection has not ended with what was discarded
+                exchange.finish_body()
+                self.body = None
+                if self.inflow is not None:
+                    self._stop_timing()
+                self.state = _IDLE if body.persistent else _ENDED
+                if self._host.current is None:  # the response was faster
+                    self._host.rest()
+        elif self.inflow is None or self.inflow.arrival is None:
+            self._host.set_deadline()
         else:
-            self._intake.moved(end - at, self._context.clock.now)
+            self.inflow.moved(end - at)
         return end
 
-    def _discard(self, exchange: Exchange, size: int) -> None:
-        """A piece of a body that nobody wants: within a bound, to keep the connection."""
-        self._discarded += size
-        if self._discarded > DISCARD_LIMIT:
-            exchange.persistent = False
-            if exchange is not self._current:
-                self._end_reading()
-                self._close(linger=True)
+    # What the connection asks for.
 
-    def _finish_body(self, exchange: Exchange) -> None:
-        if self._reading is _ENDED:
-            return
-        if exchange.intake is _COMING:
-            exchange.finish_body()
-        if self._spent:
-            self._renew_parser()
-        self._incoming = self._chunks = self._intake = None
-        self._reading = _IDLE if exchange.persistent else _ENDED
+    def last_response(self, exchange: Exchange | None) -> None:
+        """Read no request after that of `exchange`, if it is still read: its response ends the connection."""
+        if self.body is not None and self.body.exchange is exchange:
+            self.body.end_connection()
 
-    def _end_reading(self) -> None:
-        """Whatever else comes is not a request."""
-        self._reading = _ENDED
-        self._held.clear()
-        self._scan = self._intake = None
+    def discard_body(self) -> None:
+        """Throw away what comes of the body from now on, as its request has been answered."""
+        if self.body is not None:
+            self.body.discard_from_now()
+        self.resume()
 
-    def _pace(self) -> None:
+    def discard(self) -> None:
+        """Take whatever else comes for no request, and throw it away."""
+        self.state = _ENDED
+        self.held = self.partial = self.body = None
+        self._blank = 0
+        if self.inflow is not None:
+            self._stop_timing()
+
+    def forget(self) -> None:
+        """Keep nothing of the last request, as the client is idle: it makes the next one dearer, and saves memory."""
+        self._heads.forget()
+
+    def detach(self) -> bytes:
+        """Let another protocol read the client; answers what was read and not parsed.
+
+        The turns hold this object: that cycle ends here.
+        """
+        held = b"" if self.held is None else bytes(self.held)
+        if self.inflow is not None:
+            self.inflow.wake()
+            self.resume()
+        self.discard()
+        self._heads.forget()
+        del self._heads, self._host
+        return held
+
+    # How fast the client is read, and how slowly it may send.
+
+    def pace(self) -> None:
         """Read no faster than requests are answered and their bodies are taken."""
-        incoming = self._incoming
-        unread = 0 if incoming is None or incoming.phase is _RESPONSE_DONE else incoming.buffered
-        unparsed = self._held and self._scan is None
-        if unparsed or len(self._queue) > PIPELINE_LIMIT or unread > BODY_HIGH_WATER:
-            self._pause_reading()
+        body = self.body
+        untaken = 0 if body is None or body.exchange.phase is _RESPONSE_DONE else body.exchange.buffered
+        unparsed = self.held is not None and self.partial is None
+        if unparsed or len(self._host.queue) > PIPELINE_LIMIT or untaken > BODY_HIGH_WATER:
+            self._timed().pause()
         else:
-            self._resume_reading()
-        if incoming is not None and self._intake is None:
-            self._set_deadline()
+            self.resume()
+        if body is not None and (self.inflow is None or self.inflow.arrival is None):
+            self._host.set_deadline()
 
-    def _pause_reading(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _rest(self) -> None:
-        """What has come took long to read: others have a turn before more is read."""
-        if not self._resting:
-            self._resting = True
-            self._pause_reading()
-            self._context.soon(self._rested)
+    def resume(self) -> None:
+        """Read on, unless others have a turn before."""
+        if (inflow := self.inflow) is not None and inflow.can_resume():
+            inflow.resume()
+            if self.state is _BODY or inflow.over:
+                self._stop_timing()  # the client has its whole time again
+            self._host.set_deadline()
 
     def _rested(self) -> None:
-        self._resting = False
-        self._pace()
+        """Read on after others had a turn."""
+        if self.inflow is not None and self.inflow.wake():
+            self.pace()
 
-    def _resume_reading(self) -> None:
-        if self._paused and not self._resting:
-            self._paused = False
-            if self._reading is _BODY:
-                self._intake = None  # the client has its whole time again
-            self._set_deadline()
-            if not self._transport.is_closing():
-                self._context.resume_reading(self._transport)
+    def time_next(self) -> bool:
+        """Begin to time the head that has come in part, if there is one; answers whether there is."""
+        if self.partial is None and not self._blank % 2:
+            return False
+        self._time_head()
+        return True
 
     def _time_head(self) -> None:
-        """A part of a head is there, and nothing before it is in progress: the rest must come in time."""
-        self._intake = Pace(self._context.limits.request_header, self._context.clock.now)
-        self._set_deadline()
+        """A part of a head is there: the rest must come in time, unless something before it is in progress."""
+        if self._host.current is None and not self._host.queue:
+            self._timed().time_head()
+            self._host.set_deadline()
+
+    def _timed(self) -> Inflow:
+        """What holds the client back or times it; made now if there is none."""
+        if self.inflow is None:
+            self.inflow = Inflow(self._context, self._transport)
+        return self.inflow
+
+    def _stop_timing(self) -> None:
+        """Await nothing of the client, or give it its whole time again."""
+        if self.inflow is not None:
+            self.inflow.stop_timing()
+            if self.inflow.over:
+                self.inflow = None
+
+    @property
+    def due(self) -> float:
+        """When what is awaited of the client is late, in seconds by the worker's clock; begins to time a body."""
+        if self.body is not None and not self.body.exchange.expects_continue:
+            self._timed().time_body()
+        return NEVER if self.inflow is None else self.inflow.due
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client is not read."""
+        return self.inflow is not None and self.inflow.paused

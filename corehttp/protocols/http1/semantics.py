@@ -5,9 +5,29 @@ Pure: both parsers deliver, this module judges. Every refusal is a `PeerError` w
 
 import re
 
+from corehttp.asgi import Headers
 from corehttp.errors import PeerError
-from corehttp.protocols.contracts import Intent
 from corehttp.protocols.fields import elements, is_host, is_token, put_host
+from corehttp.records import mutable_record
+
+
+@mutable_record
+class Intent:
+    """What a request's head asks of the connection. It is not changed."""
+
+    __slots__ = ("expects_continue", "length", "persistent", "plain")
+
+    persistent: bool
+    plain: bool  # HTTP/1.1, persistent and not HEAD: nothing in it bears on how the response is framed
+    length: int  # the bytes of the body; -1 if it is chunked
+    expects_continue: bool
+
+    def __init__(self, persistent: bool, plain: bool, length: int = 0, expects_continue: bool = False) -> None:
+        self.persistent = persistent
+        self.plain = plain
+        self.length = length
+        self.expects_continue = expects_continue
+
 
 # Almost every request means one of these, so they are made once.
 _PLAIN = Intent(persistent=True, plain=True)
@@ -32,9 +52,7 @@ _MAX_REMEMBERED = 512
 _MAX_REMEMBERED_SIZE = 255  # bytes
 
 
-def judge(
-    method: str, target: str, version: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
-) -> Intent:
+def judge(method: str, target: str, version: str, headers: Headers, fields: dict[bytes, bytes]) -> Intent:
     """Decide what a request head asks for.
 
     `target` is decoded as Latin-1; field names are lower-case, values are stripped; `fields` is dict(headers).
@@ -51,6 +69,11 @@ def judge(
     )
     if unusual:
         judge_line(method, target, version)
+    return judge_fields(method, version, headers, fields)
+
+
+def judge_fields(method: str, version: str, headers: Headers, fields: dict[bytes, bytes]) -> Intent:
+    """Decide what the fields of a request ask for, whatever its target is. Arguments and errors are as in `judge`."""
     repeated = len(fields) != len(headers)
     if repeated:
         _refuse_repeated(headers)
@@ -62,8 +85,10 @@ def judge(
         _check_host(host)
     if version == "1.1":
         connection = fields.get(b"connection")
-        plainly_kept = connection is None or (connection == b"keep-alive" and not repeated)
-        persistent = plainly_kept or b"close" not in _connection_options(headers)
+        if connection is None or (connection == b"keep-alive" and not repeated):
+            persistent = True
+        else:
+            persistent = (connection != b"close" or repeated) and b"close" not in _connection_options(headers)
     else:
         options = _connection_options(headers)
         persistent = b"keep-alive" in options and b"close" not in options
@@ -72,6 +97,11 @@ def judge(
     if not persistent:
         return _CLOSE
     return _PLAIN if method != "HEAD" and version == "1.1" else _KEEP
+
+
+def closing(intent: Intent) -> Intent:
+    """The same intent of a request after which the connection ends, whatever its head says."""
+    return Intent(persistent=False, plain=False, length=intent.length, expects_continue=intent.expects_continue)
 
 
 def judge_line(method: str, target: str, version: str) -> None:
@@ -136,6 +166,7 @@ def takes_trailers(headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _check_host(host: bytes) -> None:
+    """Raise PeerError unless a Host field has a host; one that is valid is remembered (RFC 9110, 7.2)."""
     if host and not is_host(host):
         raise PeerError(400, "the Host field is not a valid host")
     if len(host) > _MAX_REMEMBERED_SIZE:
@@ -146,6 +177,7 @@ def _check_host(host: bytes) -> None:
 
 
 def _judge_body(fields: dict[bytes, bytes], version: str, persistent: bool, method: str) -> Intent:
+    """Decide from the fields of a head whether a body follows, and of what length (RFC 9112, 6.3); raises PeerError."""
     declared = fields.get(b"content-length")
     coding = fields.get(b"transfer-encoding")
     length = 0

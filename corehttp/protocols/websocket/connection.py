@@ -1,20 +1,20 @@
-"""A WebSocket's connection (RFC 6455): its life from the handshake on, and what is late in it.
+"""The connection of a WebSocket (RFC 6455): its life from the handshake on, and its deadlines.
 
 It has three parts. What the client sends goes through the reader into the queue of the session, which is the ASGI side;
-what the application sends goes from the session to the writer. The connection moves all of them when one tells that the
-WebSocket opens, closes or is lost, and keeps the times.
+what the application sends goes from the session to the writer. The connection passes on what one of them tells about
+opening, closing and loss to the others, and keeps the times.
 """
 
 import asyncio
 import logging
-import random
+import os
 from time import monotonic
 
 from corehttp.asgi import Scope
+from corehttp.moments import NEVER
 from corehttp.protocols.answers import CLIENT_CLOSED
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.contracts import Departure, HandOver, Request
-from corehttp.protocols.limits import NEVER
 from corehttp.protocols.outlet import LINGER, LOOK_AGAIN, has_left
 from corehttp.protocols.peer import Peer
 from corehttp.protocols.peer_socket import descriptor, end_our_side
@@ -32,7 +32,7 @@ _CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = SessionStage
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """What takes over the transport of a request that is an opening handshake; a `WebSocket`."""
+    """Takes over the transport of a request that is an opening handshake; a `WebSocket` of `contracts`."""
 
     __slots__ = (
         "_awaited_pong",
@@ -74,8 +74,9 @@ class WebSocketConnection(asyncio.Protocol):
         self.deadline = NEVER  # seconds, by the worker's clock: when the worker calls `expire`
         self._lost = False  # whether the connection is lost and the application told
         self._awaited_pong: bytes | None = None  # payload of the ping that the client has not answered
-        self._ping_due = NEVER  # seconds, by the worker's clock: when a ping is to be sent or its answer to be here
-        self._code = 1006  # of the first close frame, for the access log; 1006 if the connection is lost without one
+        self._ping_due = NEVER  # seconds, by the worker's clock: when to send a ping, or when its pong must have come
+        # The code of the first close frame, for the access log; 1006 if there is none (RFC 6455, 7.1.5).
+        self._code = 1006
 
     def __repr__(self) -> str:
         return f"<WebSocketConnection {self.name}: {self.session.stage.value}>"
@@ -86,10 +87,10 @@ class WebSocketConnection(asyncio.Protocol):
         session = self.session
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(self._settings.write_high_water)
-        context.joined(self)
+        context.connection_begun(self)
         context.websocket_begun(self)
         if held:
-            self._reader.data_received(held)
+            self._reader.take_in(held)  # it was counted when it came
         task = context.fresh().run(context.start_task, session.live())
         if not session.ended:
             session.keep(task)
@@ -98,7 +99,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     @property
     def name(self) -> str:
-        """`WS` and the path, as log lines show them."""
+        """`WS` and the path of the handshake, as log lines show them."""
         return self.session.name
 
     @property
@@ -111,13 +112,14 @@ class WebSocketConnection(asyncio.Protocol):
         """Whether the client has left an application that goes on."""
         return self.session.unawaited
 
-    def tell(self) -> None:
-        """Tell client and application that the worker leaves: the client is to connect again.
+    def announce_leave(self) -> None:
+        """Close the WebSocket with code 1012, since the worker leaves: the client is to connect again.
 
-        The close code is 1012 (IANA registry of WebSocket close codes). A handshake that the application has not
-        answered when it ends is answered with 503. A WebSocket that has ended is left as it is.
+        The code is in the IANA registry of WebSocket close codes. While the application has not answered the handshake,
+        it may still do so; if it returns without an answer, the client gets a 503. A WebSocket that has ended is left
+        as it is.
         """
-        self.session.tell(1012, "the server is restarting")
+        self.session.close_by_server(1012, "the server is restarting")
 
     def cancel(self) -> None:
         """Cancel the application."""
@@ -127,12 +129,12 @@ class WebSocketConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Always false: a WebSocket cannot be passed on, or closed without a word."""
+        """False: a WebSocket can neither be passed on nor closed without a close frame."""
         return False
 
     @property
     def unanswered(self) -> list[Request]:
-        """Always empty: a WebSocket is no request that a response could complete."""
+        """No requests: a WebSocket is not completed by a response."""
         return []
 
     def fileno(self) -> int:
@@ -140,41 +142,44 @@ class WebSocketConnection(asyncio.Protocol):
         return descriptor(self._transport)
 
     def pass_on(self, hand_over: HandOver) -> bool:
-        """Always false: a part of what the client has sent is in this worker's memory."""
+        """Do nothing and answer False: a part of what the client has sent may be in this worker's memory."""
         return False
 
     def close(self) -> None:
-        """Raise AssertionError: only idle connections are closed like this, and a WebSocket is never idle."""
+        """Raise AssertionError, since only idle connections may be closed like this, and a WebSocket never is."""
         raise AssertionError("a WebSocket is closed by `leave`")
 
     def suspect(self) -> None:
-        """Do nothing: reading goes on once the WebSocket is closed, as `tell` does, and shows a client that left."""
+        """Do nothing: `announce_leave` lets reading go on, which shows whether the client has left."""
 
     def cut(self) -> None:
         """Cut the connection with whatever is in progress on it."""
         self._transport.abort()
 
     def leave(self, now: float, departure: Departure) -> None:
-        """Close the WebSocket when it is its turn; a handshake that is not answered yet is waited for."""
+        """Close the WebSocket when it is its turn, as `announce_leave` does, once its handshake is answered."""
         if self.session.stage is _OPEN and departure.is_turn_of(self, now):
-            self.tell()
+            self.announce_leave()
 
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Never called: the transport is taken over."""
+        """Do nothing; never called, since the transport is taken over."""
 
     def eof_received(self) -> bool:
+        """Let the transport close, since the client can answer no close frame any more."""
         if self.session.stage is _OPEN:
             logger.debug("a WebSocket's client has ended its side without a close frame")
         return False
 
     def pause_writing(self) -> None:
-        self._writer.congested = True
-        self._watch_outlet()
+        """Let senders wait, since the client takes less than is written."""
+        now = self._context.clock.now
+        self._writer.hold_senders(self._context.limits.write_stall, now)
+        self.deadline = min(self.deadline, now + LOOK_AGAIN)
 
     def resume_writing(self) -> None:
-        """Let senders go on: the client has taken what was written, and only from now on it can answer."""
+        """Let senders go on, since the client has taken what was written; times for its answers begin now."""
         self._writer.relax()
         now = self._context.clock.now
         match self.session.stage:
@@ -188,13 +193,14 @@ class WebSocketConnection(asyncio.Protocol):
                 self.deadline = NEVER
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the application, and note the end for the access log once the application has returned."""
         opening = self._writer.opening
         stage = self.session.stage
-        if opening is not None and (stage is _DENYING or stage is _CONNECTING):  # the answer is not whole
-            self._record(opening.status or CLIENT_CLOSED, opening.sent, monotonic() - self.started_at)
+        if opening is not None and (stage is _DENYING or stage is _CONNECTING):  # not answered whole
+            self._record(opening.status or CLIENT_CLOSED, opening.sent, whole=False)
         self.deadline = NEVER
-        self._reader.stop()
-        self._context.left(self)
+        self._reader.discard()
+        self._context.connection_ended(self)
         self._writer.give_up()
         self.session.lose()
         self._lost = True  # not before: the application may return meanwhile, and it is to be settled once
@@ -203,39 +209,39 @@ class WebSocketConnection(asyncio.Protocol):
     # What the session tells.
 
     def opened(self) -> None:
-        """The handshake is accepted: read what comes, and time the pings."""
-        asked_at, self.started_at = self.started_at, monotonic()
-        self._record(101, 0, self.started_at - asked_at)
+        """Read what comes and time the pings, since the handshake is accepted."""
+        self._record(101, 0)
+        self.started_at = monotonic()
         self._time_ping()
         self._reader.open()
 
     def denied(self) -> None:
-        """The handshake is refused, and the response that says so is whole: wait for the client to leave."""
+        """Wait for the client to leave, since the handshake is refused by a response that was written whole."""
         opening = self._writer.opening
         assert opening is not None, "only a handshake that was not accepted is refused"
-        self._record(opening.status, opening.sent, monotonic() - self.started_at)
+        self._record(opening.status, opening.sent)
         self._linger()
 
     def closing(self, code: int) -> None:
-        """A close frame is sent: wait for the client's."""
+        """Wait for the client's close frame, since one with `code` was sent."""
         self._code = code
         self.deadline = self._context.clock.now + CLOSE_TIMEOUT
-        self._reader.end()
+        self._reader.discard_messages()
 
     def finished(self) -> None:
-        """The application has returned."""
+        """Note that the application has returned."""
         self._settle()
 
     # What the reader tells.
 
     def answered_ping(self, payload: bytes) -> None:
-        """A pong has come; one that answers no ping means nothing (RFC 6455, 5.5.3)."""
+        """Time the next ping if the pong answers the last one; others mean nothing (RFC 6455, 5.5.3)."""
         if payload == self._awaited_pong:
             self._awaited_pong = None
             self._time_ping()
 
     def closed_by_client(self, code: int, reason: str) -> None:
-        """A close frame has come: answer it, unless it is the answer to the server's (RFC 6455, 5.5.1)."""
+        """Answer the client's close frame, unless it is the answer to the server's (RFC 6455, 5.5.1)."""
         if self.session.stage is _OPEN:
             self._code = code
             self._writer.write_close(b"" if code == 1005 else close_payload(code, ""))
@@ -243,7 +249,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._linger()
 
     def violated(self, error: ProtocolError) -> None:
-        """The client broke the protocol: say so, and read no more of it (RFC 6455, 7.1.7)."""
+        """Close the WebSocket, since the client broke the protocol or a limit (RFC 6455, 7.1.7)."""
         logger.warning("closed a WebSocket of %s: %s (%d)", self._peer.name, error, error.code)
         if self.session.stage is _OPEN:
             self._code = error.code
@@ -263,31 +269,27 @@ class WebSocketConnection(asyncio.Protocol):
             self._code = 1013
             self.session.end(1013, "the client is too slow")
             self._transport.abort()
-            self._reader.stop()
+            self._reader.discard()
         elif stage is _CLOSING:
             if has_left(self._transport):
                 self._transport.abort()
             elif outlet is None:
-                self._watch_outlet()
+                self._writer.watch(self._context.limits.write_stall, self._context.clock.now)
         elif stage is _OPEN and outlet is None and self._ping_due <= now:
             self._ping(now)
             return
         self.deadline = self._ping_due if self._writer.outlet is None else now + LOOK_AGAIN
 
-    def _watch_outlet(self) -> None:
-        now = self._context.clock.now
-        self._writer.watch(self._context.limits.write_stall, now)
-        self.deadline = min(self.deadline, now + LOOK_AGAIN)
-
     def _time_ping(self) -> None:
+        """Send the next ping after the ping interval."""
         self.deadline = self._ping_due = self._context.clock.now + self._settings.ping_interval
 
     def _ping(self, now: float) -> None:
         """Send a ping, or close the WebSocket if the last one is not answered."""
         if self._awaited_pong is None:
-            self._awaited_pong = payload = random.randbytes(4)
+            self._awaited_pong = payload = os.urandom(4)
             self._writer.ping(payload)
-        elif not self._reader.paused:  # else the pong may be among what is not read
+        elif not self._reader.paused:  # if reading is paused, the pong may be among what is not read
             logger.warning("closed a WebSocket of %s: it answered no ping", self._peer.name)
             self._code = 1011
             self._writer.write_close(close_payload(1011, "no answer to a ping"))
@@ -301,12 +303,12 @@ class WebSocketConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """End the server's side after its last byte, and listen on for a moment (RFC 6455, 7.1.1; RFC 9112, 9.6)."""
         self.deadline = self._context.clock.now + LINGER
-        self._reader.stop()
+        self._reader.discard()
         if not self._transport.is_closing():
             end_our_side(self._transport)
 
     def _settle(self) -> None:
-        """Forget the WebSocket once the connection is lost and the application has returned; note it for the log."""
+        """Forget the WebSocket and note its end, once its connection is lost and its application has returned."""
         session, reader, writer = self.session, self._reader, self._writer
         if not (self._lost and session.ended):
             return
@@ -323,17 +325,25 @@ class WebSocketConnection(asyncio.Protocol):
                 monotonic() - self.started_at,
             )
 
-    def _record(self, status: int, sent: int, seconds: float) -> None:
-        """Note the answer to the handshake for the access log; `sent` are the bytes of its body."""
-        access = self._context.access
+    def _record(self, status: int, sent: int, *, whole: bool = True) -> None:
+        """Count the answer to the handshake, and note it for the access log; its body has `sent` bytes so far.
+
+        If it is not `whole`, the connection was lost before its end.
+        """
+        context, access = self._context, self._context.access
+        if not whole:
+            context.count_abort("error" if self.session.ended else "client")
+        elif context.count_response is not None:
+            context.count_response("GET", status, self.started_at)
         if access is not None:
-            access.records.append((self._peer.name, "GET", self.session.target, "1.1", status, sent, seconds * 1000))
+            milliseconds = (monotonic() - self.started_at) * 1000
+            access.records.append((self._peer.name, "GET", self.session.target, "1.1", status, sent, milliseconds))
             if not access.armed:
-                access.arm()
+                access.arm(self.session)
 
 
 def _target(scope: Scope, peer: Peer) -> str:
-    """The target of the handshake as the client sent it, like that of any other request in the log."""
+    """Return the target of the handshake as the client sent it, like that of any other request in the log."""
     target: bytes = scope["raw_path"]
     if scope["query_string"]:
         target += b"?" + scope["query_string"]

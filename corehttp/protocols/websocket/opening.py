@@ -1,18 +1,19 @@
-"""The server's answer to an opening handshake: the application accepts it, or refuses it over HTTP. Pure."""
+"""Renders the answer to an opening handshake, which the application accepts, or refuses over HTTP. Pure."""
 
 from corehttp.errors import AppError
 from corehttp.protocols.contracts import UpgradeAnswer
 from corehttp.protocols.fields import check_field
 from corehttp.protocols.websocket.handshake import Deflate, Handshake
 
-# Fields of the handshake that the server alone sends. A 1xx response must not have the last one (RFC 9110, 8.6).
+# Fields of a handshake's answer that an application must not set: the server sends the first two, and a 1xx response
+# must not have the others (RFC 9110, 8.6; RFC 9112, 6.1).
 _SERVERS_OWN = (b"connection", b"upgrade", b"content-length", b"transfer-encoding")
 
 
 class OpeningAnswer:
     """Renders the one answer to an opening handshake; sends nothing itself.
 
-    Call `accept`, or `deny` and then `deny_further` for what is left of the response's body. Where one of them raises
+    There is one answer: `accept`, or `deny` and then `deny_further` for what is left of the body. If one of them raises
     AppError nothing has changed, and another answer may be tried.
     """
 
@@ -21,11 +22,11 @@ class OpeningAnswer:
     def __init__(self, handshake: Handshake, answer: UpgradeAnswer) -> None:
         self._handshake = handshake
         self._answer = answer
-        self.status = 0  # of the response that refuses; 0 while there is none
+        self.status = 0  # the status of the response that refuses; 0 while there is none
         self.sent = 0  # bytes of that response's body, before any transfer coding
 
     def accept(self, subprotocol: str | None, headers: list[tuple[bytes, bytes]]) -> tuple[bytes, Deflate | None]:
-        """The answer that opens the WebSocket, and the compression that it agrees on (None: no compression).
+        """Return the answer that opens the WebSocket, and the compression that it agrees on (None: no compression).
 
         An empty `sec-websocket-extensions` among `headers` declines the compression that the client offers. Raises
         AppError for a subprotocol that the client does not offer, and for fields that the server alone may send.
@@ -53,14 +54,14 @@ class OpeningAnswer:
         return self._answer.switch(b"websocket", fields), agreed
 
     def deny(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, more: bool) -> bytes:
-        """The head and the first piece of the body of a response that refuses; raises AppError if it is wrong."""
+        """Return head and first piece of the body of a response that refuses; raises AppError if it is wrong."""
         data = self._answer.deny(status, headers, body, more)
         self.status = status
         self.sent = len(body)
         return data
 
     def deny_further(self, body: bytes, more: bool) -> bytes:
-        """A further piece of that response's body; raises AppError if it breaks the declared length."""
+        """Return a further piece of the body of `deny`; raises AppError if it breaks the declared length."""
         data = self._answer.deny_further(body, more)
         self.sent += len(body)
         return data

@@ -1,4 +1,4 @@
-"""One WebSocket as ASGI sees it (its specification 2.5): run the application, receive(), send(). No wire bytes."""
+"""One WebSocket as ASGI sees it (ASGI WebSocket specification 2.5): run the application, receive, send. No bytes."""
 
 import asyncio
 from enum import Enum
@@ -8,8 +8,9 @@ from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.answers import FAULT, LEAVING, PLAIN
 from corehttp.protocols.application_tasks import cancel_begun, nobody_cancels
 from corehttp.protocols.causes import stems_from_disconnect
-from corehttp.protocols.extensions import field, pairs
+from corehttp.protocols.extensions import field
 from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH
+from corehttp.protocols.response_fields import pairs
 from corehttp.protocols.websocket.contracts import SessionHost, SessionOwner, Source, Wire
 from corehttp.protocols.websocket.frames import BINARY, TEXT
 from corehttp.protocols.websocket.wakeup import Wakeup
@@ -17,12 +18,12 @@ from corehttp.text import printable, unquoted
 
 
 class SessionStage(Enum):
-    """How far a WebSocket has come. Stages follow in this order; some may be left out."""
+    """How far a WebSocket has come. Stages follow in this order; some may be passed over."""
 
     CONNECTING = "connecting"  # the application has not answered the handshake
     DENYING = "denying"  # the application answers the handshake with an HTTP response of its own
     OPEN = "open"  # messages go both ways
-    CLOSING = "closing"  # one side has sent a close frame, or the handshake is refused: nothing more is sent
+    CLOSING = "closing"  # one side has sent a close frame, or the handshake is refused; no more messages are sent
     CLOSED = "closed"  # the connection is lost; the application may not know yet
 
 
@@ -42,7 +43,9 @@ _EXPECTED = {
 class WebSocketSession:
     """The ASGI side of a WebSocket; an `Application`.
 
-    It alone moves its `stage`. What comes in is told by `deliver` and `end`, the loss of the connection by `lose`.
+    Only the session changes its `stage`. The reader and the connection say what comes in by `deliver` and `end`, and
+    that the connection is lost by `lose`. For the commonest messages the reader does what `deliver` does by itself,
+    which saves a Python frame for each message: it appends to `queue` and calls `wakeup`.
     """
 
     __slots__ = (
@@ -70,22 +73,26 @@ class WebSocketSession:
     def __init__(
         self, scope: Scope, target: str, host: SessionHost, wire: Wire, source: Source, owner: SessionOwner
     ) -> None:
-        """`target` is the target of the handshake as the log shows it: applications change their `scope`."""
+        """Prepare to run the application of `host` with `scope`.
+
+        `target` is the target of the handshake as the log shows it; applications change their scope.
+        """
         self.scope = scope
         self.target = target
         self.stage = _CONNECTING
         self.ended = False  # whether the application has returned
-        self.leaving = False  # whether the worker leaves, and has said so
+        self.leaving = False  # whether the worker leaves, and has called `close_by_server` before the WebSocket ended
         self.concluded = False  # whether the application has closed the WebSocket, or refused the handshake
-        # Messages that the application has not taken. Never many, so a list is as fast as a deque, and much smaller.
+        # Messages that the application has not taken; always this list. They are few, so that a list is as fast as a
+        # deque, and much smaller.
         self.queue: list[Message] = [{"type": "websocket.connect"}]
-        self.wakeup = Wakeup(host.loop)  # on which receive() waits; woken when there is something in `queue`
+        self.wakeup = Wakeup(host.loop)  # what receive() waits on, until there is something in `queue`
         self._host = host
         self._wire = wire
         self._source: Source = source
         self._owner: SessionOwner = owner
         self._stretch = FIRST  # bytes that may be sent until others get a turn
-        self._disconnect: Message | None = None  # how the WebSocket has ended, or ends
+        self._disconnect: Message | None = None  # how the WebSocket has ended or ends; None while it does not end
         self._task: asyncio.Task[None] | None = None  # runs the application; None before that and after it
 
     @property
@@ -95,7 +102,7 @@ class WebSocketSession:
 
     @property
     def unawaited(self) -> bool:
-        """Whether the client has left an application that goes on, though neither it nor the server had ended this."""
+        """Whether the application runs on though its client has left, and neither it nor the server had closed."""
         left = self.stage is _CLOSING or self.stage is _CLOSED
         return left and not (self.ended or self.leaving or self.concluded)
 
@@ -107,7 +114,7 @@ class WebSocketSession:
         self.wakeup.wake()
 
     def end(self, code: int, reason: str) -> None:
-        """Tell the application that the WebSocket ends: nothing more is sent. The first reason counts."""
+        """End the WebSocket and tell the application, which sends nothing more. The first code and reason count."""
         self.stage = _CLOSING
         self._tell_end(code, reason)
 
@@ -116,11 +123,11 @@ class WebSocketSession:
         self.stage = _CLOSED
         self._tell_end(1006, "")
 
-    def tell(self, code: int, reason: str) -> None:
-        """Tell client and application that the worker leaves, by a close frame; nothing if the WebSocket has ended.
+    def close_by_server(self, code: int, reason: str) -> None:
+        """Close the WebSocket, and tell client and application `code` and `reason`; to be called if the worker leaves.
 
-        A handshake that the application has not answered is waited for; if it returns without an answer, the client is
-        answered with 503.
+        While the application has not answered the handshake, it may still do so. If it returns without an answer, the
+        client gets a 503. A WebSocket that has ended is left as it is.
         """
         if self.stage is _CLOSING or self.stage is _CLOSED:
             return
@@ -139,13 +146,13 @@ class WebSocketSession:
             cancel_begun(self._task)
 
     def release(self) -> None:
-        """Let go of all that refers to this session; the application has returned, and the connection is lost."""
+        """Forget all that refers to this session, since the application has returned and the connection is lost."""
         del self._owner, self._source
 
     # What the application calls.
 
     async def receive(self) -> Message:
-        """The ASGI `receive`: connect, messages, and then disconnect, however often it is asked."""
+        """Return the next message: connect, what the client sends, and then disconnect for every further call."""
         queue = self.queue
         while not queue:
             if self._disconnect is not None:
@@ -158,7 +165,7 @@ class WebSocketSession:
         return message
 
     async def send(self, message: Message) -> None:
-        """The ASGI `send`; raises AppError for a wrong message, an OSError after the end."""
+        """Send a message; raises AppError if it is wrong or out of order, ClientDisconnectedError after the end."""
         try:
             try:
                 kind = message["type"]
@@ -188,11 +195,11 @@ class WebSocketSession:
             else:
                 await self._rest()
         except Exception:
-            await self._rest()  # an application that tries again and again would let nobody else have a turn
+            await self._rest()  # else an application that tries again and again would let nobody have a turn
             raise
 
     async def _rest(self) -> None:
-        """Let others have a turn after so many calls that wait for nothing."""
+        """Let others have a turn if there were many calls that had to wait for nothing."""
         self._stretch -= MESSAGE
         if self._stretch < 0:
             self._stretch = STRETCH  # before the wait: a caller that is cancelled while it waits may call again
@@ -201,11 +208,11 @@ class WebSocketSession:
     # The life of the application.
 
     async def live(self) -> None:
-        """Run the application to its end; to be run by a task."""
+        """Run the application to its end; for a task to run, which `wakeup` may pass by."""
         await self.wakeup.carry(self.run())
 
     async def run(self) -> None:
-        """Run the application to its end; whatever it does, the client is told."""
+        """Run the application to its end, and tell the client how it has ended, whatever the application does."""
         host = self._host
         try:
             returned = await host.app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
@@ -233,7 +240,7 @@ class WebSocketSession:
     def _conclude(self, code: int, reason: str) -> None:
         """Tell the client that the application has returned: by the answer that it owes, or by a close frame."""
         match self.stage:
-            case SessionStage.DENYING if self._denial is None:  # a part of the response is out
+            case SessionStage.DENYING if self._denial is None:  # a part of the response was sent
                 self._wire.abort()
             case SessionStage.CONNECTING | SessionStage.DENYING:
                 status, headers, body = LEAVING if self.leaving else FAULT
@@ -249,12 +256,13 @@ class WebSocketSession:
             return
         self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
         if not self.ended:
-            self.queue.append({**self._disconnect})  # what the application does to its copy is its own matter
-        self.wakeup.wake()  # tasks of an application that has returned may also wait in receive()
+            self.queue.append({**self._disconnect})  # a copy, since the application may change it
+        self.wakeup.wake()  # also for tasks that wait in receive() though the application has returned
 
     # What the application says beside messages.
 
     def _send_other(self, kind: str, message: Message) -> None:
+        """Send any message but 'websocket.send' to an open WebSocket; raises as `send` does."""
         stage = self.stage
         if kind == "websocket.accept" and stage is _CONNECTING:
             self._accept(message)
@@ -281,6 +289,7 @@ class WebSocketSession:
             raise AppError(f"expected {_EXPECTED[stage]}, got {kind!r}")
 
     def _accept(self, message: Message) -> None:
+        """Accept the handshake as a message asks for; raises AppError, and nothing has happened then."""
         subprotocol = message.get("subprotocol")
         if subprotocol is not None and not isinstance(subprotocol, str):
             raise AppError(f"the field 'subprotocol' of 'websocket.accept' must be a str, not {subprotocol!r:.80}")
@@ -294,6 +303,7 @@ class WebSocketSession:
         self._owner.closing(code)
 
     def _send_denial(self, message: Message) -> None:
+        """Send a piece of the body of the application's own answer to a handshake that it refuses."""
         body, more = message.get("body", b""), bool(message.get("more_body", False))
         self.concluded = not more
         if not isinstance(body, bytes):
@@ -319,10 +329,13 @@ class WebSocketSession:
 
 
 def _content(message: Message) -> tuple[int, bytes]:
-    """What 'websocket.send' carries; raises AppError unless it is exactly one of text and bytes."""
+    """Return opcode and payload of a 'websocket.send'; raises AppError unless it has exactly one of text and bytes."""
     text, data = message.get("text"), message.get("bytes")
     if data is None and isinstance(text, str):
         return TEXT, text.encode()
-    if text is None and isinstance(data, bytes | bytearray | memoryview):
-        return BINARY, bytes(data)
+    if text is None:
+        if type(data) is bytes:
+            return BINARY, data
+        if isinstance(data, bytes | bytearray | memoryview):
+            return BINARY, bytes(data)
     raise AppError("'websocket.send' needs either 'text', a str, or 'bytes', which are bytes")

@@ -1,4 +1,4 @@
-"""How a request becomes a WebSocket: what HTTP is given to recognize it by, and what then takes over the connection."""
+"""How a request becomes a WebSocket: what recognizes the request, and then takes over its connection."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from corehttp.protocols.websocket.writer import Settings, WebSocketWriter
 
 
 class WebSocketUpgrade:
-    """A right opening handshake whose turn on its connection is to come; an `Upgrade`."""
+    """An opening handshake without a fault whose turn on its connection is to come; a `ProtocolUpgrade`."""
 
     __slots__ = ("_context", "_handshake", "_peer", "_scope", "_settings")
 
@@ -30,24 +30,24 @@ class WebSocketUpgrade:
         self._peer = peer
 
     def refusal(self) -> tuple[int, str] | None:
-        """Refuse one more WebSocket than `--limit-websockets` allows with 503."""
+        """Answer 503 and a reason if there are as many WebSockets as `--limit-websockets` allows, else None."""
         context = self._context
         if len(context.websockets) < context.websocket_limit:
             return None
         return 503, f"there are {len(context.websockets)} WebSockets already (--limit-websockets)"
 
     def start(self, transport: asyncio.Transport, held: bytes, answer: UpgradeAnswer) -> None:
-        """Make the connection a WebSocket, and run the application."""
+        """Make the connection of `transport` a WebSocket, which has read `held` already, and run the application."""
         context, settings, handshake = self._context, self._settings, self._handshake
         scope = websocket_scope(self._scope, handshake.subprotocols, context.websocket_extensions)
         frames = FrameReader(settings.max_size, handshake.deflate)
-        writer = WebSocketWriter(transport, settings, OpeningAnswer(handshake, answer))
+        writer = WebSocketWriter(transport, settings, OpeningAnswer(handshake, answer), context.tally)
         reader = WebSocketReader(context, settings, frames, writer)
         WebSocketConnection(context, settings, scope, self._peer, reader, writer).start(held)
 
 
 def recognizer(context: WorkerContext, settings: Settings, compression: str) -> RecognizeUpgrade:
-    """What recognizes opening handshakes for the connections of `context`.
+    """Return a function that recognizes opening handshakes for the connections of `context`.
 
     `compression` is "off", "small" or "full".
     """

@@ -5,6 +5,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,11 @@ ONE = ("--workers", "1")
 TWO = ("--workers", "2")
 PRELOADED = ("--workers", "2", "--preload")
 ways = pytest.mark.parametrize("workers", [ONE, TWO, PRELOADED], ids=["one worker", "two workers", "preloaded"])
-# What keeps a visitor's state in its process is served by one: else the next request of his may reach the other.
-alone = pytest.mark.parametrize("workers", [ONE, (*ONE, "--preload")], ids=["one worker", "preloaded"])
+STICKY = ("--workers", "2", "--sticky", "cookie")
+# What keeps a visitor's state in its process is served by one, or by several to which their visitors are tied.
+stateful = pytest.mark.parametrize(
+    "workers", [ONE, (*ONE, "--preload"), STICKY], ids=["one worker", "preloaded", "two workers, sticky"]
+)
 
 
 EVENTS = ("direct", "queued", "streamed")  # buttons of the Gradio interface
@@ -121,8 +125,8 @@ def test_datasette_shows_queries_and_exports_its_tables(serve: Serve, workers: t
 
 @pytest.mark.parametrize(
     ("workers", "events"),
-    [(ONE, EVENTS), ((*ONE, "--preload"), EVENTS), (TWO, ("direct",))],
-    ids=["one worker", "preloaded", "two workers"],
+    [(ONE, EVENTS), ((*ONE, "--preload"), EVENTS), (TWO, ("direct",)), (STICKY, EVENTS)],
+    ids=["one worker", "preloaded", "two workers", "two workers, sticky"],
 )
 def test_gradio_loads_and_answers_in_a_browser(
     serve: Serve, browser_page: Page, workers: tuple[str, ...], events: tuple[str, ...]
@@ -139,13 +143,29 @@ def test_gradio_loads_and_answers_in_a_browser(
     check_end(server)
 
 
-@alone
-def test_nicegui_answers_a_click_over_its_websocket(serve: Serve, browser_page: Page, workers: tuple[str, ...]) -> None:
-    server = serve("nicegui_app:app", workers)
-    browser_page.open(server.url)
+def greet(browser_page: Page) -> None:
+    """Press the button of the NiceGUI page, once its WebSocket is there."""
     browser_page.wait_for("window.socket && window.socket.connected")
     browser_page.wait_for("document.body.innerText.includes('not yet')")
     browser_page.evaluate("document.querySelector('button').click()")
     browser_page.wait_for("document.body.innerText.includes('Hello, NiceGUI!')")
+
+
+@stateful
+def test_nicegui_answers_a_click_over_its_websocket(serve: Serve, browser_page: Page, workers: tuple[str, ...]) -> None:
+    server = serve("nicegui_app:app", workers)
+    browser_page.open(server.url)
+    greet(browser_page)
     assert browser_page.faults == []
+    check_end(server)
+
+
+@pytest.mark.parametrize("visit", range(2))
+def test_a_visitor_of_several_workers_goes_on_after_a_reload(serve: Serve, browser_page: Page, visit: int) -> None:
+    server = serve("nicegui_app:app", STICKY)
+    browser_page.open(server.url)
+    greet(browser_page)
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("reloaded in ")
+    greet(browser_page)  # the page finds out that its client is not known any more, and loads itself anew
     check_end(server)

@@ -19,4 +19,4 @@ def echo(name: str) -> Response:
 flask.add_url_rule("/echo/<name>", view_func=echo, methods=["GET", "POST"])
 
 through_asgiref = WsgiToAsgi(flask)  # type: ignore[no-untyped-call]
-through_a2wsgi = WSGIMiddleware(flask)
+through_a2wsgi = WSGIMiddleware(flask)  # type: ignore[arg-type]

@@ -1,14 +1,18 @@
 """Every case of the corpus, over both parsers, in every cut and behind other requests."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from corehttp.asgi import Receive, Scope, Send
+from corehttp.protocols.http1.parser_h11 import H11Parser
 from tests.kit.apps import answer, echo
 from tests.kit.corpus import CONTINUE, Case, after_answer, read_cases, without_body
 from tests.kit.cuts import Outcome, serve_side_by_side
+from tests.kit.extent import FULL
 from tests.kit.fakes import MakeParser
 
 CASES = read_cases()
@@ -48,7 +52,7 @@ def _no_log() -> Iterator[None]:
 async def test_a_case_has_its_outcome_in_every_cut_and_what_follows_is_a_request_only_if_it_may_be(
     parser: MakeParser, case: Case
 ) -> None:
-    cuts = list(cuts_of(case.request))
+    cuts = list(cuts_of(case.request, parser))
     right: list[Outcome] = []
     for pieces, outcome in zip(cuts, await serve_side_by_side(cuts, parser, echo), strict=True):
         try:
@@ -76,6 +80,25 @@ async def test_pipelined_behind_each_accepted_case_another_one_has_the_outcome_t
             assert_outcome(outcome, [first, second, SMUGGLED])
         except AssertionError as error:
             wrong.append(f"behind {first.name}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+@ONE_LOOP
+async def test_each_case_that_came_with_a_request_before_it_has_the_outcome_that_it_has_alone(
+    parser: MakeParser,
+) -> None:
+    async def echo_later(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)  # what came is read to its end before the first request is answered
+        await echo(scope, receive, send)
+
+    before = Case("before", "", "", 200, b"GET /before HTTP/1.1\r\nHost: a\r\n\r\n", path="/before")
+    raws = [[before.request + case.request + SMUGGLED.request] for case in CASES]
+    wrong = []
+    for case, outcome in zip(CASES, await serve_side_by_side(raws, parser, echo_later), strict=True):
+        try:
+            assert_outcome(outcome, [before, case, SMUGGLED])
+        except AssertionError as error:
+            wrong.append(f"{case.name}: {error}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -122,11 +145,14 @@ def assert_outcome(outcome: Outcome, cases: list[Case]) -> None:
         assert "end of body" not in messages
 
 
-def cuts_of(request: bytes) -> Iterator[list[bytes]]:
+def cuts_of(request: bytes, parser: MakeParser) -> Iterator[list[bytes]]:
     """The request and what follows it in every cut: whole, byte by byte, and in two at each place up to its end.
 
     A long one: whole, in pieces of 997 bytes, and in two at some places. These are, evenly spread, 60 of those before
     and behind each CR and LF, those where a limit is reached, and its end.
+
+    Without FULL, each parser has every second of these places, and the other parser has the others: what is cut is put
+    together before any parser sees it.
     """
     raw = request + SMUGGLED.request
     end = len(request)
@@ -134,8 +160,9 @@ def cuts_of(request: bytes) -> Iterator[list[bytes]]:
     yield [raw]
     yield [raw[at : at + size] for at in range(0, len(raw), size)]
     places = set(range(1, end + 1)) if end <= SHORT else some_places(request)
-    for at in sorted(places):
-        yield [raw[:at], raw[at:]]
+    for number, at in enumerate(sorted(places)):
+        if FULL or at == end or number % 2 == (parser is H11Parser):
+            yield [raw[:at], raw[at:]]
 
 
 def some_places(request: bytes) -> set[int]:

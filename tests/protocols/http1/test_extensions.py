@@ -40,6 +40,13 @@ async def test_trailers_that_were_announced_end_a_chunked_body(parser: MakeParse
     assert received == CHUNKED + b"3\r\nabc\r\n0\r\nx: y\r\n\r\n"
 
 
+async def test_trailers_may_be_any_kind_of_bytes(parser: MakeParser) -> None:
+    announced = {"type": "http.response.start", "status": 200, "trailers": True}
+    trailers = {"type": "http.response.trailers", "headers": [(bytearray(b"x"), memoryview(b"y"))]}
+    received = await reply(parser, get(b"TE: trailers"), announced, body(b"abc"), trailers)
+    assert received == CHUNKED + b"3\r\nabc\r\n0\r\nx: y\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [

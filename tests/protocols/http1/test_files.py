@@ -9,6 +9,7 @@ import pytest
 from corehttp.asgi import Message, Receive, Scope, Send
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.disk import PIECE
+from tests.kit.apps import FAILED
 from tests.kit.fakes import LINES, Client, MakeParser, make_context
 
 CONTENT = b"0123456789" * (PIECE // 5)  # more than goes out at once
@@ -123,3 +124,58 @@ async def test_a_part_that_no_file_can_have_is_refused(parser: MakeParser, path:
 
     client = await talk(parser, path, speak)
     assert client.received == LAST * 2
+
+
+@pytest.mark.parametrize(("declared", "text"), [(1, "longer than its Content-Length, by"), (2**40, "shorter than its")])
+@pytest.mark.parametrize("kind", ["pathsend", "zerocopysend"])
+async def test_a_file_of_another_size_than_the_head_says_is_answered_with_500(
+    parser: MakeParser, path: Path, kind: str, declared: int, text: str
+) -> None:
+    size = len(CONTENT)
+
+    async def speak(send: Send, file: object) -> None:
+        await send({**START, "headers": [(b"Content-Length", b"%d" % declared)]})
+        message = {"type": "http.response.pathsend", "path": str(path)}
+        with pytest.raises(AppError, match=text):
+            await send(message if kind == "pathsend" else part(file, 0, size, more=False))
+
+    client = await talk(parser, path, speak)
+    assert client.received == FAILED + LAST
+    assert not client.closed
+
+
+async def test_a_first_part_that_is_longer_than_the_head_says_is_answered_with_500(
+    parser: MakeParser, path: Path
+) -> None:
+    async def speak(send: Send, file: object) -> None:
+        await send({**START, "headers": [(b"content-length", b"4")]})
+        with pytest.raises(AppError, match="longer than its Content-Length, by 1 bytes"):
+            await send(part(file, 0, 5))
+        await send(part(file, 0, 4, more=False))  # as nothing was sent, another one may be
+
+    client = await talk(parser, path, speak)
+    assert client.received == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n" + LINES + b"\r\n0123" + LAST
+
+
+async def test_a_response_without_a_body_cannot_be_a_file(parser: MakeParser, path: Path) -> None:
+    async def speak(send: Send, file: object) -> None:
+        await send({**START, "status": 204})
+        with pytest.raises(AppError, match="a response with status 204 has no body"):
+            await send({"type": "http.response.pathsend", "path": str(path)})
+
+    client = await talk(parser, path, speak)
+    assert client.received == FAILED + LAST
+    assert not client.closed
+
+
+async def test_the_head_that_is_asked_for_alone_may_declare_another_length_than_the_file_has(
+    parser: MakeParser, path: Path
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({**START, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    client = Client(make_context(app, parser))
+    await client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.received == b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n" + LINES + b"\r\n"
+    assert not client.closed

@@ -148,11 +148,14 @@ SLOW_1_0 = b"GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
         (SLOW_1_0 * 2, [{**START, "headers": [(b"content-length", b"1")]}, body(b"c", more=False)]),
         (b"HEAD /slow HTTP/1.0\r\n\r\n", [START, body(b"", more=False)]),
         (SLOW_1_0, [{"type": "wrong"}]),
+        (SLOW, [{**START, "headers": [(b"content-length", b"1")]}, body(b"too long", more=False)]),
+        (SLOW, [{**START, "headers": [(b"content-length", b"9")]}, body(b"short", more=False)]),
+        (SLOW, [{**START, "status": 204}, body(b"a body", more=False)]),
         (SLOW, [START, body(b"a" * 9, more=False)]),
         (SLOW * 2, [{**START, "headers": [(b"content-length", b"1")]}, body(b"c", more=False)]),
         (SLOW, [HINT, HINT, START, body(b"a", more=False)]),
     ],
-    ids=["whole", "streamed", "two", "head", "broken", "1.1", "two of 1.1", "hints"],
+    ids=["whole", "streamed", "two", "head", "broken", "long", "short", "no body", "1.1", "two of 1.1", "hints"],
 )
 async def test_a_response_that_a_probe_has_begun_is_the_same_as_any(
     parser: MakeParser, raw: bytes, messages: list[Message]

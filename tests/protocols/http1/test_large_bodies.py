@@ -10,14 +10,15 @@ import pytest
 from corehttp.asgi import ASGIApp, Message
 from corehttp.protocols.http1.connection import HTTP1Connection
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.protocols.http1.writer import HIGH_WATER, LARGE
+from corehttp.protocols.http1.small_pieces import SMALL
+from corehttp.protocols.outlet import HIGH_WATER
 from tests.kit.apps import Sender
 from tests.kit.connections import Client, on_both_loops, pair_of_sockets, until
 from tests.kit.fakes import LINES, FakeTransport, make_context
 from tests.kit.fakes import Client as FakeClient
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-SIZES = [LARGE - 1, LARGE, LARGE + 1, 10**7]
+SIZES = [SMALL - 1, SMALL, SMALL + 1, 10**7]
 
 
 class Gathering(FakeTransport):
@@ -94,7 +95,7 @@ async def test_of_what_a_client_does_not_take_little_waits(family: str) -> None:
         assert 0 < connection._transport.get_write_buffer_size() < 3 * HIGH_WATER
 
 
-@pytest.mark.parametrize("size", [LARGE - 1, LARGE])
+@pytest.mark.parametrize("size", [SMALL - 1, SMALL])
 @pytest.mark.parametrize("gathers", [False, True])
 @pytest.mark.parametrize("sized", [True, False], ids=["sized", "in chunks"])
 async def test_a_large_piece_is_not_copied_where_the_loop_can_gather(size: int, gathers: bool, sized: bool) -> None:
@@ -112,7 +113,7 @@ async def test_a_large_piece_is_not_copied_where_the_loop_can_gather(size: int, 
         expected = b"HTTP/1.1 200 OK\r\n" + LINES + b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     assert client.received == expected
     assert len(transport.writes) == 2
-    if not gathers or size < LARGE:
+    if not gathers or size < SMALL:
         assert not transport.gathered
     else:
         for body, pieces in zip((first, second), transport.gathered, strict=True):

@@ -124,7 +124,7 @@ class Endless:
 
 def tell_all(client: Client) -> None:
     for exchange in client.connection.unanswered:
-        exchange.tell()
+        exchange.announce_leave()
 
 
 async def test_a_stream_of_events_that_listens_is_told_and_ended_whole(

@@ -210,8 +210,44 @@ async def test_the_keep_alive_time_runs_from_the_end_of_a_response(parser: MakeP
     context.clock.update(NOW + 100, 0)
     app.release.set()
     await client.wait()
-    assert client.connection.deadline == NOW + 100 + KEEP_ALIVE
     assert client.connection.idle
+    context.clock.update(NOW + 100 + KEEP_ALIVE - 0.1, 0)
+    assert client.connection.deadline <= context.clock.now  # it forgets the last request long before its end
+    client.connection.expire()
+    assert client.transport.calls == []
+    assert client.connection.deadline == NOW + 100 + KEEP_ALIVE
+    context.clock.update(NOW + 100 + KEEP_ALIVE, 0)
+    client.connection.expire()
+    assert client.transport.calls == ["close"]
+
+
+@pytest.mark.parametrize(
+    ("field", "pieces"),
+    [
+        (b"Content-Length: 6", [b"abcdef"]),
+        (b"Content-Length: 6", [b"abc", b"def"]),
+        (b"Transfer-Encoding: chunked", [b"6\r\nabcdef\r\n0\r\n\r\n"]),
+        (b"Transfer-Encoding: chunked", [b"6\r\nabc", b"def\r\n", b"0\r\n\r\n"]),
+    ],
+)
+async def test_the_keep_alive_time_runs_from_the_end_of_a_body_that_comes_after_its_response(
+    parser: MakeParser, field: bytes, pieces: list[bytes]
+) -> None:
+    context = make_context(hello, parser)
+    client = Client(context)
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % field)
+    assert client.received == answer(b"hello")
+    for piece in pieces:
+        assert not client.connection.idle
+        context.clock.update(context.clock.now + 1, 0)
+        await client.send(piece)
+    assert client.connection.idle
+    end = context.clock.now + KEEP_ALIVE
+    assert client.connection.deadline <= end
+    for due, calls in ((end - 0.1, []), (end, ["close"])):
+        context.clock.update(due, 0)
+        client.connection.expire()
+        assert client.transport.calls == calls
 
 
 async def test_a_slow_pipelined_request_has_no_keep_alive_deadline(parser: MakeParser) -> None:

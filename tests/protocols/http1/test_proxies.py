@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from corehttp.asgi import Receive, Scope, Send
-from corehttp.protocols.context import DISTRUST_SILENCE, WorkerContext
+from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.distrust import SILENCE
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.observers import AccessRecord
 from corehttp.protocols.websocket.upgrade import recognizer
@@ -192,7 +193,7 @@ async def test_a_peer_that_is_not_trusted_is_named_once_with_what_to_do(
         "192.0.2.1:5 is no trusted proxy, so what it says in x-forwarded-for, x_real_ip is removed; if it is yours, "
         "add 192.0.2.1 to --forwarded-allow-ips (said once an hour)"
     )
-    served.context.clock.update(served.context.clock.now + DISTRUST_SILENCE, WALL)
+    served.context.clock.update(served.context.clock.now + SILENCE, WALL)
     await served.scope(for_(b"1.1.1.1"))
     assert len(error_log) == 2
 

@@ -1,6 +1,7 @@
 """What surrounds a refusal: answers before it, a response in progress, the log. What is refused is in the corpus."""
 
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -129,3 +130,15 @@ async def test_a_refusal_is_logged_as_one_warning_with_the_client_and_the_reason
     (record,) = error_log
     assert record.levelname == "WARNING"
     assert record.getMessage() == ("refused a request from 192.0.2.1:50000: the Host field is not a valid host (400)")
+
+
+@pytest.mark.parametrize("lines", [b"", b"\r\n", b"\r\n\r\n"])
+async def test_half_an_empty_line_is_refused_alike_in_whatever_pieces_it_comes(
+    parser: MakeParser, lines: bytes
+) -> None:
+    raw = lines + b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for places in range(1 << (len(lines) + 1)):  # each bit: whether a piece ends behind that byte
+        ends = [at + 1 for at in range(len(lines) + 1) if places >> at & 1] + [len(raw)]
+        client = Client(make_context(hello, parser))
+        await client.send(*(raw[start:end] for start, end in pairwise([0, *ends])))
+        assert client.received.endswith(b"a line must end in CR LF\n"), ends

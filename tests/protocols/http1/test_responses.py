@@ -1,6 +1,7 @@
 """A response on the wire: framing, the server's own fields, HEAD and bodiless statuses, and a slow reader."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -167,6 +168,24 @@ async def test_a_body_may_be_any_kind_of_bytes(parser: MakeParser, data: bytes) 
         client = Client(make_context(Sender(*messages), parser))
         await client.send(GET)
         assert b"abc" in client.received
+
+
+@pytest.mark.parametrize("make", [bytearray, memoryview, lambda text: memoryview(bytearray(text))])
+async def test_fields_may_be_any_kind_of_bytes(parser: MakeParser, make: Callable[[bytes], bytes]) -> None:
+    headers = [(make(b"content-type"), make(b"text/plain")), (b"content-length", make(b"5"))]
+    app = Sender({"type": "http.response.start", "status": 200, "headers": headers}, body(b"hello"))
+    for _ in range(3):
+        client = Client(make_context(app, parser))
+        await client.send(GET)
+        assert client.received == OK + b"content-type: text/plain\r\ncontent-length: 5\r\n" + LINES + b"\r\nhello"
+    events = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(make(b"Content-Type"), make(b"text/event-stream"))],
+    }
+    client = Client(make_context(Sender(events, body(b"a", more=True), body(b"b")), parser))
+    await client.send(GET)
+    assert client.received.endswith(b"\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
 
 
 async def test_send_waits_while_the_client_does_not_read(parser: MakeParser) -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from corehttp.errors import PeerError
-from corehttp.protocols.contracts import Intent
-from corehttp.protocols.http1.semantics import judge, origin_form, use_authority
+from corehttp.protocols.http1.semantics import Intent, judge, origin_form, use_authority
 
 Fields = list[tuple[bytes, bytes]]
 HOST = (b"host", b"a")

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
+from corehttp.moments import NEVER
 from corehttp.protocols.http1.wire import refusal
-from corehttp.protocols.limits import NEVER, Limits
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.observers import AccessRecord
 from tests.kit.apps import Held, Recorder, answer, echo, hello, read_body, respond, tell_path
 from tests.kit.fakes import LINES, Client, FakeTransport, MakeParser, make_context, pass_time

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from corehttp.protocols.http1.connection import BEGUN_AT_ONCE
 from corehttp.protocols.http1.reader import READ_AT_ONCE
+from corehttp.protocols.http1.turns import BEGUN_AT_ONCE
 from tests.kit.apps import answer, echo, hello
 from tests.kit.fakes import Client, MakeParser, make_context
 

@@ -1,5 +1,6 @@
 """A response as bytes; above all, that no field of the application can end a head early."""
 
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import h11
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from corehttp.errors import AppError
 from corehttp.protocols.fields import NOT_TRAILERS
+from corehttp.protocols.http1 import wire
+from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.protocols.http1.wire import (
     chunk,
     early_hints,
@@ -17,7 +20,9 @@ from corehttp.protocols.http1.wire import (
     status_line,
     trailer_lines,
 )
-from corehttp.protocols.response_fields import CLOSES, OWN_DATE, OWN_SERVER
+from corehttp.protocols.response_fields import CLOSES, OWN_DATE, OWN_SERVER, response_fields
+from tests.kit.apps import Sender
+from tests.kit.fakes import Client, make_context
 
 OURS = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"}  # fields that are never passed on
 
@@ -103,6 +108,29 @@ def test_a_head_is_rendered_and_what_it_says_is_known(
 def test_a_wrong_field_is_the_applications_error(headers: list[tuple[bytes, bytes]], text: str) -> None:
     with pytest.raises(AppError, match=text):
         response_head(200, headers)
+
+
+@pytest.mark.parametrize(
+    "make", [bytearray, memoryview, lambda text: memoryview(bytearray(text)), type("B", (bytes,), {})]
+)
+def test_names_and_values_may_be_any_object_that_holds_bytes(make: Callable[[bytes], bytes]) -> None:
+    for headers in (
+        [(make(b"X-A"), b"b"), (b"content-length", make(b"1"))],
+        [(b"X-A", make(b"b")), (make(b"content-length"), b"1")],
+        ([make(b"X-A"), make(b"b")], (make(b"content-length"), make(b"1"))),
+    ):
+        for _ in range(3):
+            pieces, length, flags = response_head(200, headers)  # type: ignore[arg-type]
+            head = b"HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 1\r\n"
+            assert (b"".join(pieces), length, flags) == (head, 1, 0)
+        assert response_fields(headers)[0] == [(b"x-a", b"b"), (b"content-length", b"1")]  # type: ignore[arg-type]
+    with pytest.raises(AppError, match="value of the response field 'a' must be bytes without control characters"):
+        response_head(200, [(b"a", make(b"b\n"))])
+    with pytest.raises(AppError, match="name must be a token"):
+        response_head(200, [(make(b"a b"), b"c"), (b"x", make(b"y"))])
+    with pytest.raises(AppError, match="value of the response field 'a'"):
+        response_head(200, [(b"a", "text"), (b"b", make(b"c"))])  # type: ignore[list-item]
+    assert early_hints([make(b"</a>")]) == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
 
 def test_a_pair_may_be_a_list() -> None:
@@ -210,3 +238,72 @@ def parse_head(head: bytes) -> h11.Response:
     assert isinstance(response, h11.Response)
     assert client.trailing_data == (b"", False)
     return response
+
+
+# Heads that are remembered whole.
+
+
+@pytest.fixture
+def _nothing_known() -> Iterator[None]:
+    wire.known_heads.clear()
+    yield
+    wire.known_heads.clear()
+
+
+USUAL = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_head_that_is_asked_for_twice_in_a_row_is_known_whole() -> None:
+    response_head(200, USUAL)  # its lines are remembered now
+    rendered = [response_head(200, list(USUAL)) for _ in range(2)]
+    assert wire.known_heads == {(200, *USUAL): (b"".join(rendered[0][0]), 5)}
+
+
+@pytest.mark.usefixtures("_nothing_known")
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (204, USUAL),  # of which the length is not sent
+        (HTTPStatus.OK, USUAL),
+        (200, tuple(USUAL)),
+        (200, [list(pair) for pair in USUAL]),
+        (200, [*USUAL, (b"date", b"now")]),
+        (200, [*USUAL, (b"connection", b"close")]),
+        (200, [*USUAL, (b"set-cookie", b"a=" + b"b" * 600)]),
+    ],
+)
+def test_a_head_with_anything_special_is_never_known_whole(status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    for _ in range(4):
+        response_head(status, headers)
+    assert not wire.known_heads
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_heads_that_never_repeat_do_not_fill_the_memory() -> None:
+    for number in range(1000):
+        response_head(200, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % number)])
+    assert not wire.known_heads
+    for number in range(1000):
+        for _ in range(2):
+            response_head(200, [(b"content-type", b"text/plain"), (b"content-length", b"%d" % number)])
+    assert len(wire.known_heads) <= 64
+
+
+@pytest.mark.parametrize("body", [b"hello", b"other", b"", b"longer than it says"])
+@pytest.mark.parametrize("status", [200, 404, 204, 304, 200.0, True, HTTPStatus.OK])
+@pytest.mark.parametrize(
+    "headers",
+    [USUAL, tuple(USUAL), [list(pair) for pair in USUAL], [(b"content-length", bytearray(b"5"))], USUAL[:1], [], None],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_what_is_sent_for_a_head_does_not_depend_on_how_often_it_was_sent(
+    method: bytes, headers: object, status: object, body: bytes
+) -> None:
+    received = []
+    for _ in range(4):
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        client = Client(make_context(Sender(start, {"type": "http.response.body", "body": body}), HttptoolsParser))
+        await client.send(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+        received.append((client.received, client.closed))
+    assert len(set(received)) == 1

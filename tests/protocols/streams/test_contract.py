@@ -10,6 +10,7 @@ from corehttp.asgi import Message
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.disk import PIECE
 from corehttp.protocols.fairness import FIRST, MESSAGE, STRETCH
+from corehttp.protocols.tally import Tally
 from tests.kit.connections import Opened
 from tests.kit.sides import HTTP1Side, MultiplexedSide, Side, running, turn
 
@@ -442,3 +443,30 @@ async def test_a_request_is_answered_once_its_own_time_is_over(side: Side) -> No
     assert side.received().status == 504
     assert exchange.ended
     assert side.received().whole
+
+
+# What is counted.
+
+
+async def test_a_whole_response_is_counted_once_and_a_request_without_one_by_its_reason(side: Side) -> None:
+    tally = Tally()
+    side.context.count_in(tally)
+    stream = await side.request()
+    stream.respond(200, SIZED, b"abc", True)
+    assert tally.counters(1).requests == {}
+    stream.write_body(b"def", False)
+    counters = tally.counters(1)
+    assert counters.requests == {("GET", 200): 1}
+    assert counters.duration.count == 1
+    assert not any(counters.aborted.values())
+
+
+async def test_a_client_that_leaves_is_counted_as_that(side: Side) -> None:
+    tally = Tally()
+    side.context.count_in(tally)
+    stream = await side.request()
+    stream.respond(200, SIZED, b"abc", True)
+    await side.leave()
+    counters = tally.counters(1)
+    assert counters.requests == {}
+    assert {reason: count for reason, count in counters.aborted.items() if count} == {"client": 1}

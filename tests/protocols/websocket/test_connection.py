@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,11 +29,14 @@ from tests.kit.websocket_client import (
     accepted,
     close_payload,
     closings,
+    connect,
+    connecting,
     data,
     disconnect,
     echo,
     handshake,
     masked,
+    opened,
     switching,
     text,
     unmasked,
@@ -65,8 +69,7 @@ async def test_the_scope_of_a_websocket(parser: MakeParser) -> None:
     app = Puppet()
     context = websocket_context(app, parser)
     context.state["kept"] = "by the lifespan"
-    client = WebSocketClient(context)
-    await client.send(handshake(b"Sec-WebSocket-Protocol: a, b", b"X-One: 1", target=b"/a%20b?c=d"))
+    client = await connect(context, b"Sec-WebSocket-Protocol: a, b", b"X-One: 1", target=b"/a%20b?c=d")
     headers = app.scope.pop("headers")
     assert app.scope == {
         "type": "websocket",
@@ -89,10 +92,27 @@ async def test_the_scope_of_a_websocket(parser: MakeParser) -> None:
     await client.lose()
 
 
-async def test_it_is_accepted(parser: MakeParser) -> None:
-    app = Puppet()
+@pytest.mark.parametrize("before", [1, 15, 16, 17, 40])
+async def test_a_handshake_behind_pipelined_requests_is_answered(parser: MakeParser, before: int) -> None:
+    kinds = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        kinds.append(scope["type"])
+        if scope["type"] == "websocket":
+            await echo(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body"})
+
     client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * before + handshake())
+    assert kinds == ["http"] * before + ["websocket"]
+    assert client.received.endswith(switching())
+    await client.lose()
+
+
+async def test_it_is_accepted(parser: MakeParser) -> None:
+    app, client = await connecting(parser)
     assert await app.receive() == CONNECT
     assert client.received == b"", "nothing is said before the application has accepted"
     await app.send(ACCEPT)
@@ -103,11 +123,27 @@ async def test_it_is_accepted(parser: MakeParser) -> None:
 
 async def test_it_is_accepted_with_a_subprotocol_and_fields(parser: MakeParser) -> None:
     app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake(b"Sec-WebSocket-Protocol: a, b"))
+    client = await connect(websocket_context(app, parser), b"Sec-WebSocket-Protocol: a, b")
     fields = [(b"Set-Cookie", b"c=d"), [b"x-one", b"1"]]
     await app.send({"type": "websocket.accept", "subprotocol": "b", "headers": fields})
     assert client.received == switching(b"sec-websocket-protocol: b", b"Set-Cookie: c=d", b"x-one: 1")
+    app.end()
+    await client.lose()
+
+
+@pytest.mark.parametrize("make", [bytearray, memoryview])
+async def test_the_fields_of_its_answer_may_be_any_kind_of_bytes(
+    parser: MakeParser, make: Callable[[bytes], bytes]
+) -> None:
+    app, client = await connecting(parser)
+    await app.send({**ACCEPT, "headers": [(make(b"x-one"), make(b"1"))]})
+    assert client.received == switching(b"x-one: 1")
+    app.end()
+    await client.lose()
+    app, client = await connecting(parser)
+    await app.send({"type": "websocket.http.response.start", "status": 403, "headers": [(make(b"x-one"), make(b"1"))]})
+    await app.send({"type": "websocket.http.response.body", "body": b"no"})
+    assert client.received.startswith(b"HTTP/1.1 403 Forbidden\r\nx-one: 1\r\n")
     app.end()
     await client.lose()
 
@@ -132,8 +168,7 @@ async def test_a_wrong_accept_raises_and_a_right_one_may_follow(
     parser: MakeParser, wrong: dict[str, object], expected: str
 ) -> None:
     app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake(b"Sec-WebSocket-Protocol: a, b"))
+    client = await connect(websocket_context(app, parser), b"Sec-WebSocket-Protocol: a, b")
     with pytest.raises(AppError, match=expected):
         await app.send({**ACCEPT, **wrong})
     assert client.received == b""
@@ -151,8 +186,7 @@ async def test_compression_is_agreed_on_unless_the_application_declines_it(parse
         ([(b"Sec-WebSocket-Extensions", b"")], []),
     ):
         app = Puppet()
-        client = WebSocketClient(websocket_context(app, parser, compression="full"))
-        await client.send(handshake(offer))
+        client = await connect(websocket_context(app, parser, compression="full"), offer)
         await app.send({**ACCEPT, "headers": headers})
         assert client.take() == switching(*fields)
         await app.send(sending(text=content))
@@ -230,8 +264,7 @@ async def test_a_websocket_beyond_the_limit_is_refused_until_another_has_ended(p
 
 
 async def test_messages_go_both_ways(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await client.send(masked(TEXT, "é".encode()), masked(BINARY, b"\xff"), masked(TEXT, b"a" * 200))
     assert [await app.receive() for _ in range(3)] == [text("é"), data(b"\xff"), text("a" * 200)]
     for message, frame in (
@@ -253,8 +286,7 @@ async def test_messages_go_both_ways(parser: MakeParser) -> None:
 async def test_a_message_with_the_wrong_content_raises_and_the_websocket_goes_on(
     parser: MakeParser, wrong: dict[str, object]
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     with pytest.raises(AppError, match=r"needs either 'text', a str, or 'bytes', which are bytes"):
         await app.send(sending(**wrong))
     await app.send(sending(text="a"))
@@ -280,9 +312,7 @@ WRONG = [
 async def test_a_message_at_the_wrong_time_raises_and_says_what_was_expected(
     parser: MakeParser, before: list[Message], wrong: Message, expected: str
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     for message in before:
         await app.send(message)
     with pytest.raises(AppError) as caught:
@@ -294,9 +324,7 @@ async def test_a_message_at_the_wrong_time_raises_and_says_what_was_expected(
 
 @pytest.mark.parametrize("wrong", [{}, None, "websocket.accept"])
 async def test_a_message_without_a_type_raises(parser: MakeParser, wrong: Any) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     with pytest.raises(AppError, match="a message must be a dict with the field 'type'"):
         await app.send(wrong)
     app.end()
@@ -327,8 +355,7 @@ async def test_the_client_closes(parser: MakeParser) -> None:
 
 
 async def test_a_close_frame_without_a_code_is_answered_by_one_without(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await client.send(masked(CLOSE))
     assert client.received == unmasked(CLOSE)
     assert await app.receive() == disconnect(1005)
@@ -337,8 +364,7 @@ async def test_a_close_frame_without_a_code_is_answered_by_one_without(parser: M
 
 
 async def test_the_application_closes_and_the_client_answers(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await app.send(closing(4000, "why é"))
     assert client.take() == unmasked(CLOSE, close_payload(4000, "why é"))
     with pytest.raises(OSError, match="closed"):
@@ -355,8 +381,7 @@ async def test_the_application_closes_and_the_client_answers(parser: MakeParser)
 async def test_a_close_of_the_application_has_a_code_and_no_reason_by_itself(
     parser: MakeParser, nothing: dict[str, object]
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await app.send({"type": "websocket.close", **nothing})
     assert client.received == unmasked(CLOSE, close_payload(1000))
     app.end()
@@ -375,8 +400,7 @@ async def test_a_close_of_the_application_has_a_code_and_no_reason_by_itself(
 async def test_a_wrong_close_raises_and_the_websocket_goes_on(
     parser: MakeParser, wrong: dict[str, object], expected: str
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     with pytest.raises(AppError, match=expected):
         await app.send({"type": "websocket.close", **wrong})
     await app.send(sending(text="a"))
@@ -421,8 +445,7 @@ async def test_a_transport_that_has_no_half_close_is_closed(parser: MakeParser) 
 
 @pytest.mark.parametrize("how", ["end", "lose"])
 async def test_a_client_that_leaves_without_a_word_is_a_disconnect_with_1006(parser: MakeParser, how: str) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await client.send(masked(TEXT, b"last"))
     if how == "end":
         client.transport.end()
@@ -451,8 +474,7 @@ async def test_a_client_that_leaves_without_a_word_is_a_disconnect_with_1006(par
 async def test_a_client_that_breaks_the_protocol_is_told_how_and_no_more_is_read(
     parser: MakeParser, error_log: list[logging.LogRecord], raw: bytes, code: int, reason: str
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await client.send(masked(TEXT, b"right") + raw, masked(TEXT, b"more"))
     assert client.received == unmasked(CLOSE, close_payload(code, reason))
     assert client.transport.calls[-1] == "write_eof"
@@ -480,8 +502,7 @@ async def test_an_application_that_raises_is_reported_and_answered_for(
 ) -> None:
     app = Puppet()
     context = websocket_context(app, parser)
-    client = WebSocketClient(context)
-    await client.send(handshake())
+    client = await connect(context)
     for message in before:
         await app.send(message)
     app.end(LookupError("its fault"))
@@ -498,9 +519,7 @@ async def test_an_application_that_raises_is_reported_and_answered_for(
 async def test_a_cancellation_is_reported_if_it_is_the_application_s_own(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await app.send(ACCEPT)
     app.end(asyncio.CancelledError())
     await client.wait()
@@ -511,9 +530,7 @@ async def test_a_cancellation_is_reported_if_it_is_the_application_s_own(
 async def test_an_application_that_raises_in_a_denial_cuts_it(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await app.send({"type": "websocket.http.response.start", "status": 200})
     await app.send({"type": "websocket.http.response.body", "body": b"a", "more_body": True})
     app.end(LookupError())
@@ -526,8 +543,7 @@ async def test_an_application_that_raises_in_a_denial_cuts_it(
 async def test_an_application_that_returns_closes_the_websocket(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     app.end()
     await client.wait()
     assert client.received == unmasked(CLOSE, close_payload(1000))
@@ -538,9 +554,7 @@ async def test_an_application_that_returns_closes_the_websocket(
 async def test_an_application_that_returns_without_an_answer_is_reported(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     app.end()
     await client.wait()
     assert client.received == FAILED
@@ -553,8 +567,7 @@ async def test_an_application_must_return_none(parser: MakeParser, error_log: li
         await send(ACCEPT)
         return 5
 
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    client = await connect(websocket_context(app, parser))
     assert client.received == switching() + unmasked(CLOSE, close_payload(1000))
     assert messages_of(error_log) == ["WS /ws: the application must return None, not 5"]
     await client.lose()
@@ -563,8 +576,7 @@ async def test_an_application_must_return_none(parser: MakeParser, error_log: li
 async def test_an_application_that_never_answers_sees_the_client_leave(parser: MakeParser) -> None:
     app = Puppet()
     context = websocket_context(app, parser)
-    client = WebSocketClient(context)
-    await client.send(handshake())
+    client = await connect(context)
     await pass_time(context, 60)
     assert not client.closed
     await client.lose()
@@ -580,9 +592,7 @@ async def test_an_application_that_never_answers_sees_the_client_leave(parser: M
 async def test_an_answer_for_a_client_that_has_left_raises_and_is_nobodys_fault(
     parser: MakeParser, error_log: list[logging.LogRecord], late: Message
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await client.lose()
     with pytest.raises(ClientDisconnectedError) as caught:
         await app.send(late)
@@ -594,8 +604,7 @@ async def test_an_answer_for_a_client_that_has_left_raises_and_is_nobodys_fault(
 async def test_an_application_that_fails_because_the_client_has_left_is_not_reported(
     parser: MakeParser, error_log: list[logging.LogRecord]
 ) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     await client.lose()
     with pytest.raises(ClientDisconnectedError) as caught:
         await app.send(sending(text="a"))
@@ -614,9 +623,7 @@ async def test_an_application_that_fails_because_the_client_has_left_is_not_repo
 async def test_an_application_that_is_cancelled_is_answered_for(
     parser: MakeParser, before: list[Message], received: bytes
 ) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     for message in before:
         await app.send(message)
     client.websocket.cancel()
@@ -633,9 +640,7 @@ END = b"connection: close\r\n\r\n"
 
 
 async def test_a_close_before_accept_is_403(parser: MakeParser) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await app.send(closing(4000))
     head = b"HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\n"
     assert client.received == head + LINES + b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -677,9 +682,7 @@ def body(content: bytes, more: bool = False) -> Message:
     ids=["whole", "sized", "chunked", "without a body"],
 )
 async def test_a_denial_is_an_http_response(parser: MakeParser, messages: list[Message], received: bytes) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     for message in messages:
         assert not client.closed
         await app.send(message)
@@ -692,9 +695,7 @@ async def test_a_denial_is_an_http_response(parser: MakeParser, messages: list[M
 
 
 async def test_a_denial_with_its_own_date_and_server_has_no_others(parser: MakeParser) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await app.send(denial(404, (b"server", b"mine"), (b"Date", b"today")))
     await app.send(body(b""))
     assert client.received == (
@@ -720,8 +721,7 @@ async def test_a_wrong_denial_raises_and_is_answered_for(
         await send({"type": "websocket.http.response.start", **start})
         await send(body(b"a"))
 
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    client = await connect(websocket_context(app, parser))
     assert client.received == FAILED
     [record] = error_log
     assert record.exc_info is not None
@@ -731,9 +731,7 @@ async def test_a_wrong_denial_raises_and_is_answered_for(
 
 
 async def test_a_body_that_is_not_bytes_raises(parser: MakeParser) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    app, client = await connecting(parser)
     await app.send(denial(404))
     with pytest.raises(AppError, match="must be bytes, not 'a'"):
         await app.send({"type": "websocket.http.response.body", "body": "a"})
@@ -752,11 +750,11 @@ async def test_a_worker_that_leaves_tells_client_and_application(parser: MakePar
     client = await accepted(app, context)
     waiting = asyncio.create_task(receive_from(app))
     await client.wait()
-    client.websocket.tell()
+    client.websocket.announce_leave()
     reason = "the server is restarting"
     assert client.received == unmasked(CLOSE, close_payload(1012, reason))
     assert await waiting == disconnect(1012, reason)
-    client.websocket.tell()
+    client.websocket.announce_leave()
     await client.send(masked(CLOSE, close_payload(1012)))
     assert client.received == unmasked(CLOSE, close_payload(1012, reason))
     assert await app.receive() == disconnect(1012, reason)
@@ -770,13 +768,11 @@ async def receive_from(app: Puppet) -> Message:
 
 
 async def test_a_worker_that_leaves_waits_for_the_answer_to_a_handshake(parser: MakeParser) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
-    client.websocket.tell()
+    app, client = await connecting(parser)
+    client.websocket.announce_leave()
     assert client.received == b""
     await app.send(ACCEPT)
-    client.websocket.tell()
+    client.websocket.announce_leave()
     assert client.received == switching() + unmasked(CLOSE, close_payload(1012, "the server is restarting"))
     app.end()
     await client.lose()
@@ -804,8 +800,7 @@ async def test_a_websocket_is_never_idle_nor_passed_on(parser: MakeParser) -> No
 async def test_the_access_log_has_the_handshake_and_the_end(parser: MakeParser) -> None:
     records: list[AccessRecord] = []
     context = websocket_context(echo, parser, records=records)
-    client = WebSocketClient(context)
-    await client.send(handshake(target=b"/a%0Ab?c=d"))
+    client = await connect(context, target=b"/a%0Ab?c=d")
     [(name, method, target, version, status, size, _)] = records
     assert (name, method, target, version, status, size) == ("192.0.2.1:50000", "GET", "/a%0Ab?c=d", "1.1", 101, 0)
     # Short and alone, behind another, long, and in fragments: all are counted in bytes.
@@ -823,8 +818,7 @@ async def test_the_access_log_has_a_denial_with_its_whole_body_and_no_end(parser
         app = Puppet()
         records: list[AccessRecord] = []
         context = websocket_context(app, parser, records=records)
-        client = WebSocketClient(context)
-        await client.send(handshake())
+        client = await connect(context)
         await app.send(denial(404))
         for message in messages:
             await app.send(message)
@@ -839,8 +833,7 @@ async def test_a_client_that_left_before_the_answer_is_in_the_access_log_with_st
     app = Puppet()
     records: list[AccessRecord] = []
     context = websocket_context(app, parser, records=records)
-    client = WebSocketClient(context)
-    await client.send(handshake())
+    client = await connect(context)
     await client.lose()
     app.end(ClientDisconnectedError())
     await client.wait()
@@ -867,7 +860,7 @@ async def test_one_that_is_cancelled_before_it_has_begun_has_its_end(parser: Mak
     context = websocket_context(Puppet(), parser)
     client = WebSocketClient(context)
     client.transport.deliver(handshake())
-    client.websocket.cancel()  # before Python 3.12 it begins in the next turn
+    client.websocket.cancel()  # before Python 3.12 the application begins in the next turn
     await client.lose()
     assert not context.websockets
 
@@ -902,7 +895,7 @@ async def test_the_reason_of_a_close_is_cut_between_two_characters_and_its_code_
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_a_lost_websocket_is_closed_once_in_the_access_log(parser: MakeParser, waits: bool) -> None:
-    """Whether its application returns while it is told, or later."""
+    """The application may return while it is told, or later."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -912,8 +905,7 @@ async def test_a_lost_websocket_is_closed_once_in_the_access_log(parser: MakePar
             await asyncio.sleep(0)
 
     context = websocket_context(app, parser, records=[])
-    client = WebSocketClient(context)
-    await client.send(handshake())
+    client = await connect(context)
     asyncio.get_running_loop().call_soon(client.transport.lose)
     await client.wait()
     assert closings(context) == [("/ws", 1006, (0, 0, 0, 0))]

@@ -1,4 +1,4 @@
-"""Frames and messages, from bytes and to bytes; every violation and its code, in every cut."""
+"""Frames and messages are read and written byte by byte as RFC 6455 says; each violation has its code, in every cut."""
 
 import sys
 import tracemalloc
@@ -42,7 +42,7 @@ from tests.protocols.test_properties import profile
 SMALL = Deflate(12, True, 12, True, b"")
 FULL = Deflate(15, False, 15, False, b"")
 MAX = 1000  # bytes of a message
-Outcome = tuple[list[Event], int]  # what came, and the code of what was wrong; 0: nothing
+Outcome = tuple[list[Event], int]  # what came, and the code of the violation; 0 if there was none
 
 
 def read(
@@ -53,13 +53,13 @@ def read(
     room: int = sys.maxsize,
     frames: int = sys.maxsize,
 ) -> Outcome:
-    """What a reader makes of the pieces, reading on until it has taken each whole."""
+    """Return what a reader makes of the pieces; each is read to its end before the next."""
     reader = FrameReader(max_size, deflate)
     events: list[Event] = []
     try:
         for piece in pieces:
             at = 0
-            while (at < len(piece) or reader.behind) and not reader.ended:
+            while (at < len(piece) or reader.behind) and not reader.close_received:
                 more, at = reader.feed(piece, at, most, room, frames)
                 events += more
     except ProtocolError as error:
@@ -68,7 +68,7 @@ def read(
 
 
 def in_every_cut(raw: bytes, deflate: Deflate | None = None) -> Outcome:
-    """The outcome, which is the same however the bytes are cut and however many messages are taken at a time."""
+    """Return the outcome of `data`, which has to be the same in every cut and for any number of messages at a time."""
     outcome = read([raw], deflate)
     for pieces in every_cut(raw):
         for most in (1, 2, 100):
@@ -227,7 +227,7 @@ def test_what_came_before_a_violation_comes_with_it(raw: bytes, code: int) -> No
         (masked(TEXT, b"a", FIN | RSV1 | 0x20), 1002),
         (masked(PING, b"a", FIN | RSV1), 1002),
         (masked(TEXT, deflated(b"ab")[:2], RSV1) + masked(CONTINUATION, deflated(b"ab")[2:], FIN | RSV1), 1002),
-        # What is wrong first counts, whatever comes behind it in the same read.
+        # The first violation counts, whatever comes behind it in the same read.
         (masked(TEXT, b"\xff\xff", RSV1) + masked(PING), 1007),
         (masked(TEXT, b"\xff\xff", RSV1) + masked(CLOSE), 1007),
         (masked(TEXT, b"\xff\xff", RSV1) + masked(TEXT), 1007),
@@ -268,12 +268,12 @@ def test_where_it_stops_is_counted_in_what_was_given_even_if_a_part_of_a_head_wa
 
 def test_it_is_idle_between_messages_only() -> None:
     reader = FrameReader(MAX, None)
-    assert reader.idle
+    assert reader.between_messages
     for piece in b"\x01", masked(TEXT, b"ab", 0)[1:], masked(PING), masked(CONTINUATION, b"c")[:5]:
         reader.feed(piece, 0, 1)
-        assert not reader.idle
+        assert not reader.between_messages
     reader.feed(masked(CONTINUATION, b"c")[5:], 0, 1)
-    assert reader.idle
+    assert reader.between_messages
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -367,7 +367,7 @@ def test_a_mask_is_taken_off_as_a_plain_loop_does_it(content: bytes, mask: bytes
 
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
-    """A client's frame, most often a right one."""
+    """Draw a frame of a client, most often one without a fault."""
     opcode = draw(st.sampled_from([CONTINUATION, CONTINUATION, TEXT, TEXT, BINARY, PING, PONG, CLOSE, 3, 11]))
     first = draw(st.sampled_from([FIN, FIN, FIN, 0, 0, FIN | RSV1, FIN | RSV1, RSV1, 0x20]))
     contents = st.binary(max_size=40) | st.text(max_size=20).map(str.encode)
@@ -381,7 +381,7 @@ def frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """What comes over a WebSocket: frames one after the other, sometimes with a fault, or anything."""
+    """Draw what comes over a WebSocket: frames one after the other, sometimes with a fault, or any bytes."""
     raw = b"".join(draw(st.lists(frames(), max_size=6)))
     match draw(st.sampled_from(["right", "right", "cut", "changed", "added"])):
         case "cut":

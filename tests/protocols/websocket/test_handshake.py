@@ -21,7 +21,7 @@ RIGHT: dict[bytes, bytes] = {
 def examined(
     *more: tuple[bytes, bytes], method: str = "GET", version: str = "1.1", compression: str = "off", **changed: bytes
 ) -> Handshake | None:
-    """A right handshake with some fields changed, by their names with underscores; without those that are empty."""
+    """Return a handshake without a fault but for the fields that are given, named with underscores; "" removes one."""
     fields = RIGHT | {name.replace("_", "-").encode(): value for name, value in changed.items()}
     headers: Headers = [(name, value) for name, value in fields.items() if value] + list(more)
     return examine(method, version, headers, dict(headers), compression)

@@ -13,7 +13,7 @@ FULL = Deflate(15, False, 15, False, b"")
 
 
 def compressed(content: bytes, ending: int) -> bytes:
-    """With `zlib.Z_FINISH` the stream ends there, and another one follows."""
+    """Compress; with `zlib.Z_FINISH` as the flush the stream ends there, and another one follows."""
     compressor = zlib.compressobj(wbits=-15)
     return compressor.compress(content) + compressor.flush(ending)
 

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from corehttp.asgi import Message, Receive, Scope, Send
-from corehttp.protocols.limits import NEVER, Limits
+from corehttp.moments import NEVER
+from corehttp.protocols.limits import Limits
 from corehttp.protocols.websocket.reader import FRAMES_AT_ONCE, QUEUE_HIGH_WATER
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.fakes import MakeParser, pass_time
@@ -30,11 +31,13 @@ from tests.kit.websocket_client import (
     accepted,
     close_payload,
     closings,
+    connect,
+    connecting,
     data,
     disconnect,
     echo,
-    handshake,
     masked,
+    opened,
     switching,
     text,
     unmasked,
@@ -52,7 +55,7 @@ def queue_of(size: int) -> Settings:
 
 
 def numbered(count: int) -> list[bytes]:
-    """So many messages, short and long, whole and in fragments."""
+    """Return `count` messages with a number each: short and long ones, whole and in fragments."""
     frames = []
     for number in range(count):
         content = b"%d" % number
@@ -76,8 +79,7 @@ def number_in(message: Message) -> int:
 @pytest.mark.parametrize("piece", [1, 7, 50, 300, 100_000])
 async def test_a_full_queue_pauses_reading_and_nothing_is_lost(parser: MakeParser, size: int, piece: int) -> None:
     count = 60
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser, queue_of(size)))
+    app, client = await opened(parser, queue_of(size))
     raw = b"".join(numbered(count))
     for at in range(0, len(raw), piece):
         client.transport.deliver(raw[at : at + piece])
@@ -102,10 +104,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_too_and_inflated_no_furth
     size, count = 2**20, 64
     app = Puppet()
     context = websocket_context(app, parser, Settings(ping_interval=NEVER), compression="small")
-    client = WebSocketClient(context)
-    await client.send(handshake(b"Sec-WebSocket-Extensions: permessage-deflate"))
-    assert await app.receive() == CONNECT
-    await app.send(ACCEPT)
+    client = await accepted(app, context, b"Sec-WebSocket-Extensions: permessage-deflate")
     compressor = zlib.compressobj(9, wbits=-12)
     bomb = (compressor.compress(b"a" * size) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
     raw = masked(opcode, bomb, FIN | RSV1) * count
@@ -131,8 +130,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_too_and_inflated_no_furth
 
 @pytest.mark.parametrize("size", [QUEUE_HIGH_WATER // 4, QUEUE_HIGH_WATER - 1, QUEUE_HIGH_WATER, 3 * QUEUE_HIGH_WATER])
 async def test_reading_goes_on_when_enough_bytes_were_taken(parser: MakeParser, size: int) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser, Settings(ping_interval=NEVER)))
+    app, client = await opened(parser, Settings(ping_interval=NEVER))
     for _ in range(12):
         client.transport.deliver(masked(BINARY, bytes(size)))
         await client.wait()
@@ -159,8 +157,7 @@ async def test_reading_goes_on_when_enough_bytes_were_taken(parser: MakeParser, 
 async def test_many_small_frames_are_read_some_in_a_turn_of_the_loop(
     parser: MakeParser, frame: bytes, answer: bytes
 ) -> None:
-    client = WebSocketClient(websocket_context(echo, parser, Settings(ping_interval=NEVER)))
-    await client.send(handshake())
+    client = await connect(websocket_context(echo, parser, Settings(ping_interval=NEVER)))
     client.take()
     count = 40 * FRAMES_AT_ONCE // frame.count(MASK)
     client.transport.deliver(frame * count + masked(PING, b"the end"))
@@ -199,8 +196,7 @@ async def test_any_reads_at_any_time_lose_nothing_and_keep_the_order(parser: Mak
 
 
 async def test_a_close_behind_a_full_queue_comes_after_all_messages(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser, queue_of(2)))
+    app, client = await opened(parser, queue_of(2))
     await client.send(b"".join(numbered(9)) + masked(CLOSE, close_payload(1000)))
     assert client.received == b""
     for number in range(9):
@@ -213,8 +209,7 @@ async def test_a_close_behind_a_full_queue_comes_after_all_messages(parser: Make
 
 
 async def test_the_applications_close_with_a_full_queue_reads_on_to_the_clients(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser, queue_of(2)))
+    app, client = await opened(parser, queue_of(2))
     await client.send(b"".join(numbered(9)))
     assert not client.transport.reading
     await app.send({"type": "websocket.close"})
@@ -228,9 +223,7 @@ async def test_the_applications_close_with_a_full_queue_reads_on_to_the_clients(
 
 
 async def test_what_comes_before_accept_is_bounded_and_not_lost(parser: MakeParser) -> None:
-    app = Puppet()
-    client = WebSocketClient(websocket_context(app, parser, Settings(write_high_water=1000, ping_interval=NEVER)))
-    await client.send(handshake())
+    app, client = await connecting(parser, Settings(write_high_water=1000, ping_interval=NEVER))
     count = 0
     while client.transport.reading:
         await client.send(masked(TEXT, b"%d" % count + b"+" * 90))
@@ -264,8 +257,7 @@ async def test_a_message_may_be_as_large_as_the_limit_and_no_larger(parser: Make
 
 
 async def test_the_high_water_mark_is_the_transports(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser, Settings(write_high_water=5000)))
+    app, client = await opened(parser, Settings(write_high_water=5000))
     assert client.transport.high_water == 5000
     app.end()
     await client.lose()
@@ -371,7 +363,7 @@ async def test_without_a_timeout_a_ping_is_never_missed(parser: MakeParser) -> N
 
 
 async def congested(app: Puppet, client: WebSocketClient) -> asyncio.Task[None]:
-    """A message that waits until the client takes it."""
+    """Return a task whose send() waits, since the client takes nothing."""
     client.transport.full = True
     client.transport.buffered = 100_000
     sender = asyncio.create_task(send_text(app))
@@ -390,8 +382,7 @@ def takes_all(client: WebSocketClient) -> None:
 
 
 async def test_send_waits_until_the_client_takes_what_was_written(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     senders = [await congested(app, client), asyncio.create_task(send_text(app))]
     await client.wait()
     assert not senders[1].done()
@@ -466,8 +457,7 @@ async def test_a_ping_that_waited_with_the_rest_may_be_answered_later(parser: Ma
 
 
 async def test_pings_of_a_client_that_takes_nothing_have_one_answer(parser: MakeParser) -> None:
-    app = Puppet()
-    client = await accepted(app, websocket_context(app, parser))
+    app, client = await opened(parser)
     sender = await congested(app, client)
     client.take()
     await client.send(*[masked(PING, b"%d" % number) for number in range(50)])
@@ -530,8 +520,7 @@ async def test_what_is_still_to_be_sent_at_the_end_is_not_thrown_away(
 async def test_a_denial_for_a_client_that_is_slow_for_a_while_is_sent_to_its_end(parser: MakeParser) -> None:
     app = Puppet()
     context = websocket_context(app, parser, limits=LIMITS)
-    client = WebSocketClient(context)
-    await client.send(handshake())
+    client = await connect(context)
     await app.send({"type": "websocket.http.response.start", "status": 404})
     client.transport.full = True
     client.transport.buffered = 100_000
@@ -561,8 +550,7 @@ async def test_a_large_message_in_small_reads_is_received_whole(parser: MakePars
 
     content = Random(1).randbytes(200_000)
     raw = masked(BINARY, content)
-    client = WebSocketClient(websocket_context(app, parser))
-    await client.send(handshake())
+    client = await connect(websocket_context(app, parser))
     for at in range(0, len(raw), 1447):
         client.transport.deliver(raw[at : at + 1447])
     await client.wait()

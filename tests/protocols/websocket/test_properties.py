@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corehttp.asgi import Message, Receive, Scope, Send
+from corehttp.moments import NEVER
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
-from corehttp.protocols.limits import NEVER
 from corehttp.protocols.websocket.writer import Settings
 from tests.kit.websocket_client import (
     ACCEPT,
@@ -48,7 +48,7 @@ class Listener:
 async def serve(
     pieces: list[bytes], compression: str = "off", settings: Settings = SETTINGS
 ) -> tuple[list[Message], bytes, int]:
-    """What the application got before the end, what the client got before a close frame, and the code of the end."""
+    """Return what the application got before the end, what the client got before a close frame, and the close code."""
     app = Listener()
     context = websocket_context(app, HttptoolsParser, settings, compression=compression)
     client = WebSocketClient(context)
@@ -61,7 +61,7 @@ async def serve(
     frames = client.received[len(head) :]
     replies = b""
     while frames:
-        # Nothing but pongs, and one close frame at the end: short ones.
+        # The client gets only pongs, and one close frame at the end; all are short.
         end = 2 + frames[1]
         assert len(frames) >= end
         if frames[0] == 0x88:

@@ -1,4 +1,4 @@
-"""What a task waits on, on both event loops; and who waits in a WebSocket's receive(), which is built on it."""
+"""Tasks that wait for a Wakeup run at once, on both event loops; and so do those in a WebSocket's receive()."""
 
 import asyncio
 from contextvars import ContextVar
@@ -13,11 +13,10 @@ from tests.kit.websocket_client import (
     TEXT,
     Puppet,
     WebSocketClient,
-    accepted,
     disconnect,
     masked,
+    opened,
     text,
-    websocket_context,
 )
 
 MOMENT = 0.001  # seconds, for what must time out
@@ -26,7 +25,7 @@ variable = ContextVar("variable", default="unset")
 
 
 class Waiter:
-    """A task that waits for a wakeup, so often; what happens is noted in order."""
+    """A task that waits for a wakeup `times` times; what happens is noted in order."""
 
     def __init__(self, times: int = 1) -> None:
         self.wakeup = Wakeup(asyncio.get_running_loop())
@@ -39,7 +38,7 @@ class Waiter:
         for _ in range(self._times):
             try:
                 await self.wakeup
-                self.log.append("rung")
+                self.log.append("woken")
             except asyncio.CancelledError:
                 self.log.append("cancelled")
         assert variable.get() == "the waiter's"
@@ -47,9 +46,9 @@ class Waiter:
     async def waits(self) -> None:
         await asyncio.sleep(0)
 
-    def ring(self) -> None:
-        """As the event loop does it, from a callback."""
-        self.log.append("ring")
+    def wake(self) -> None:
+        """Wake the task; to be called by the event loop."""
+        self.log.append("wake")
         self.wakeup.wake()
         self.log.append("after")
 
@@ -58,24 +57,24 @@ class Waiter:
 async def test_the_task_that_waits_runs_at_once() -> None:
     waiter = Waiter()
     await waiter.waits()
-    asyncio.get_running_loop().call_soon(waiter.ring)
+    asyncio.get_running_loop().call_soon(waiter.wake)
     await waiter.task
-    assert waiter.log == ["ring", "rung", "after"]
+    assert waiter.log == ["wake", "woken", "after"]
 
 
 @on_both_loops
-async def test_a_bell_can_be_waited_for_again_and_again() -> None:
+async def test_a_wakeup_can_be_waited_for_again_and_again() -> None:
     waiter = Waiter(3)
     for _ in range(3):
         await waiter.waits()
-        asyncio.get_running_loop().call_soon(waiter.ring)
+        asyncio.get_running_loop().call_soon(waiter.wake)
         await asyncio.sleep(0)
     await waiter.task
-    assert waiter.log == ["ring", "rung", "after"] * 3
+    assert waiter.log == ["wake", "woken", "after"] * 3
 
 
 @on_both_loops
-async def test_a_bell_that_rings_where_nobody_waits_is_not_remembered() -> None:
+async def test_a_wakeup_where_nobody_waits_is_not_remembered() -> None:
     wakeup = Wakeup(asyncio.get_running_loop())
     wakeup.wake()
     task = asyncio.create_task(wait_for(wakeup))
@@ -97,19 +96,19 @@ async def test_a_task_that_is_cancelled_while_it_waits_sees_it_and_may_wait_agai
     assert waiter.task.cancel()
     await until(lambda: waiter.log == ["cancelled"])
     await waiter.waits()
-    asyncio.get_running_loop().call_soon(waiter.ring)
+    asyncio.get_running_loop().call_soon(waiter.wake)
     await waiter.task
-    assert waiter.log == ["cancelled", "ring", "rung", "after"]
+    assert waiter.log == ["cancelled", "wake", "woken", "after"]
 
 
 @on_both_loops
-async def test_a_bell_that_rings_when_its_task_has_been_cancelled_is_too_late() -> None:
+async def test_a_wakeup_that_comes_when_its_task_has_been_cancelled_is_too_late() -> None:
     waiter = Waiter()
     await waiter.waits()
-    asyncio.get_running_loop().call_soon(waiter.ring)
+    asyncio.get_running_loop().call_soon(waiter.wake)
     waiter.task.cancel()
     await waiter.task
-    assert waiter.log == ["ring", "cancelled", "after"]
+    assert waiter.log == ["wake", "cancelled", "after"]
 
 
 @on_both_loops
@@ -118,21 +117,16 @@ async def test_nobody_can_be_cancelled_where_nobody_waits() -> None:
 
 
 @on_both_loops
-async def test_a_bell_leaves_it_to_the_task_to_be_cancelled_and_only_runs_it_soon() -> None:
+async def test_a_wakeup_leaves_it_to_the_task_to_be_cancelled_and_only_runs_it_soon() -> None:
     waiter = Waiter()
     await waiter.waits()
     assert not waiter.wakeup.cancel()
     assert waiter.log == []
     await waiter.task
-    assert waiter.log == ["rung"]
+    assert waiter.log == ["woken"]
 
 
 # Those who wait in receive().
-
-
-async def opened() -> tuple[Puppet, WebSocketClient]:
-    app = Puppet()
-    return app, await accepted(app, websocket_context(app, HttptoolsParser))
 
 
 async def close(app: Puppet, client: WebSocketClient) -> None:
@@ -146,7 +140,7 @@ async def receive(app: Puppet) -> Message:
 
 @on_both_loops
 async def test_a_message_from_the_event_loop_is_received_before_the_next_callback() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     order: list[str] = []
 
     async def note() -> None:
@@ -166,7 +160,7 @@ async def test_a_message_from_the_event_loop_is_received_before_the_next_callbac
 
 @on_both_loops
 async def test_a_message_from_a_task_is_not_received_inside_that_task() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     task = asyncio.create_task(receive(app))
     await asyncio.sleep(0)
     client.transport.deliver(masked(TEXT, b"a"))
@@ -178,7 +172,7 @@ async def test_a_message_from_a_task_is_not_received_inside_that_task() -> None:
 @on_both_loops
 @pytest.mark.parametrize("from_a_task", [True, False], ids=["from a task", "from the loop"])
 async def test_two_that_wait_get_a_message_each(from_a_task: bool) -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     tasks = [asyncio.create_task(receive(app)) for _ in range(2)]
     await asyncio.sleep(0)
     both = masked(TEXT, b"a") + masked(TEXT, b"b")
@@ -193,7 +187,7 @@ async def test_two_that_wait_get_a_message_each(from_a_task: bool) -> None:
 
 @on_both_loops
 async def test_one_message_is_for_one_of_two_and_the_other_goes_on_waiting() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     tasks = [asyncio.create_task(receive(app)) for _ in range(2)]
     await client.send(masked(TEXT, b"a"))
     assert [task.done() for task in tasks].count(True) == 1
@@ -204,7 +198,7 @@ async def test_one_message_is_for_one_of_two_and_the_other_goes_on_waiting() -> 
 
 @on_both_loops
 async def test_all_that_wait_are_told_of_the_end() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     tasks = [asyncio.create_task(receive(app)) for _ in range(3)]
     await client.wait()
     client.transport.lose()
@@ -216,7 +210,7 @@ async def test_all_that_wait_are_told_of_the_end() -> None:
 
 @on_both_loops
 async def test_a_receive_that_times_out_loses_no_message() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     for content in "a", "b":
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(app.receive(), MOMENT)
@@ -227,7 +221,7 @@ async def test_a_receive_that_times_out_loses_no_message() -> None:
 
 @on_both_loops
 async def test_a_message_that_comes_in_time_ends_a_receive_with_a_timeout() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     asyncio.get_running_loop().call_soon(client.transport.deliver, masked(TEXT, b"a"))
     assert await asyncio.wait_for(app.receive(), 20) == text("a")
     await close(app, client)
@@ -235,7 +229,7 @@ async def test_a_message_that_comes_in_time_ends_a_receive_with_a_timeout() -> N
 
 @on_both_loops
 async def test_a_message_that_comes_as_its_receiver_is_cancelled_is_kept_for_the_next() -> None:
-    app, client = await opened()
+    app, client = await opened(HttptoolsParser)
     task = asyncio.create_task(receive(app))
     await asyncio.sleep(0)
     task.cancel()

@@ -16,7 +16,7 @@ from tests.protocols.test_properties import profile
 
 WAIT = 20.0  # seconds, for what takes a moment
 
-# What the coroutine does, and what comes from outside, a thing at each turn of the loop.
+# What the coroutine does, and what comes from outside: one of them in each turn of the loop.
 STEPS = ["receive", "yield", "wait", "child", "time out", "fail"]
 EVENTS = st.lists(
     st.sampled_from(["message", "two messages", "cancel", "cancel, then message", "resolve", "nothing"]), max_size=12
@@ -33,7 +33,7 @@ class Scene:
         self.wakeup = Wakeup(asyncio.get_running_loop())
         self.queue: list[int] = []
         self.received: list[int] = []
-        self.waiting = 0  # who receive
+        self.waiting = 0  # how many wait in `_receive`
         self.sent = 0
         self._steps = steps
         self._futures: list[asyncio.Future[None]] = []
@@ -105,7 +105,7 @@ class Scene:
             raise
 
     def happen(self, event: str, task: asyncio.Task[None]) -> None:
-        """To be called by the loop."""
+        """Let one of EVENTS happen; to be called by the loop."""
         self.log.append(f"-- {event}")
         match event:
             case "message":
@@ -131,18 +131,18 @@ class Scene:
         self.wakeup.wake()
 
     async def leave(self, task: asyncio.Task[None]) -> None:
-        """Cancel what waits still, until all has ended."""
+        """Cancel the tasks that have not ended, until all have."""
         while not all(each.done() for each in (task, *self._tasks)):
             for each in (task, *self._tasks):
                 each.cancel("at the end")
             await asyncio.sleep(0)
-        # Whether one that has cancelled itself in its last step counts as cancelled is nobody's concern.
+        # A task that cancels itself in its last step may count as cancelled or not: nobody relies on it.
         self.log.append(repr(None if task.cancelled() else task.exception()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def played(steps: list[str], events: list[str], *, carried: bool) -> Scene:
-    """A coroutine takes these steps while these events happen."""
+    """Return the scene after a coroutine took `steps` while `events` happened; run by a wakeup if `carried`."""
     loop = asyncio.get_running_loop()
     scene = Scene(steps)
 
@@ -196,7 +196,7 @@ def test_among_several_that_receive_no_message_is_lost_and_nobody_waits_for_one_
 
 
 @on_both_loops
-async def test_while_it_waits_for_something_else_another_task_that_waits_for_the_bell_is_run() -> None:
+async def test_while_it_waits_for_something_else_another_task_that_waits_for_the_wakeup_is_run() -> None:
     scene = Scene(["start a receiver", "wait"])
     task = asyncio.create_task(scene.carried())
     await until(lambda: scene.waiting == 1)
@@ -208,7 +208,7 @@ async def test_while_it_waits_for_something_else_another_task_that_waits_for_the
 
 
 @on_both_loops
-async def test_a_bell_that_a_task_rings_runs_it_in_the_next_turn_of_the_loop() -> None:
+async def test_a_wakeup_by_a_task_runs_it_in_the_next_turn_of_the_loop() -> None:
     scene = Scene(["receive", "yield"])
     task = asyncio.create_task(scene.carried())
     await until(lambda: scene.waiting == 1)
@@ -219,25 +219,25 @@ async def test_a_bell_that_a_task_rings_runs_it_in_the_next_turn_of_the_loop() -
 
 
 @on_both_loops
-async def test_a_ring_from_a_task_in_the_same_context_is_heard_in_the_next_turn() -> None:
+async def test_a_wakeup_by_a_task_in_the_same_context_has_its_effect_in_the_next_turn() -> None:
     loop = asyncio.get_running_loop()
     wakeup = Wakeup(loop)
     log: list[str] = []
 
     async def wait() -> None:
         await wakeup
-        log.append("rung")
+        log.append("woken")
 
-    async def ring() -> None:
+    async def wake() -> None:
         wakeup.wake()
         log.append("after")
 
     context = contextvars.copy_context()
     waits = asyncio.create_task(carry(wakeup, wait()), context=context)
     await asyncio.sleep(0)
-    await asyncio.create_task(ring(), context=context)
+    await asyncio.create_task(wake(), context=context)
     await waits
-    assert log == ["after", "rung"]
+    assert log == ["after", "woken"]
 
 
 async def carry(wakeup: Wakeup, coroutine: Coroutine[object, None, None]) -> None:

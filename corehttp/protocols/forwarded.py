@@ -1,0 +1,71 @@
+"""What the proxies that a request has passed say in its fields, in one form whichever fields they write. Pure.
+
+Each proxy adds an element to lists: X-Forwarded-For, -Proto, -Host, -Port and -Prefix, or Forwarded (RFC 7239), which
+says in each element what the first three of those say. The last element is that of the nearest proxy. What stands left
+of the elements of trusted proxies may be invented, so nothing there may change how those are read.
+"""
+
+import re
+from collections.abc import Mapping
+
+from corehttp.asgi import Headers
+from corehttp.protocols.field_names import FORWARDED, HOPS, IN_FORWARDED
+
+# One pair of an element of Forwarded (RFC 7239, 4): its value is a token or a quoted string. Many proxies write
+# addresses with colons and brackets without the quotes, which cannot be taken for anything else.
+_pair = re.compile(r"""[ \t;]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^";\\\s]+))[ \t]*(?=;|$)""").match
+_escaped = re.compile(r"\\(.)")
+_hidden_port = re.compile(r":_[A-Za-z0-9._\-]+$")  # an obfuscated port (RFC 7239, 6.3)
+
+
+def names_of(fields: str) -> dict[bytes, str]:
+    """Return the names of the fields that are read, in lower case, and what each says; `fields` is a comma list."""
+    return {(FORWARDED if what == FORWARDED else "x-forwarded-" + what).encode(): what for what in fields.split(",")}
+
+
+def said_in(headers: Headers, names: Mapping[bytes, str]) -> dict[str, list[str]]:
+    """Return the elements of each field, by its name in PROXY_FIELDS; that of the nearest proxy comes last.
+
+    `names` are those of the fields that are read (`names_of`). Where an element of Forwarded lacks a pair, an empty
+    text stands in its place. At most HOPS elements of each line of a field are kept.
+    """
+    said: dict[str, list[str]] = {}
+    for name, value in headers:
+        what = names.get(name)
+        if what is None:
+            continue
+        if what != FORWARDED:
+            # Quotes are no part of an address.
+            elements = [element.strip(' \t"') for element in _parted(value)]
+            said.setdefault(what, []).extend([element for element in elements if element])
+            continue
+        pairs = [_pairs_of(element) for element in _parted(value) if element.strip(" \t")]
+        for part in IN_FORWARDED:
+            said.setdefault(part, []).extend([pair.get(part, "") for pair in pairs])
+    return said
+
+
+def _parted(value: bytes) -> list[str]:
+    """Return the last HOPS elements of a list (RFC 9110, 5.6.1), with space around them, and also empty ones.
+
+    Quotes hold none together: a client could open one and never close it, and so hide what a proxy has added. Where an
+    element is torn apart at a quoted comma its last part has a quote too many: it is not well-formed, and nothing that
+    stands left of it is believed.
+    """
+    return value.decode("latin-1").rsplit(",", HOPS)[-HOPS:]
+
+
+def _pairs_of(element: str) -> dict[str, str]:
+    """Return the pairs of an element of Forwarded, by their names in lower case; none if any of it is wrong."""
+    pairs: dict[str, str] = {}
+    element = element.rstrip(" \t;")
+    at = 0
+    while at < len(element):
+        pair = _pair(element, at)
+        if pair is None or (name := pair[1].lower()) in pairs:
+            return {}
+        pairs[name] = pair[3] or _escaped.sub(r"\1", pair[2])
+        at = pair.end()
+    if "for" in pairs:
+        pairs["for"] = _hidden_port.sub("", pairs["for"])
+    return pairs

@@ -1,0 +1,1 @@
+"""TLS: what the options say of it, and the contexts that connections are wrapped with."""

@@ -1,0 +1,1 @@
+"""Watch the files of an application whose code is under development (--reload)."""
