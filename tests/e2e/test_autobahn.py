@@ -27,14 +27,29 @@ APP = (
 )
 
 
-async def check(server: ServerProcess) -> None:
+# A server is strict in these if it ends the connection within a second of the bytes at fault, by the client's clock.
+# On a busy machine it may be late without a fault: such a case is run again, alone.
+TIMED = {"6.4.1", "6.4.2", "6.4.3", "6.4.4"}
+ATTEMPTS = 5
+
+
+async def bad_verdicts(server: ServerProcess, cases: list[str], concurrency: int) -> dict[str, tuple[str, str]]:
     try:
-        results = await run_fuzzingclient(f"{server.url.replace('http', 'ws')}/echo", CASES, concurrency=PARALLEL)
+        results = await run_fuzzingclient(f"{server.url.replace('http', 'ws')}/echo", cases, concurrency=concurrency)
     except FailureError as error:
         results = error.results
     assert results, "no case has such a number"
     verdicts = {result.case_id: (result.behavior.value, result.behavior_close.value) for result in results}
-    assert {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD} == {}
+    return {case: verdict for case, verdict in verdicts.items() if not set(verdict) <= GOOD}
+
+
+async def check(server: ServerProcess) -> None:
+    bad = await bad_verdicts(server, CASES, PARALLEL)
+    for _ in range(ATTEMPTS):
+        if not bad or not bad.keys() <= TIMED:
+            break
+        bad = await bad_verdicts(server, sorted(bad), 1)
+    assert bad == {}
     assert server.stop() == 0
     assert "Traceback" not in server.stderr
 
