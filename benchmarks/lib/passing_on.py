@@ -66,8 +66,9 @@ class PassingOn:
             if not spreading.divert(self._queue.take(), 1000):
                 raise RuntimeError("a connection was not passed on")
         for inbox in self._inboxes:
+            take = inbox.taking()
             while inbox.waits():
-                inbox.take().close()
+                take().close()
 
     def _timed(self, act: Callable[[], None]) -> float:
         """Return the CPU time of `act` for one of a batch of connections that wait to be accepted."""

@@ -123,6 +123,10 @@ class AcceptQueue:
             raise
         return AcceptedSocket.of(fd, self._family, self._endpoint)
 
+    def taking(self, descriptors: bool = False) -> "Callable[[], Accepted]":
+        """Return what takes connections one after the other: `take`, or `take_descriptor` if `descriptors` says so."""
+        return self.take_descriptor if descriptors else self.take
+
     def take_descriptor(self) -> AcceptedDescriptor:
         """Accept the first connection that waits, for uvloop. Raises what `take` raises."""
         try:

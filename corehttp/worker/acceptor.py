@@ -189,7 +189,7 @@ class Acceptor:
     def _take(self, queue: Queue, room: int) -> bool:
         """Take in up to `room` connections; returns whether none is left that could be taken in."""
         emptied = False
-        take = queue.take_descriptor if self._takes_descriptors and isinstance(queue, AcceptQueue) else queue.take
+        take = queue.taking(self._takes_descriptors)
         while room > 0 and not emptied:
             room -= 1
             try:

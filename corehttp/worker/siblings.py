@@ -50,6 +50,8 @@ class Siblings:
         self._read_at = 0.0
         self.own_endpoints: frozenset[int] = frozenset()  # those whose clients are to be served by this slot alone
         self._handed_over = 0  # how many connections this worker has put into inboxes
+        # Whether each of them is logged. To ask the logger takes 0.25 us of the 13 that it takes to pass one on.
+        self._is_logged = False
 
     def meet(self, slots: Sequence[int], fds: Sequence[int]) -> None:
         """Take over descriptors of the inboxes of these slots, in this order, in place of those known so far."""
@@ -108,6 +110,7 @@ class Siblings:
 
     def serving(self) -> None:
         """Let other workers pass connections on to this one."""
+        self._is_logged = logger.isEnabledFor(logging.DEBUG)
         self.row.beat = time.monotonic()
         self.row.state = RowState.SERVING
 
@@ -196,7 +199,8 @@ class Siblings:
             if load.slot == slot:
                 self._loads[index] = load.plus(1)
                 break
-        logger.debug("a connection was handed over to worker %d", slot + 1)
+        if self._is_logged:
+            logger.debug("a connection was handed over to worker %d", slot + 1)
         return True
 
     def _others(self) -> list[Load]:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
@@ -106,12 +107,64 @@ def test_a_full_inbox_takes_no_more_and_loses_nothing(box: Pair, connection: Pai
 def test_without_a_free_descriptor_a_connection_stays_where_it_is(box: Pair, connection: Pair) -> None:
     reader, writer = box
     ours, _ = connection
+    handover.put(writer, Parcel(ours.fileno(), 0.0))
     handover.put(writer, Parcel(ours.fileno(), 1.0))
     queue = InboxQueue(reader)
+    queue.take().close()
     with no_free_descriptor(), pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         queue.take()
     with queue.take() as taken:
         assert until(taken) == 1.0
+
+
+@pytest.mark.parametrize("holes", [[0, 1, 2, 3], [0, 80, 81, 82], [0, 1, 80, 81, 150], [80, 150], [0]], ids=str)
+def test_of_many_that_are_taken_in_a_row_those_stay_for_which_no_descriptor_is_free(
+    box: Pair, connection: Pair, holes: list[int]
+) -> None:
+    reader, writer = box
+    for number in range(8):
+        handover.put(writer, Parcel(connection[0].fileno(), float(number)))
+    queue, taken = InboxQueue(reader), list[HandedSocket]()
+    many = [os.dup(reader.fileno()) for _ in range(200)]
+    with no_free_descriptor():
+        for hole in holes:
+            os.close(many[hole])
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            taken.extend(iter(queue.taking(), None))
+        assert len(taken) == len(holes) - 1, "the last one is for the file with which a connection may come"
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            queue.take()
+    while queue.waits():
+        taken.append(queue.take())
+    assert [until(one) for one in taken] == list(range(8))
+    for one in taken:
+        one.close()
+    for number, fd in enumerate(many):
+        if number not in holes:
+            os.close(fd)
+
+
+def test_of_many_that_are_taken_in_a_row_only_the_first_one_has_a_look_whether_descriptors_are_free(
+    box: Pair, connection: Pair
+) -> None:
+    reader, writer = box
+    for _ in range(10):
+        handover.put(writer, Parcel(connection[0].fileno(), 1.0))
+    queue = InboxQueue(reader)
+    queue.take().close()
+    looks = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal looks
+        looks += event == "c_call" and getattr(arg, "__name__", "") == "fcntl"
+
+    take = queue.taking()
+    sys.setprofile(count)
+    taken = [take() for _ in range(9)]
+    sys.setprofile(None)
+    assert looks == 2
+    for one in taken:
+        one.close()
 
 
 def test_what_an_inbox_holds_can_be_moved_to_another(box: Pair, connection: Pair) -> None:

@@ -1,7 +1,10 @@
 """Which connections a worker passes on to its siblings: on a real scoreboard and inboxes, with a clock of the test."""
 
+import logging
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import pytest
 
@@ -168,6 +171,26 @@ def test_the_one_with_the_fewest_gets_it_with_its_endpoint_and_the_whole_keep_al
     assert worker.rows[0].handed_over == 1
     assert worker.context.tally is not None
     assert worker.context.tally.accepted == 1
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_to_pass_one_on_asks_nothing_of_the_log_unless_it_is_logged(
+    worker: Worker, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    asked: list[str] = []
+
+    def count(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code.co_filename == logging.__file__:
+            asked.append(frame.f_code.co_name)
+
+    with caplog.at_level(level, "corehttp.error"):
+        worker.siblings.serving()
+        sys.setprofile(count)
+        passed = worker.accept(own=2)
+        sys.setprofile(None)
+    assert passed
+    assert bool(asked) is (level == logging.DEBUG)
+    assert ("a connection was handed over to worker 2" in caplog.messages) is (level == logging.DEBUG)
 
 
 def test_a_burst_counts_what_was_given_away_before_others_have_taken_it_in(worker: Worker) -> None:
