@@ -28,6 +28,19 @@ def set_groups(context: ssl.SSLContext, names: str) -> bool:
     return _control(context, _SET_GROUPS, 0, text) == 1
 
 
+def set_suites(context: ssl.SSLContext, names: str) -> bool:
+    """Offer these cipher suites of TLS 1.3 and no others, separated by colons, the best first.
+
+    One that OpenSSL does not know is passed over.
+    """
+    library, field = _library(), _pointer(context)
+    if library is None or field is None:
+        return False
+    is_set: bool = library.SSL_CTX_set_ciphersuites(field, names.encode()) == 1
+    library.ERR_clear_error()
+    return is_set
+
+
 def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> bool:
     """Encrypt the tickets of sessions with `keys` of TICKET_KEYS bytes (RFC 5077, 4).
 
@@ -42,16 +55,23 @@ def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> bool:
 
 def _control(context: ssl.SSLContext, command: int, number: int, data: object) -> int:
     """Return what SSL_CTX_ctrl returns for this context; 0, as for a failure, where it cannot be called."""
-    library = _library()
-    if library is None:
-        return 0
-    field = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
-    # What both say of the same context tells that the field is the pointer.
-    if not field.value or library.SSL_CTX_get_options(field) != int(context.options) & _ALL_OPTIONS:
+    library, field = _library(), _pointer(context)
+    if library is None or field is None:
         return 0
     answer: int = library.SSL_CTX_ctrl(field, command, number, data)
     library.ERR_clear_error()  # a failure that was left would be taken for that of a later call
     return answer
+
+
+def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p | None:
+    """Return the pointer to OpenSSL's context; None where it cannot be called, or is not where it should be."""
+    library = _library()
+    if library is None:
+        return None
+    field = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    # What both say of the same context tells that the field is the pointer.
+    is_known = field.value and library.SSL_CTX_get_options(field) == int(context.options) & _ALL_OPTIONS
+    return field if is_known else None
 
 
 @functools.cache
@@ -66,6 +86,8 @@ def _library() -> ctypes.CDLL | None:
         library.SSL_CTX_get_options.restype = ctypes.c_uint64
         library.SSL_CTX_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
         library.SSL_CTX_ctrl.restype = ctypes.c_long
+        library.SSL_CTX_set_ciphersuites.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        library.SSL_CTX_set_ciphersuites.restype = ctypes.c_int
         library.ERR_clear_error.argtypes = []
         library.ERR_clear_error.restype = None
     except (OSError, AttributeError):

@@ -9,6 +9,7 @@ import pytest
 
 from corehttp.errors import StartupError
 from corehttp.records import replaced
+from corehttp.tls import openssl
 from corehttp.tls.certificate import read_certificate
 from corehttp.tls.contexts import Contexts
 from corehttp.tls.settings import KeyPair, TlsSettings
@@ -129,6 +130,32 @@ def test_a_curve_outside_of_the_profile_is_refused(tmp_path: Path) -> None:
         else:
             with pytest.raises(ssl.SSLError):
                 client.connect(server)
+
+
+def test_the_suites_of_tls_1_3_are_in_the_order_of_the_profile(tmp_path: Path) -> None:
+    server = Contexts(settings(tmp_path)).current
+    for preferred, agreed in (
+        ("TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        ("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+        ("TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+    ):
+        client = Client()
+        assert openssl.set_suites(client.context, preferred)
+        used = client.connect(server).cipher()
+        assert used is not None
+        assert used[0] == agreed
+
+
+def test_each_connection_over_tls_1_3_gets_one_ticket_for_the_next_one(tmp_path: Path) -> None:
+    server = Contexts(settings(tmp_path)).current
+    client, tickets = Client(), set()
+    for number in range(4):
+        assert client.connect(server).version() == "TLSv1.3"
+        assert client.session is not None
+        assert (client.resumed, client.session.has_ticket) == (number > 0, True)
+        tickets.add(client.session.id)
+    assert len(tickets) == 4
+    assert server.num_tickets == 1
 
 
 def test_http_1_1_is_agreed_on_by_alpn(tmp_path: Path) -> None:

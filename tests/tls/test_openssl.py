@@ -26,7 +26,12 @@ def context() -> ssl.SSLContext:
 
 
 def are_unset(context: ssl.SSLContext) -> bool:
-    return not openssl.set_groups(context, "X25519") and not openssl.set_ticket_keys(context, KEYS)
+    is_set = (
+        openssl.set_groups(context, "X25519"),
+        openssl.set_suites(context, "TLS_AES_128_GCM_SHA256"),
+        openssl.set_ticket_keys(context, KEYS),
+    )
+    return not any(is_set)
 
 
 def test_an_interpreter_whose_objects_nobody_knows_is_left_alone(
@@ -72,3 +77,9 @@ def test_another_field_than_the_pointer_is_never_called_with(
 
 def test_a_group_that_openssl_does_not_know_changes_nothing(context: ssl.SSLContext) -> None:
     assert not openssl.set_groups(context, "no-such-group")
+
+
+def test_a_suite_that_openssl_does_not_know_is_passed_over(context: ssl.SSLContext) -> None:
+    assert openssl.set_suites(context, "no-such-suite:TLS_AES_128_GCM_SHA256")
+    of_1_3 = [suite["name"] for suite in context.get_ciphers() if suite["protocol"] == "TLSv1.3"]
+    assert of_1_3 == ["TLS_AES_128_GCM_SHA256"]
