@@ -16,13 +16,13 @@ CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
-# Those of TLS 1.3 in the order of the same profile. OpenSSL's own begins with AES-256, whose suite hashes with SHA-384: with
-# SHA-256 a whole handshake takes 20 us less, of 289, on a CPU with instructions for that (between two `ssl.MemoryBIO`).
+# Those of TLS 1.3 in the order of the same profile. OpenSSL's own begins with AES-256, whose suite hashes with SHA-384:
+# with SHA-256 a whole handshake takes 20 us less, of 289, on a CPU with instructions for it (two `ssl.MemoryBIO`).
 SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # The groups of the same profile, before them the hybrid one that OpenSSL 3.5 and later know.
 GROUPS = ("X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384")
-# The tickets of a whole handshake over TLS 1.3. A client uses one once (RFC 8446, C.4) and is given another when it resumes
-# a connection with it, so one is enough. A second one takes another 17 us of those 289.
+# The tickets of a whole handshake over TLS 1.3. A client uses one once (RFC 8446, C.4) and is given another when it
+# resumes a connection with it, so one is enough. A second one takes another 17 us of those 289.
 TICKETS = 1
 # SSL_OP_PRIORITIZE_CHACHA (openssl/ssl.h): a client that prefers ChaCha20, as one without AES in hardware, gets it.
 _PRIORITIZE_CHACHA = 1 << 21
