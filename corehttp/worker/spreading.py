@@ -38,7 +38,7 @@ TRIED = 256  # the most connections that one look tries to pass on, since most o
 # to wake up, it could have been answered. Clients that connect for every request got a third of the answers on a busy
 # machine with 2 cores before this was so (`benchmarks.spreading`).
 LASTING = 0.25
-# What passing connections on may cost at most, whatever clients do. Each takes 17 to 20 us of CPU in both workers
+# What passing connections on may cost at most, whatever clients do. Each takes 13 to 17 us of CPU in both workers
 # together (`benchmarks.spreading`).
 RATE = 100.0  # connections a second, on average
 BURST = 1000.0  # connections at once
