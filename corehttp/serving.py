@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
@@ -17,6 +18,10 @@ from corehttp.records import values
 from corehttp.standard_streams import open_standard_streams
 from corehttp.supervisor import interpreters
 from corehttp.supervisor.deployment import Deployment, change_directory, start_directory
+
+# What a TOML file with our table has: `tool`, unless the name of another table follows directly, or an escape in a key
+# that is written so. One with a NUL is no TOML, but may be meant as such, in UTF-16.
+_TRACE_OF_OUR_TABLE = rb"(?<![\w-])tool(?![\w-])(?!\.(?!corehttp)[\w-])|\\[uUx]|\0"
 
 
 def serve(given: dict[str, object], remarks: Iterable[str] = (), *, inspection: str = "") -> None:
@@ -129,7 +134,7 @@ def read_config_file(directory: str | os.PathLike[str]) -> tuple[dict[str, objec
     own, project = "corehttp.toml", "pyproject.toml"
     if os.path.isfile(os.path.join(directory, own)):
         return _read_toml(directory, own), own
-    if not os.path.isfile(os.path.join(directory, project)):
+    if not os.path.isfile(os.path.join(directory, project)) or not _may_have_our_table(directory, project):
         return {}, ""
     name = f"{project} [tool.corehttp]"
     table = _read_toml(directory, project).get("tool", {})
@@ -137,6 +142,19 @@ def read_config_file(directory: str | os.PathLike[str]) -> tuple[dict[str, objec
     if not isinstance(section, dict):
         raise ConfigError(f"{name} must be a table of options, not {section!r}")
     return section, name
+
+
+def _may_have_our_table(directory: str | os.PathLike[str], name: str) -> bool:
+    """Whether a TOML file may have a table [tool.corehttp], however it is spelled. Raises ConfigError.
+
+    Most projects have a pyproject.toml, and few of them this table. To read such a file, with `tomllib`, takes 6 ms or
+    more, to look for a trace of the table 0.3 ms.
+    """
+    try:
+        with open(os.path.join(directory, name), "rb") as file:
+            return re.search(_TRACE_OF_OUR_TABLE, file.read()) is not None
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read as TOML: {error}") from error
 
 
 def _read_toml(directory: str | os.PathLike[str], name: str) -> dict[str, object]:

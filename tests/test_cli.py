@@ -146,11 +146,50 @@ def test_a_table_that_is_none_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"port = \n", b"\xff\xfe", b"a = 1\na = 2\n"])
-@pytest.mark.parametrize("name", ["corehttp.toml", "pyproject.toml"])
-def test_a_file_that_is_not_toml_is_an_error_that_names_it(tmp_path: Path, name: str, data: bytes) -> None:
-    (tmp_path / name).write_bytes(data)
+@pytest.mark.parametrize(("name", "table"), [("corehttp.toml", b""), ("pyproject.toml", b"[tool.corehttp]\n")])
+def test_a_file_that_is_not_toml_is_an_error_that_names_it(
+    tmp_path: Path, name: str, table: bytes, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(table + data)
     with pytest.raises(ConfigError, match=f"^{name} cannot be read as TOML: "):
         read_config_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[ tool . corehttp ]\nport = 1\n",
+        '["tool".corehttp]\nport = 1\n',
+        "[tool.'corehttp']\nport = 1\n",
+        "[tool]\ncorehttp.port = 1\n",
+        "tool.corehttp.port = 1\n",
+        "tool = {corehttp = {port = 1}}\n",
+        "tool.ruff = {}\n\ttool.corehttp = {port = 1}\n",
+        '["to\\u006fl".corehttp]\nport = 1\n',
+        '[tool."core\\U00000068ttp"]\nport = 1\n',
+    ],
+)
+def test_our_table_is_found_however_it_is_spelled(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert read_config_file(tmp_path)[0] == {"port": 1}
+
+
+def test_a_table_in_another_encoding_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.corehttp]\nport = 1\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"^pyproject\.toml cannot be read as TOML: "):
+        read_config_file(tmp_path)
+
+
+def test_a_pyproject_without_a_trace_of_our_table_is_not_read_as_toml(tmp_path: Path) -> None:
+    """That would take 6 ms at each start."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nbuild-backend = "setuptools.build_meta"\n[project]\ndependencies = ["corehttp-server"]\n'
+        '[project.scripts]\ncorehttp = "corehttp.cli:main"\n[tool.ruff]\n[[tool.uv.index]]\n'
+    )
+    code = "import sys; from corehttp.serving import read_config_file as read; print(read(sys.argv[1]), *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("({}, '') ")
+    assert "tomllib" not in done.stdout.split()
 
 
 def test_the_entry_of_the_command_imports_next_to_nothing() -> None:
