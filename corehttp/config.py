@@ -4,7 +4,6 @@ The module is pure: it reads no file, no environment and no clock. `Config.from_
 """
 
 import functools
-import sys
 from typing import Any
 
 from corehttp.bind_option import BIND, OWNER, PLAIN_BIND
@@ -52,15 +51,14 @@ from corehttp.option_kinds import (
 from corehttp.protocols.field_names import HOPS, PROXY_FIELDS
 from corehttp.proxy_options import FORWARDED_FIELDS, PROXY_PROTOCOL, THIS_MACHINE, TRUST
 from corehttp.records import field_names, record, values
+from corehttp.settled import Settled
 from corehttp.sourced_options import SourcedOptions
 from corehttp.sticky_option import STICKY
 from corehttp.tls_options import CERT_REQS, PASSWORD
 
-DEVELOPMENT_GRACE = 0.5  # seconds that requests in flight may take when --reload has the code replaced
-
 
 @record
-class Config(SourcedOptions):
+class Config(Settled, SourcedOptions):
     """What to serve and how. Keyword arguments take the same values as the flags; raises ConfigError."""
 
     app: Any = option(None, optional(TEXT), "The application, MODULE:ATTRIBUTE; MODULE alone means MODULE:app.")
@@ -313,26 +311,6 @@ class Config(SourcedOptions):
             if entry.name != "app" or value is None or issubclass(type(value), str):
                 object.__setattr__(self, entry.name, parse_value(entry, value, entry.name))
         check_together(values(self), {entry.name: entry.default for entry in options()}, supervised=self.supervised)
-
-    @property
-    def supervised(self) -> bool:
-        """Whether worker processes under a supervisor serve the application, which must be named by a string then.
-
-        On Windows there are none: one worker serves in the process of the command.
-        """
-        has_processes = sys.platform != "win32"
-        return has_processes and self.supervise and (self.app is None or issubclass(type(self.app), str))
-
-    @property
-    def graceful_replaced(self) -> float:
-        """Seconds that requests in flight may take in a worker whose place another one takes."""
-        longest = DEVELOPMENT_GRACE if self.reload else self.timeout_graceful_shutdown
-        return min(longest, self.timeout_graceful_shutdown)
-
-    @property
-    def counts(self) -> bool:
-        """Whether workers count what they do: only if somebody can ask for it, by --control or --admin."""
-        return self.control != "off" or self.admin is not None
 
 
 @functools.cache

@@ -19,7 +19,7 @@ LAYERS = (
     # 1: the pure core
     {
         *("admin.content", "admin.guard", "admin.probes"),
-        *("log_config_option", "sourced_options", "tls.settings", "tls_options"),
+        *("log_config_option", "settled", "sourced_options", "tls.settings", "tls_options"),
         *("access_format", "arguments", "config", "environment", "option_conflicts", "option_kinds", "option_sources"),
         "windows_options",
         "garbage",
@@ -70,7 +70,14 @@ LAYERS = (
         *("protocols.websocket.handshake", "protocols.websocket.inflation", "protocols.websocket.masking"),
         "protocols.websocket.opening",
         *("tls.certificate", "tls.expiry", "tls.server_names"),
-        *("supervisor.appointments", "supervisor.notices", "units", "watching.selection", "worker.shutdown_times"),
+        *(
+            "supervisor.appointments",
+            "supervisor.notices",
+            "units",
+            "watching.selection",
+            "worker.shutdown_times",
+            "worker.told_options",
+        ),
         *("supervisor.actions", "supervisor.commands", "supervisor.deadlines", "supervisor.events", "supervisor.fleet"),
         *("supervisor.history", "supervisor.observe", "supervisor.plan", "supervisor.waits"),
     },

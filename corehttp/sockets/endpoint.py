@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterable
 from enum import Enum
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from corehttp.bind_option import (
     AbstractPlace,
@@ -16,8 +16,10 @@ from corehttp.bind_option import (
     bind_address,
     places,
 )
-from corehttp.config import Config
-from corehttp.records import record, replaced, values
+from corehttp.records import record, replaced
+
+if TYPE_CHECKING:
+    from corehttp.config import Config
 
 
 class EndpointKind(Enum):
@@ -90,9 +92,9 @@ class ListeningSocket(socket.socket):
         self.position = None
 
 
-def endpoints(config: Config) -> tuple[Endpoint, ...]:
+def endpoints(config: "Config") -> tuple[Endpoint, ...]:
     """Return the endpoints that the options of a service give, each at the position of its number."""
-    served = [_endpoint(place, config) for place in places(values(config))]
+    served = [_endpoint(place, config) for place in places(vars(config))]
     count = len(served) - len(config.redirect_http)
     scheme = "https" if config.ssl_certfile else "http"
     own = (replaced(endpoint, scheme=scheme) for endpoint in served[:count])
@@ -108,18 +110,18 @@ def numbers(sockets: Iterable[socket.socket], count: int) -> list[int]:
     return [told.get(position, position) for position in range(count)]
 
 
-def numbered(config: Config, sockets: Iterable[socket.socket]) -> Iterable[tuple[int, Endpoint]]:
+def numbered(config: "Config", sockets: Iterable[socket.socket]) -> Iterable[tuple[int, Endpoint]]:
     """Return the endpoints that the options give, of which these are the `sockets`, each with its number."""
     served = endpoints(config)
     return zip(numbers(sockets, len(served)), served, strict=True)
 
 
-def own_endpoints(config: Config, sockets: Iterable[socket.socket]) -> frozenset[int]:
+def own_endpoints(config: "Config", sockets: Iterable[socket.socket]) -> frozenset[int]:
     """Return the numbers of the endpoints where each worker has a port of its own; `sockets` are those of one."""
     return frozenset(number for number, endpoint in numbered(config, sockets) if endpoint.is_each_workers)
 
 
-def address_options(config: Config) -> tuple[object, ...]:
+def address_options(config: "Config") -> tuple[object, ...]:
     """Return what the options say of where a service listens; services with equal ones can share their sockets."""
     address = (config.host, config.port, config.uds, config.fd, config.socket)
     if config.redirect_http:
@@ -127,7 +129,7 @@ def address_options(config: Config) -> tuple[object, ...]:
     return (*address, tuple(map(bind_address, config.bind))) if config.bind else address
 
 
-def _endpoint(place: Place, config: Config) -> Endpoint:
+def _endpoint(place: Place, config: "Config") -> Endpoint:
     """Return the endpoint of a place where the service listens."""
     match place:
         case WorkerPlace(host, port):

@@ -2,10 +2,12 @@
 
 import posixpath
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from corehttp.config import Config
 from corehttp.records import record, replaced
+
+if TYPE_CHECKING:
+    from corehttp.config import Config
 
 
 class KeyPair(NamedTuple):
@@ -29,7 +31,7 @@ class TlsSettings:
     handshake_timeout: float = 10.0  # seconds until a client must have finished its handshake
 
 
-def tls_settings(config: Config) -> TlsSettings | None:
+def tls_settings(config: "Config") -> TlsSettings | None:
     """Return what the options say of TLS; None for a service in cleartext."""
     if not config.ssl_certfile:
         return None

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from corehttp.config import Config
 from corehttp.protocols.context import WorkerContext
 from corehttp.protocols.entrance import Entrance
 from corehttp.sockets.endpoint import ListeningSocket, numbered
@@ -15,17 +14,18 @@ from corehttp.worker.adoptions import MakeProtocol
 from corehttp.worker.connection_protocols import Entrances, make_protocol
 
 if TYPE_CHECKING:
+    from corehttp.config import Config
     from corehttp.worker.siblings import Siblings
     from corehttp.worker.tls import WorkerTls
 
 
-def entrances_of(config: Config, sockets: Iterable[socket.socket] = ()) -> Entrances:
+def entrances_of(config: "Config", sockets: Iterable[socket.socket] = ()) -> Entrances:
     """Return the entrances of the endpoints that the options give, of which these are the `sockets`."""
     served = numbered(config, sockets)
     return {number: Entrance(number, endpoint.scheme, endpoint.redirects) for number, endpoint in served}
 
 
-def worker_tls(config: Config, context: WorkerContext, siblings: "Siblings | None") -> "WorkerTls | None":
+def worker_tls(config: "Config", context: WorkerContext, siblings: "Siblings | None") -> "WorkerTls | None":
     """Return what a worker has for endpoints that speak TLS, None if the options want none; raises StartupError."""
     settings = tls_settings(config)
     if settings is None:
@@ -36,7 +36,7 @@ def worker_tls(config: Config, context: WorkerContext, siblings: "Siblings | Non
 
 
 def protocol_maker(
-    config: Config, context: WorkerContext, tls: "WorkerTls | None", sockets: Sequence[socket.socket]
+    config: "Config", context: WorkerContext, tls: "WorkerTls | None", sockets: Sequence[socket.socket]
 ) -> MakeProtocol:
     """Return what makes the protocols of the connections that come in through these sockets.
 
@@ -52,7 +52,7 @@ def protocol_maker(
     return functools.partial(make_protocol, context, entrances)
 
 
-def _https_port(config: Config, sockets: Sequence[socket.socket]) -> int:
+def _https_port(config: "Config", sockets: Sequence[socket.socket]) -> int:
     """Return the first port of all workers on which TLS is spoken; that of https if there is none.
 
     There is none on a unix socket, for example. A port of one worker alone is not for everybody.

@@ -9,14 +9,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 # `wiring` needs these two for a worker with siblings alone; they are imported before the application is loaded.
 import corehttp.worker.counting
 import corehttp.worker.spreading  # noqa: F401
 from corehttp import membership, unused_signals
 from corehttp.asgi import ASGIApp
-from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import protect
 from corehttp.ipc import messages
@@ -35,8 +34,12 @@ from corehttp.worker.exit_limit import begin_exit, limit_exit
 from corehttp.worker.mail_watch import MailWatch
 from corehttp.worker.retirement import check_rss
 from corehttp.worker.siblings import Siblings
+from corehttp.worker.told_options import told
 from corehttp.worker.watchdog import install_dump, watched
 from corehttp.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from corehttp.config import Config
 
 logger = logging.getLogger("corehttp.error")
 
@@ -117,7 +120,7 @@ def run(channel: ChildEnd, boot: Boot, app: ASGIApp | None) -> int:
     `app` is the application, or None if it is still to be loaded. The descriptors that came with the message are those
     of the listening sockets, of the worker's inbox, of the scoreboard and of mailboxes, in this order.
     """
-    config, seat = Config(**boot.config), boot.seat  # type: ignore[arg-type]
+    config, seat = told(boot.config), boot.seat
     assert seat is not None, "a worker is told its seat"
     who = f"worker {seat.slot + 1}"
     wiring.start_log(config, who)
@@ -192,7 +195,7 @@ def _exit_code_of(serve: Callable[[], ExitCode], channel: ChildEnd, settings: wi
 
 def _load_and_serve(
     app: ASGIApp | None,
-    config: Config,
+    config: "Config",
     who: str,
     channel: ChildEnd,
     sockets: Sequence[socket.socket],

@@ -11,9 +11,9 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from corehttp.asgi import ASGIApp
-from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import own
 from corehttp.ipc.channel import Channel, ChildEnd
@@ -25,6 +25,10 @@ from corehttp.text import shown
 from corehttp.tracebacks import formatted
 from corehttp.worker import process, wiring
 from corehttp.worker.exit_limit import limit_exit
+from corehttp.worker.told_options import told
+
+if TYPE_CHECKING:
+    from corehttp.config import Config
 
 logger = logging.getLogger("corehttp.error")
 
@@ -39,7 +43,7 @@ def main(channel_fd: int) -> int:
     boot = process.begin(channel)
     if boot is None or not process.enter(channel, boot):
         return ExitCode.STARTUP
-    config = Config(**boot.config)  # type: ignore[arg-type]
+    config = told(boot.config)
     wiring.start_log(config, "template")
     app = _load(channel, config)
     if app is None:
@@ -53,7 +57,7 @@ def main(channel_fd: int) -> int:
     return _fork_workers(channel, config, app)
 
 
-def _fork_workers(channel: ChildEnd, config: Config, app: ASGIApp) -> int:
+def _fork_workers(channel: ChildEnd, config: "Config", app: ASGIApp) -> int:
     """Fork workers until the supervisor is gone; return the exit code of this process, a template or a worker."""
     while True:
         try:
@@ -71,7 +75,7 @@ def _fork_workers(channel: ChildEnd, config: Config, app: ASGIApp) -> int:
         os.close(fd)
 
 
-def _load(channel: ChildEnd, config: Config) -> ASGIApp | None:
+def _load(channel: ChildEnd, config: "Config") -> ASGIApp | None:
     """Load and return the application; None if that has failed, and the supervisor was told why."""
     before = set(os.listdir("/proc/self/fd"))
     try:
@@ -89,7 +93,7 @@ def _load(channel: ChildEnd, config: Config) -> ASGIApp | None:
     return app
 
 
-def _end(config: Config, code: ExitCode) -> ExitCode:
+def _end(config: "Config", code: ExitCode) -> ExitCode:
     """Limit the exit of this process, in which threads of the application may run on; return `code`."""
     limit_exit(wiring.worker_settings(config).shutdown.exit, code)
     return code

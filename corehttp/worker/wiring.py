@@ -11,7 +11,6 @@ from corehttp.app import load
 from corehttp.asgi import ASGIApp
 from corehttp.bind_option import endpoint_versions
 from corehttp.chance import chance
-from corehttp.config import Config
 from corehttp.errors import StartupError
 from corehttp.log_paths import rotation_rule
 from corehttp.log_rotation import Rotation
@@ -43,6 +42,7 @@ from corehttp.worker.timers import make_timer
 
 if TYPE_CHECKING:
     from corehttp.bus.fleet import Fleet
+    from corehttp.config import Config
     from corehttp.ipc.scoreboard import Row
     from corehttp.worker.counting import Counting
     from corehttp.worker.proxy_opening import ProxyOpenings
@@ -72,7 +72,7 @@ class WorkerSettings:
     replaced: ShutdownTimes  # those that count when another worker takes the place of this one
 
 
-def worker_settings(config: Config) -> WorkerSettings:
+def worker_settings(config: "Config") -> WorkerSettings:
     """Return what the options say about the life of a worker."""
     shutdown = ShutdownTimes(
         delay=config.shutdown_delay,
@@ -96,12 +96,12 @@ def worker_settings(config: Config) -> WorkerSettings:
     )
 
 
-def start_log(config: Config, who: str) -> None:
+def start_log(config: "Config", who: str) -> None:
     """Begin to log as the options say; each line names this process as `who`."""
     set_up(config.log_level, config.log_format, who, config.log_file, config.use_colors)
 
 
-def import_early(config: Config) -> LoopFactory:
+def import_early(config: "Config") -> LoopFactory:
     """Import the event loop and the parser before a module of the application can take the name of one of theirs.
 
     Returns what makes the event loop. Raises StartupError if a package that the options name is not installed.
@@ -111,18 +111,18 @@ def import_early(config: Config) -> LoopFactory:
     return make_loop
 
 
-def import_bus(config: Config) -> None:
+def import_bus(config: "Config") -> None:
     """Import early what `bus` needs, as `import_early` does; a service without it imports nothing."""
     if config.bus is not None:
         machines.import_redis()
 
 
-def fleet(config: Config) -> "Fleet | None":
+def fleet(config: "Config") -> "Fleet | None":
     """Return the link of this worker to those of other machines, None if the options want none; see `machines.link`."""
     return None if config.bus is None else machines.link(config.bus, config.name or str(config.app))
 
 
-def load_application(config: Config) -> ASGIApp:
+def load_application(config: "Config") -> ASGIApp:
     """Import and return the application, whose events are logged if the options want that; raises StartupError."""
     app_dir = config.app_dir if isinstance(config.app, str) else None
     surroundings.prepare(config.env_file, config.log_config, config.prometheus_multiproc, app_dir)
@@ -136,7 +136,7 @@ def load_application(config: Config) -> ASGIApp:
     return EventTrace(app)
 
 
-def access_log(config: Config, loop: asyncio.AbstractEventLoop, who: str) -> AccessLog | None:
+def access_log(config: "Config", loop: asyncio.AbstractEventLoop, who: str) -> AccessLog | None:
     """Return the access log of a worker that its lines name `who`, or None if the options want none."""
     if not config.access_log:
         return None
@@ -144,19 +144,19 @@ def access_log(config: Config, loop: asyncio.AbstractEventLoop, who: str) -> Acc
     return AccessLog(config.log_format, who, timer, path, form, config.use_colors)
 
 
-def pid_path(config: Config) -> str | None:
+def pid_path(config: "Config") -> str | None:
     """Return the path of the file with the process id, which a worker without a supervisor removes at a forced end."""
     return config.pid
 
 
-def rotation(config: Config) -> Rotation | None:
+def rotation(config: "Config") -> Rotation | None:
     """Return what rotates the log files of a worker without a supervisor, or None if the options want none rotated."""
     rule = rotation_rule(config)
     return Rotation(rule) if rule.applies else None
 
 
 def make_context(
-    config: Config,
+    config: "Config",
     app: ASGIApp,
     loop: asyncio.AbstractEventLoop,
     access: AccessSink | None,
@@ -194,14 +194,14 @@ def make_context(
     return context
 
 
-def counting(config: Config, context: WorkerContext, row: "Row") -> "Counting | None":
+def counting(config: "Config", context: WorkerContext, row: "Row") -> "Counting | None":
     """Return what shows in `row` what the connections of `context` do; None if nobody can look at it."""
     from corehttp.worker.counting import Counting  # here, since a worker without a supervisor does without
 
     return Counting(context, row) if config.counts else None
 
 
-def spreading(config: Config, context: WorkerContext, siblings: "Siblings") -> "Spreading | None":
+def spreading(config: "Config", context: WorkerContext, siblings: "Siblings") -> "Spreading | None":
     """Return what keeps this worker and its siblings equally loaded; None if the kernel's choice is to stand."""
     from corehttp.worker.spreading import PATIENCE, Spreading  # here, since a worker without a supervisor does without
 
@@ -211,7 +211,7 @@ def spreading(config: Config, context: WorkerContext, siblings: "Siblings") -> "
     return None if stands else Spreading(siblings, context, PATIENCE, make, only_local=tied)
 
 
-def stick(config: Config, context: WorkerContext, siblings: "Siblings | None") -> None:
+def stick(config: "Config", context: WorkerContext, siblings: "Siblings | None") -> None:
     """Have requests served by the workers to which `--sticky` ties them; without it, log whether they should be."""
     if config.sticky:
         from corehttp.worker.affinity import tie_clients  # here, since few services need it
@@ -221,7 +221,7 @@ def stick(config: Config, context: WorkerContext, siblings: "Siblings | None") -
         log_hint(config.workers)
 
 
-def _offer_extensions(config: Config, context: WorkerContext, shutdown: asyncio.Event) -> None:
+def _offer_extensions(config: "Config", context: WorkerContext, shutdown: asyncio.Event) -> None:
     """Offer applications the ASGI extensions that the options allow, and `corehttp.shutdown` in every scope."""
     if config.pathsend:
         context.extensions.update({"http.response.pathsend": {}, "http.response.zerocopysend": {}})
@@ -232,7 +232,7 @@ def _offer_extensions(config: Config, context: WorkerContext, shutdown: asyncio.
     context.websocket_extensions["corehttp.shutdown"] = {"event": shutdown}
 
 
-def admission(config: Config, context: WorkerContext) -> Admission | None:
+def admission(config: "Config", context: WorkerContext) -> Admission | None:
     """Return what decides which requests of a worker may run at once; None if the options set no limit."""
     if not config.limit_concurrency:
         return None
@@ -247,7 +247,7 @@ def admission(config: Config, context: WorkerContext) -> Admission | None:
 
 
 def proxy_openings(
-    config: Config, context: WorkerContext, sockets: Iterable[socket.socket] = ()
+    config: "Config", context: WorkerContext, sockets: Iterable[socket.socket] = ()
 ) -> "ProxyOpenings | None":
     """Return what reads the PROXY headers of new connections; None if the options expect none on any endpoint.
 
@@ -264,7 +264,7 @@ def proxy_openings(
     return ProxyOpenings(context, HeaderRules(versions, Trust(config.proxy_allow_from), timeout))
 
 
-def retirement(config: Config) -> Retirement:
+def retirement(config: "Config") -> Retirement:
     """Return what decides when a worker should be replaced."""
     return Retirement(
         max_requests=config.limit_max_requests,
@@ -276,7 +276,7 @@ def retirement(config: Config) -> Retirement:
     )
 
 
-def limits(config: Config) -> Limits:
+def limits(config: "Config") -> Limits:
     """Return the limits of what clients send, in bytes and seconds; an option of 0 means that there is no limit."""
     return Limits(
         request_line=config.limit_request_line,
@@ -291,7 +291,7 @@ def limits(config: Config) -> Limits:
     )
 
 
-def websocket_settings(config: Config) -> Settings:
+def websocket_settings(config: "Config") -> Settings:
     """Return the sizes and times of WebSockets; an option of 0 means that there are no pings, or no limit."""
     return Settings(
         max_size=config.ws_max_size,

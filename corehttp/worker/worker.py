@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from corehttp import logs
 from corehttp.app import failed_start
 from corehttp.asgi import ASGIApp
-from corehttp.config import Config
 from corehttp.errors import ExitCode, StartupError
 from corehttp.forks import poller, protect
 from corehttp.ipc.messages import LeaveReason
@@ -33,6 +32,7 @@ from corehttp.worker.timers import make_timer
 
 if TYPE_CHECKING:
     from corehttp.bus.fleet import Fleet
+    from corehttp.config import Config
     from corehttp.worker.siblings import Siblings
 
 logger = logging.getLogger("corehttp.error")
@@ -53,7 +53,7 @@ class Worker:
     def __init__(
         self,
         app: ASGIApp,
-        config: Config,
+        config: "Config",
         sockets: Sequence[socket.socket],
         who: str = "worker 1",
         siblings: "Siblings | None" = None,

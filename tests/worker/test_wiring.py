@@ -16,7 +16,7 @@ def read_options(path: Path) -> set[str]:
         if isinstance(node, ast.Attribute) and node.attr in options:
             owner = node.value
             name = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
-            inside = path.stem == "config" and name == "self"
+            inside = path.stem in ("config", "settled") and name == "self"
             if name.strip("_").endswith("config") or inside:
                 found.add(node.attr)
     return found
@@ -47,7 +47,8 @@ def test_what_only_workers_do_is_read_nowhere_else() -> None:
     shared = {"app", "app_dir", "limit_connections", "log_format", "log_level", "name", "shutdown_delay"}
     shared |= {"bind", "env_file", "log_config", "pid", "use_colors"}
     shared |= {"access_log", "access_log_file", "log_file", "prometheus_multiproc", "reload", "rescue_after", "workers"}
-    # `config` compares options with each other; the admin listener speaks HTTP as workers do; `units` writes them down.
-    besides = ("config", "worker.wiring", "admin.exposition", "admin.process", "units")
+    # `config` and `settled` compare options with each other; the admin listener speaks HTTP as workers do; `units`
+    # writes them down.
+    besides = ("config", "settled", "worker.wiring", "admin.exposition", "admin.process", "units")
     elsewhere = set().union(*(read for module, read in read_by_modules().items() if module not in besides))
     assert read_by_modules()["worker.wiring"] & elsewhere == shared
