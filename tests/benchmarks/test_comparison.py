@@ -1,6 +1,7 @@
 """What the benchmark makes of samples, of servers that fail, and of its arguments."""
 
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -106,6 +107,15 @@ def test_a_server_that_is_never_idle_is_named() -> None:
     assert "note: corehttp keeps CPUs busy while nobody asks it anything" in section_text(found, PACE)
 
 
+@pytest.fixture
+def wrk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of the name of wrk that is found, on machines without wrk too."""
+    (tmp_path / "wrk").write_text("#!/bin/sh\n")
+    (tmp_path / "wrk").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("wrk")
 def test_the_document_can_be_written_as_json_and_has_every_sample() -> None:
     found = report(ROUNDS)
     found.commands, found.ports = {"corehttp": [sys.executable, "-m", "corehttp", "--port", "4711"]}, {"corehttp": 4711}

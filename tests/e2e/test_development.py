@@ -21,6 +21,7 @@ from tests.kit.changing import BROKEN, FAILING, GOOD
 from tests.kit.extent import varied
 from tests.kit.meanwhile import again_and_again
 from tests.kit.ports import free_port
+from tests.kit.programs import installed
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import PATIENCE, ServerProcess, until
 
@@ -82,7 +83,8 @@ class Project:
 
         def git(*arguments: str) -> None:
             identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=old")
-            subprocess.run(["git", *identity, *arguments], cwd=self.directory, check=True, capture_output=True)
+            command = [installed("git"), *identity, *arguments]
+            subprocess.run(command, cwd=self.directory, check=True, capture_output=True)
 
         branch = self.directory.parent / "branch"
         git("init")
@@ -92,7 +94,7 @@ class Project:
         (branch / "main.py").write_text(text)
         for number in range(50):
             (branch / f"module_{number}.py").write_text("")
-        subprocess.run(["git", "add", "."], cwd=branch, check=True, capture_output=True)
+        git("-C", str(branch), "add", ".")
         git("-C", str(branch), "commit", "-m", "new")
         git("-C", str(branch), "checkout", "--detach")
         git("checkout", "new")

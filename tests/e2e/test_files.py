@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.e2e.test_slow_clients import LATE, LIMIT, MEGABYTE, Memory, line_about, lines_about
+from tests.kit.programs import curl, installed
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, ServerProcess, until
 
@@ -196,7 +197,8 @@ def test_small_requests_are_answered_beside_many_downloads(start: Start, files: 
     count = 20
     server = start("extensions_application:app", *APP[1:])  # which cuts nobody whom a busy machine holds up
     download = ["--output", "/dev/null", f"{server.url}/file?path={files[LARGE]}"]
-    command = ["curl", "--silent", "--parallel", "--parallel-max", str(count), "--write-out", "%{size_download}\n"]
+    command = [installed("curl"), "--silent", "--parallel", "--parallel-max", str(count)]
+    command += ["--write-out", "%{size_download}\n"]
     worst, answered = 0.0, 0
     beginning = time.monotonic()
     with (
@@ -258,8 +260,3 @@ def logged(server: ServerProcess, path: str, file: Path) -> int | None:
 def digest(content: bytes) -> str:
     """So that a failure does not print megabytes."""
     return f"{len(content)}: {hashlib.sha256(content).hexdigest()}"
-
-
-def curl(*arguments: str) -> str:
-    done = subprocess.run(["curl", "--silent", "--show-error", *arguments], capture_output=True, timeout=15, check=True)
-    return done.stdout.decode()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.proxies import installed
+from tests.kit.programs import installed
 from tests.kit.server_process import PACKAGE, PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e

@@ -20,6 +20,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.kit.extent import FULL
+from tests.kit.programs import installed
 from tests.kit.raw_client import RawConnection
 from tests.kit.redis_server import RedisServer
 from tests.kit.server_process import HERE, PACKAGE, PATIENCE, ServerProcess, until
@@ -314,7 +315,8 @@ def test_a_process_that_the_application_forks_keeps_no_connection_to_redis(start
 def guarded(tmp_path: Path) -> Iterator[tuple[RedisServer, str]]:
     """A Redis that also has a unix socket and a port with TLS, and the path of the certificate."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [installed("openssl"), "req", "-x509", "-newkey", "ec"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=PATIENCE)
     tls = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.kit.extent import crossed, varied
+from tests.kit.programs import curl
 from tests.kit.raw_client import RawConnection
 from tests.kit.server_process import APP, HERE, ServerProcess, until
 
@@ -183,8 +183,3 @@ def test_no_supervise_serves_in_one_process(start: Start) -> None:
     assert httpx.get(f"{server.url}/who").json()["pid"] == server.pid
     assert server.processes() == [server.pid]
     assert server.stop() == 0
-
-
-def curl(*arguments: str) -> str:
-    done = subprocess.run(["curl", "--silent", "--show-error", *arguments], capture_output=True, timeout=15, check=True)
-    return done.stdout.decode()

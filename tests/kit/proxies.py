@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
-import pytest
 
 from tests.kit.ports import free_port
+from tests.kit.programs import installed
 from tests.kit.server_process import PATIENCE, until
 
 ATTEMPTS = 5  # a port that is free may be taken by another process before the proxy has it
@@ -132,18 +132,6 @@ class Proxies:
             said = proxy.log
             proxy.end()
         raise AssertionError(f"{name} does not start:\n{said}")
-
-
-def installed(name: str) -> str:
-    """The path of a program; without it the test fails in continuous integration, and is skipped elsewhere."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-    found = shutil.which(name, path=path)
-    missing = f"{name} is not installed: this test needs it (apt-get install {name})"
-    if found is None and os.environ.get("CI"):
-        pytest.fail(missing)
-    if found is None:
-        pytest.skip(missing)
-    return found
 
 
 def nginx_config(http: str) -> str:

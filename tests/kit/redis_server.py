@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.kit.ports import free_port
-from tests.kit.proxies import installed
+from tests.kit.programs import installed
 from tests.kit.server_process import PATIENCE, until
 
 ATTEMPTS = 5  # a port that is free may be taken by another process before Redis has it
