@@ -166,6 +166,15 @@ def _both_families(place: Place, given: tuple[Place, ...]) -> Place:
             return place
 
 
+def overlap(place: Place, other: Place) -> bool:
+    """Whether two places have a port of an address in common, which would be served in two ways; 0 is many ports."""
+    if not (isinstance(place, TCPPlace) and isinstance(other, TCPPlace)):
+        return place == other and type(place) is type(other)
+    hosts = {place.host, other.host}
+    all_of_ipv4 = "0.0.0.0" in hosts and not any(":" in host for host in hosts)
+    return 0 != place.port == other.port and (len(hosts) == 1 or "" in hosts or all_of_ipv4)
+
+
 def check_binds(binds: Sequence[str], redirecting: Sequence[str]) -> None:
     """Raise ConfigError if two values of --bind or --redirect-http mean the same sockets, or one lacks ports."""
     seen: dict[tuple[type[Place], Place], tuple[str, str]] = {}

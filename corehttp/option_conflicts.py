@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from corehttp.bind_option import TCPPlace, UnixPlace, WorkerPlace, check_binds, places
+from corehttp.bind_option import TCPPlace, UnixPlace, WorkerPlace, check_binds, overlap, places
 from corehttp.errors import ConfigError
 from corehttp.loopback import is_loopback
 from corehttp.option_kinds import OPEN_TO_ALL
@@ -86,9 +86,11 @@ def _check_sockets(values: Mapping[str, Any], defaults: Mapping[str, object]) ->
     if uds is not None and fd is not None:
         raise ConfigError("uds and fd exclude each other: serve on a path or on an inherited socket")
     listening = places(values)
-    redirecting = listening[len(listening) - len(values["redirect_http"]) :]
-    if values["port"] and not values["bind"] and listening[0] in redirecting:
-        raise ConfigError("redirect-http: the service speaks TLS there; give it an address of its own, as in :80")
+    count = len(listening) - len(values["redirect_http"])
+    for text, place in zip(values["redirect_http"], listening[count:], strict=True):
+        if any(overlap(place, other) for other in listening[:count]):
+            remedy = "give it an address of its own, as in :80"
+            raise ConfigError(f"redirect-http: the service speaks TLS on {text}; {remedy}")
     has_path = any(isinstance(place, UnixPlace) for place in listening)
     if values["uds_permissions"] != OPEN_TO_ALL and not has_path:
         raise ConfigError("uds-permissions needs uds, the path of the unix socket that gets them")

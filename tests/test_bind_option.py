@@ -130,6 +130,21 @@ def test_an_ipv6_wildcard_is_all_addresses_unless_ipv4_has_its_own_bind() -> Non
     assert _hosts("[::]:80+{worker}", "0.0.0.0:80+{worker}") == ["::", "0.0.0.0"]
 
 
+@pytest.mark.parametrize(
+    ("bind", "redirecting"),
+    [
+        ("127.0.0.1:443", "192.0.2.1:443"),
+        ("[::1]:443", "0.0.0.0:443"),
+        ("[::]:443", "0.0.0.0:443"),
+        ("127.0.0.1:0", ":0"),
+        (":443", ":80"),
+    ],
+)
+def test_what_redirects_may_be_beside_tls_where_they_share_no_address(bind: str, redirecting: str) -> None:
+    config = Config(bind=(bind,), redirect_http=(redirecting,), ssl_certfile=("tls.crt",))
+    assert [endpoint.redirects for endpoint in endpoints(config)] == [False, True]
+
+
 def test_endpoints_are_those_of_the_binds_in_their_order() -> None:
     config = Config(
         bind=("127.0.0.1:80", "[::1]:90+{worker}", "unix:a", "unix:@b", "fd://3", "systemd:c"), uds_permissions="600"

@@ -405,8 +405,18 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(file: dict[str, objec
         ({**_TLS, "redirect_http": ":80+{worker}"}, r"redirect_http: .* is not valid; it must be HOST:PORT, "),
         (
             {**_TLS, "host": "::1", "port": 80, "redirect_http": "[::1]:80"},
-            "redirect-http: the service speaks TLS there",
+            r"redirect-http: the service speaks TLS on \[::1\]:80; give it an address of its own",
         ),
+        ({**_TLS, "bind": "127.0.0.1:80", "redirect_http": ":80"}, "redirect-http: the service speaks TLS on :80; "),
+        (
+            {**_TLS, "bind": ":443", "redirect_http": "127.0.0.1:443"},
+            "redirect-http: the service speaks TLS on 127.0.0.1:443; ",
+        ),
+        (
+            {**_TLS, "bind": "0.0.0.0:443", "redirect_http": "127.0.0.1:443"},
+            "redirect-http: the service speaks TLS on 127.0.0.1:443",
+        ),
+        ({**_TLS, "uds": "a", "redirect_http": "unix:a"}, "redirect-http: the service speaks TLS on unix:a; "),
         ({**_TLS, "ssl_handshake_timeout": 0}, "ssl-handshake-timeout: 0 is too short"),
         ({**_TLS, "sticky": ("ip", "header:x-session")}, "sticky header:x-session excludes ssl-certfile"),
     ],
