@@ -2,16 +2,16 @@
 
 import contextlib
 import os
-import re
 import stat
 import sys
 
 from corehttp.errors import StartupError
+from corehttp.patterns import pattern
 from corehttp.shortage import shortage
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client finds its path
 # The files that prometheus_client makes there: the type of a metric, for a gauge how it is merged, and the process.
-FILE = re.compile(r"(?P<kind>counter|histogram|summary|gauge_[a-z]+)_(?P<pid>[0-9]+)\.db")
+FILE = pattern(r"(?P<kind>counter|histogram|summary|gauge_[a-z]+)_(?P<pid>[0-9]+)\.db")
 NEW, JOURNAL = ".new", "merging.json"  # the end of the name of a file that is being written; what is done with it
 
 
@@ -32,7 +32,7 @@ def prepare(path: str, *, wipe: bool) -> None:
                 f"prometheus-multiproc {path} must belong to this user, and nobody else may write to it (chmod go-w)"
             )
         for name in os.listdir(path) if wipe else ():
-            if FILE.fullmatch(name) or name.endswith(NEW) or name == JOURNAL:
+            if FILE().fullmatch(name) or name.endswith(NEW) or name == JOURNAL:
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(os.path.join(path, name))
     except OSError as error:

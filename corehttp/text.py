@@ -1,9 +1,10 @@
 """Text of clients and applications, decoded and made fit for log lines; and numbers of things in words."""
 
-import re
 from itertools import product
 
-_ESCAPES = re.compile(rb"%([0-9A-Fa-f]{2})").split
+from corehttp.patterns import pattern
+
+_ESCAPES = pattern(rb"%([0-9A-Fa-f]{2})")
 _BYTES = {bytes(pair): bytes([int(bytes(pair), 16)]) for pair in product(b"0123456789abcdefABCDEF", repeat=2)}
 
 
@@ -13,7 +14,7 @@ def unquoted(path: str) -> str:
     Bytes that are not UTF-8 become U+FFFD. The result is that of `urllib.parse.unquote`, in a third of the time for a
     short path, and in 80 us instead of 2,100 for 8,000 times `%`, a time that all other clients have to wait.
     """
-    pieces = _ESCAPES(path.encode())
+    pieces = _ESCAPES().split(path.encode())
     pieces[1::2] = [_BYTES[digits] for digits in pieces[1::2]]
     return b"".join(pieces).decode(errors="replace")
 

@@ -1,15 +1,15 @@
 """The ids by which a request is found again in other services: those of its trace, and its own. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping
 
 from corehttp.asgi import Unchecked
+from corehttp.patterns import pattern
 
 Fields = Iterable[tuple[bytes, bytes]]
 
 # traceparent in version 00, and in later ones, which may have more at the end (W3C Trace Context, 3.2).
-_TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
-_REQUEST_ID = re.compile(rb"[!-~]{1,200}")  # visible characters; a longer one is none
+_TRACEPARENT = pattern(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_REQUEST_ID = pattern(rb"[!-~]{1,200}")  # visible characters; a longer one is none
 
 
 def trace_ids_of(scope: Mapping[str, Unchecked]) -> dict[str, str]:
@@ -31,8 +31,8 @@ def trace_ids(fields: Fields) -> dict[str, str]:
     for name, value in fields:
         if name == b"traceparent":
             traces.append(value)
-        elif name == b"x-request-id" and "request_id" not in found and _REQUEST_ID.fullmatch(value):
+        elif name == b"x-request-id" and "request_id" not in found and _REQUEST_ID().fullmatch(value):
             found["request_id"] = value.decode()
-    if len(traces) == 1 and (match := _TRACEPARENT.fullmatch(traces[0])) and (match[1] != b"00" or match[4] is None):
+    if len(traces) == 1 and (match := _TRACEPARENT().fullmatch(traces[0])) and (match[1] != b"00" or match[4] is None):
         return {"trace_id": match[2].decode(), "span_id": match[3].decode(), **found}
     return found

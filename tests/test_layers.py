@@ -13,7 +13,7 @@ LAYERS = (
     # 0: the vocabulary, and packages that hold nothing but modules
     {
         *("asgi", "errors", "farewell", "moments", "records", "shortage", "text", "trace_ids", "tracebacks", "version"),
-        *("admin", "contrib", "control", "control.verb_names", "tls", "watching"),
+        *("admin", "contrib", "control", "control.verb_names", "patterns", "tls", "watching"),
         *("ipc", "protocols", "protocols.http1", "protocols.websocket", "sockets", "supervisor"),
     },
     # 1: the pure core

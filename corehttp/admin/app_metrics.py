@@ -50,7 +50,7 @@ class AppMetrics:
         Raises OSError, and one of CORRUPT if a file holds no metrics.
         """
         self.prune()
-        files = [self._path(name) for name in sorted(os.listdir(self._directory)) if FILE.fullmatch(name)]
+        files = [self._path(name) for name in sorted(os.listdir(self._directory)) if FILE().fullmatch(name)]
         return list(MultiProcessCollector.merge(filter(_has_values, files)))
 
     def prune(self) -> None:
@@ -58,7 +58,7 @@ class AppMetrics:
         self._finish_merge()
         ended: dict[str, list[str]] = {}
         for name in sorted(os.listdir(self._directory)):
-            match = FILE.fullmatch(name)
+            match = FILE().fullmatch(name)
             if match is not None and int(match["pid"]) and not _runs(int(match["pid"])):
                 ended.setdefault(match["kind"], []).append(name)
         for kind, names in ended.items():
@@ -99,7 +99,7 @@ class AppMetrics:
             case {"kept": str(kept), "inode": int(inode), "merged": [*names]}:
                 with contextlib.suppress(FileNotFoundError):
                     if os.stat(self._path(kept)).st_ino == inode:
-                        self._remove(name for name in map(str, names) if FILE.fullmatch(name))
+                        self._remove(name for name in map(str, names) if FILE().fullmatch(name))
             case _:
                 pass  # it is nothing of ours
         os.unlink(self._path(JOURNAL))

@@ -5,17 +5,17 @@ says in each element what the first three of those say. The last element is that
 of the elements of trusted proxies may be invented, so nothing there may change how those are read.
 """
 
-import re
 from collections.abc import Mapping
 
 from corehttp.asgi import Headers
+from corehttp.patterns import pattern
 from corehttp.protocols.field_names import FORWARDED, HOPS, IN_FORWARDED
 
 # One pair of an element of Forwarded (RFC 7239, 4): its value is a token or a quoted string. Many proxies write
 # addresses with colons and brackets without the quotes, which cannot be taken for anything else.
-_pair = re.compile(r"""[ \t;]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^";\\\s]+))[ \t]*(?=;|$)""").match
-_escaped = re.compile(r"\\(.)")
-_hidden_port = re.compile(r":_[A-Za-z0-9._\-]+$")  # an obfuscated port (RFC 7239, 6.3)
+_PAIR = pattern(r"""[ \t;]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^";\\\s]+))[ \t]*(?=;|$)""")
+_ESCAPED = pattern(r"\\(.)")
+_HIDDEN_PORT = pattern(r":_[A-Za-z0-9._\-]+$")  # an obfuscated port (RFC 7239, 6.3)
 
 
 def names_of(fields: str) -> dict[bytes, str]:
@@ -61,11 +61,11 @@ def _pairs_of(element: str) -> dict[str, str]:
     element = element.rstrip(" \t;")
     at = 0
     while at < len(element):
-        pair = _pair(element, at)
+        pair = _PAIR().match(element, at)
         if pair is None or (name := pair[1].lower()) in pairs:
             return {}
-        pairs[name] = pair[3] or _escaped.sub(r"\1", pair[2])
+        pairs[name] = pair[3] or _ESCAPED().sub(r"\1", pair[2])
         at = pair.end()
     if "for" in pairs:
-        pairs["for"] = _hidden_port.sub("", pairs["for"])
+        pairs["for"] = _HIDDEN_PORT().sub("", pairs["for"])
     return pairs

@@ -4,11 +4,11 @@ A proxy tells in fields of the request what it has seen (`forwarded`). Anybody c
 believed only of peers that the operator names (`--forwarded-allow-ips`).
 """
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from corehttp.asgi import Headers
+from corehttp.patterns import pattern
 from corehttp.protocols.field_names import FORWARDED, HOPS, PROXY_FIELDS, X_FIELDS
 from corehttp.protocols.fields import is_host, is_prefix, put_host
 from corehttp.protocols.forwarded import names_of, said_in
@@ -28,12 +28,12 @@ _ATTRIBUTION_SIZE = 336  # bytes of the fields, with their names, of the longest
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]]*)?)\]|([0-9.]+))(?::([0-9]{1,5}))?").fullmatch
-_HOST_AND_PORT = re.compile(rb"(\[[^\]]+\]|[^:\[\]]+)(?::([0-9]*))?").fullmatch
+_WITH_PORT = pattern(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]]*)?)\]|([0-9.]+))(?::([0-9]{1,5}))?")
+_HOST_AND_PORT = pattern(rb"(\[[^\]]+\]|[^:\[\]]+)(?::([0-9]*))?")
 # Characters that are not escaped in a path (RFC 3986, 3.3), beside those that are escaped nowhere.
 _UNESCAPED = "/~!$&'()*+,;=:@"
 _PREFIX_SIZE = 1024  # characters of the longest prefix that is taken
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+;=:@%]+)*/?").fullmatch
+_PREFIX = pattern(r"(?:/[A-Za-z0-9\-._~!$&'()*+;=:@%]+)*/?")
 
 
 # Three fields of it are read for each request: in a third of a named tuple's time. `Final` says that nothing changes
@@ -165,7 +165,7 @@ class Trust:
 
         if entry in ("unix", "unix:"):  # nginx says `unix:` of a client on a unix socket
             return None, self._unix
-        parts = _WITH_PORT(entry)
+        parts = _WITH_PORT().fullmatch(entry)
         host, port = (entry, 0) if parts is None else (parts[1] or parts[2], int(parts[3] or 0))
         if port > 65535 or (parts is not None and parts[1] and ":" not in host):
             raise ValueError(f"{entry!r} is no address")
@@ -300,7 +300,7 @@ def _prefix(value: str) -> tuple[str, bytes] | None:
     from urllib.parse import unquote
 
     decoded = unquote(value)
-    if len(value) > _PREFIX_SIZE or _PREFIX(value) is None or not is_prefix(decoded):
+    if len(value) > _PREFIX_SIZE or _PREFIX().fullmatch(value) is None or not is_prefix(decoded):
         return None
     return decoded.rstrip("/"), value.rstrip("/").encode()
 
@@ -330,7 +330,7 @@ def _authority(
 
 def _host_and_port(host: bytes) -> tuple[bytes, int | None] | None:
     """Return the name and the port of a Host field, None for a port that is not given; None for what is no host."""
-    parts = _HOST_AND_PORT(host) if is_host(host) else None
+    parts = _HOST_AND_PORT().fullmatch(host) if is_host(host) else None
     if parts is None or int(parts[2] or 0) > 65535:
         return None
     return parts[1], int(parts[2]) if parts[2] else None

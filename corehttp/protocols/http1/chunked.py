@@ -1,10 +1,10 @@
 """The chunked transfer coding of a request's body, however it is cut (RFC 9112, 7.1). Pure."""
 
-import re
 from enum import Enum
 from itertools import product
 
 from corehttp.errors import PeerError
+from corehttp.patterns import pattern
 from corehttp.protocols.fields import TOKEN, VALUE_CHARACTERS
 from corehttp.protocols.http1.head import body_too_large, check_field_of_many, too_large
 from corehttp.protocols.limits import Limits
@@ -15,7 +15,7 @@ MAX_SIZE = 2**63 - 1
 
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[%b])*"' % VALUE_CHARACTERS  # RFC 9110, 5.6.4
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).fullmatch
+_SIZE_LINE = pattern(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION)
 
 
 # The end of a chunk, and the size of the next one in one or two digits; 0 ends the body.
@@ -25,7 +25,7 @@ _NEXT_SMALL = {
     + [b"%c" % digit for digit in b"123456789abcdefABCDEF"]
     if int(digits, 16)
 }
-_NEXT = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION).match
+_NEXT = pattern(rb"\r\n([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % _EXTENSION)
 
 
 class Part(Enum):
@@ -120,7 +120,7 @@ class ChunkedBody:
                     last, usual = start - at, start - at if start - at == last else 0
                     size = seen.get(data[at:start])
             if size is None:
-                line = _NEXT(data, at, at + LINE_LIMIT + 4)
+                line = _NEXT().match(data, at, at + LINE_LIMIT + 4)
                 if line is None:
                     break
                 start, size = line.end(), int(line[1], 16)
@@ -177,7 +177,7 @@ class ChunkedBody:
 
     def _take_size(self, line: bytes) -> None:
         """Take in the line that says how long the next chunk is."""
-        match = _SIZE_LINE(line)
+        match = _SIZE_LINE().fullmatch(line)
         if match is None or int(match[1], 16) > MAX_SIZE:
             raise PeerError(400, "a chunk must begin with its size in hexadecimal digits, and CR LF")
         self._extensions += len(match[2])

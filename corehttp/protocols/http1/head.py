@@ -4,17 +4,16 @@ What a parser makes of a head is fast but its own; this is the reference that bo
 has refused a head, where a head is not whole yet or is large, and before a parser that takes too much.
 """
 
-import re
-
 from corehttp.asgi import Headers
 from corehttp.errors import PeerError
+from corehttp.patterns import pattern
 from corehttp.protocols.fields import TOKEN, VALUE_CHARACTERS, is_token
 from corehttp.protocols.http1.semantics import judge, judge_line
 from corehttp.protocols.limits import Limits
 
-_REQUEST_LINE = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n" % TOKEN).fullmatch
-_FIELD = re.compile(rb"(%b):([%b]*)\r\n" % (TOKEN, VALUE_CHARACTERS)).fullmatch
-_NOT_VISIBLE = re.compile(rb"[^ -~]").search
+_REQUEST_LINE = pattern(rb"(%b) ([!-~]+) HTTP/([0-9]\.[0-9])\r\n" % TOKEN)
+_FIELD = pattern(rb"(%b):([%b]*)\r\n" % (TOKEN, VALUE_CHARACTERS))
+_NOT_VISIBLE = pattern(rb"[^ -~]")
 
 
 class HeadScan:
@@ -51,7 +50,7 @@ class HeadScan:
     def _check_start(self, line: bytes) -> None:
         limit, end = self._limits.request_line, self._limits.request_head
         # What is beyond the limit of the whole head, or of the line, comes after that fault.
-        if _NOT_VISIBLE(line, 0, min(limit + 1, end)):
+        if _NOT_VISIBLE().search(line, 0, min(limit + 1, end)):
             raise PeerError(400, "the request line must be visible ASCII characters, and end in CR LF")
         if limit < min(len(line), end):
             raise PeerError(414, f"the request line must not be longer than {limit} bytes")
@@ -59,7 +58,7 @@ class HeadScan:
 
 def split_request_line(line: bytes) -> tuple[str, str, str]:
     """Method, target and version of a whole request line; raises PeerError."""
-    parts = _REQUEST_LINE(line)
+    parts = _REQUEST_LINE().fullmatch(line)
     if parts is None:
         raise PeerError(400, "the request line must be METHOD TARGET HTTP/1.1, with single spaces")
     return parts[1].decode(), parts[2].decode(), parts[3].decode()
@@ -83,7 +82,7 @@ def check_field_of_many(line: bytes, number: int, end: int, limits: Limits) -> N
         return
     if number > limits.request_fields:
         raise PeerError(431, f"a request must not have more than {limits.request_fields} fields")
-    if _FIELD(line) is None:
+    if _FIELD().fullmatch(line) is None:
         raise PeerError(400, _fault_of_field(line))
 
 

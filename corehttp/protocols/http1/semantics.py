@@ -3,10 +3,9 @@
 Pure: both parsers deliver, this module judges. Every refusal is a `PeerError` with the status to answer.
 """
 
-import re
-
 from corehttp.asgi import Headers
 from corehttp.errors import PeerError
+from corehttp.patterns import pattern
 from corehttp.protocols.fields import elements, is_host, is_token, put_host
 from corehttp.records import mutable_record
 
@@ -44,7 +43,7 @@ METHODS = frozenset(
     | {"CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "UNLINK"}
 )
 
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?").fullmatch
+_ABSOLUTE_FORM = pattern(rb"(?i:https?)://(?P<authority>[^/?#]+)(?P<rest>[/?][!-\"$-~]*)?")
 # Values of Host that were found valid. Only short ones are kept, so that clients fill 150 KB at most; a DNS name has no
 # more than 253 characters (RFC 1035, 2.3.4).
 _valid_hosts: set[bytes] = set()
@@ -120,14 +119,14 @@ def judge_line(method: str, target: str, version: str) -> None:
         if method != "OPTIONS":
             raise PeerError(400, "the target * is for OPTIONS only")
     elif target[0] != "/":
-        absolute = _ABSOLUTE_FORM(target.encode())
+        absolute = _ABSOLUTE_FORM().fullmatch(target.encode())
         if absolute is None or not is_host(absolute["authority"]):
             raise PeerError(400, "the request target is not valid")
 
 
 def origin_form(target: bytes) -> bytes:
     """The path and query of a target in another form, once `judge` has accepted it (RFC 9112, 3.2)."""
-    absolute = _ABSOLUTE_FORM(target)
+    absolute = _ABSOLUTE_FORM().fullmatch(target)
     if absolute is None:
         return target
     rest: bytes = absolute["rest"] or b"/"
@@ -140,7 +139,7 @@ def use_authority(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     Whatever Host said is ignored, as a server must; so nobody behind can be told a host that the target does not name.
     To be called with fields that `judge` has accepted: one Host at most.
     """
-    absolute = _ABSOLUTE_FORM(target)
+    absolute = _ABSOLUTE_FORM().fullmatch(target)
     if absolute is not None:
         put_host(headers, absolute["authority"])
 
