@@ -125,6 +125,11 @@ def _connections(snapshot: Snapshot) -> Iterable[Metric]:
     yield _gauge("corehttp_websockets", "Open WebSockets.", websockets, "worker")
     accepted = _by_slot(snapshot.counters, lambda one: one.accepted)
     yield _counter("corehttp_connections_accepted", "Connections that were accepted.", accepted, "worker")
+    openings = snapshot.totals.openings
+    handshakes = {("success",): openings.get("tls_done", 0), ("failure",): openings.get("tls_failed", 0)}
+    yield _counter("corehttp_tls_handshakes", "TLS handshakes that have ended, by their result.", handshakes, "result")
+    cut = {(): openings.get("proxy_failed", 0)}
+    yield _counter("corehttp_proxy_headers_rejected", "Connections that were cut without a right PROXY header.", cut)
     handed_over = _by_slot(snapshot.counters, lambda one: one.handed_over)
     yield _counter(
         "corehttp_connections_handed_over", "Connections that were passed to other workers.", handed_over, "worker"

@@ -26,6 +26,10 @@ REFUSALS = ("overload", "too_large", "malformed", "too_slow", "unsupported")
 # worker's graceful time was over, or the application broke off.
 ABORTS = ("client", "timeout", "cut", "error")
 
+# What became of the beginning of a connection: a TLS handshake was done or has failed, or it was cut because it had no
+# right PROXY header.
+OPENINGS = ("tls_done", "tls_failed", "proxy_failed")
+
 # Why a worker process has ended, as the supervisor says it.
 EXITS = (
     *("reload", "scale", "crash", "oom", "hang", "max_requests", "max_age", "max_rss"),
@@ -40,8 +44,8 @@ BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, *PUBLISHED)
 BUCKETS = len(BOUNDS) + 1
 
 _HISTOGRAM = struct.Struct(f"@{BUCKETS}Qd")
-# The seven whole numbers of Counters in their order, those by reason, and the seconds.
-_SCALARS = struct.Struct(f"@{7 + len(REFUSALS) + len(ABORTS)}Qdd")
+# The seven whole numbers of Counters in their order, those by reason or outcome, and the seconds.
+_SCALARS = struct.Struct(f"@{7 + len(REFUSALS) + len(ABORTS) + len(OPENINGS)}Qdd")
 _ENTRY = struct.Struct("@HHQ")  # the number of a method, a status, and how many requests had both
 _LENGTH = struct.Struct("@Q")
 _ENTRIES = _SCALARS.size + 2 * _HISTOGRAM.size + _LENGTH.size  # where the entries begin
@@ -116,6 +120,7 @@ class Counters:
     duration: Histogram = Histogram()  # from the end of a request's head to that of its response
     queue_time: Histogram = Histogram()  # from the end of a request's head to the call of the application
     cpu: float = 0.0  # seconds of CPU time that the process has used
+    openings: Mapping[str, int] = fresh(factory=dict)  # by what became of them, one of OPENINGS
 
     @property
     def responses(self) -> int:
@@ -148,6 +153,7 @@ class Counters:
             duration=self.duration.plus(other.duration),
             queue_time=self.queue_time.plus(other.queue_time),
             cpu=min(float(MOST), self.cpu + other.cpu),
+            openings=_merged(self.openings, other.openings),
         )
 
     def since(self, earlier: "Counters") -> "Counters":
@@ -167,6 +173,7 @@ class Counters:
             duration=self.duration.since(earlier.duration),
             queue_time=self.queue_time.since(earlier.queue_time),
             cpu=max(0.0, self.cpu - earlier.cpu),
+            openings=_difference(self.openings, earlier.openings),
         )
 
     def pack(self) -> bytes:
@@ -179,7 +186,8 @@ class Counters:
         connections = (self.accepted, self.handed_over, self.taken_over)
         refused = [self.refused.get(reason, 0) for reason in REFUSALS]
         aborted = [self.aborted.get(reason, 0) for reason in ABORTS]
-        counts = map(_count, (*numbers, *connections, *refused, *aborted))
+        openings = [self.openings.get(outcome, 0) for outcome in OPENINGS]
+        counts = map(_count, (*numbers, *connections, *refused, *aborted, *openings))
         entries = [
             _ENTRY.pack(METHODS.index(method), status, _count(count))
             for (method, status), count in _entries(self.requests).items()
@@ -193,11 +201,12 @@ class Counters:
         """Return the counters in `content`, of at least ROOM bytes; what cannot be true counts as 0."""
         *numbers, blocked, cpu = _SCALARS.unpack_from(content)
         counts = [_believed(number) for number in numbers]
-        begun, exceptions, received, sent, accepted, handed_over, taken_over, *reasons = counts
+        begun, exceptions, received, sent, accepted, handed_over, taken_over, *rest = counts
+        reasons = iter(rest)
         return cls(
             _requests(content),
-            dict(zip(REFUSALS, reasons[: len(REFUSALS)], strict=True)),
-            dict(zip(ABORTS, reasons[len(REFUSALS) :], strict=True)),
+            {reason: next(reasons) for reason in REFUSALS},
+            {reason: next(reasons) for reason in ABORTS},
             begun,
             exceptions,
             received,
@@ -209,6 +218,7 @@ class Counters:
             _unpacked(content, _SCALARS.size),
             _unpacked(content, _SCALARS.size + _HISTOGRAM.size),
             _believed_seconds(cpu),
+            {outcome: next(reasons) for outcome in OPENINGS},
         )
 
 

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from time import monotonic
 
-from corehttp.ipc.counters import ABORTS, BOUNDS, BUCKETS, METHODS, OTHER, REFUSALS, Counters, Histogram
+from corehttp.ipc.counters import ABORTS, BOUNDS, BUCKETS, METHODS, OPENINGS, OTHER, REFUSALS, Counters, Histogram
 
 # Counts a whole response: the method of its request, its status, and when that was read (seconds, monotonic).
 CountResponse = Callable[[str, int, float], None]
@@ -38,6 +38,7 @@ class Tally:
         "accepted",
         "count_response",
         "exceptions",
+        "openings",
         "received",
         "sent",
     )
@@ -47,6 +48,7 @@ class Tally:
         self.sent = 0  # bytes
         self.accepted = 0  # connections from clients
         self.exceptions = 0  # faults of the application that were logged
+        self.openings = dict.fromkeys(OPENINGS, 0)  # what became of the beginnings of connections
         self._refused = dict.fromkeys(REFUSALS, 0)
         self._untimed = 0  # responses to refused requests, which nobody has timed
         self._aborted = dict.fromkeys(ABORTS, 0)
@@ -120,6 +122,7 @@ class Tally:
             _histogram(self._durations, timed, seconds),
             _histogram(self._waits, begun, self._waited),
             cpu,
+            dict(self.openings),
         )
 
 

@@ -36,8 +36,6 @@ _PLAIN = (
     b"connection: close\r\n\r\n%b" % (len(_TOLD), _TOLD)
 )
 
-Handshake = Coroutine[Any, None, Any]
-
 
 class CurrentContext(Protocol):
     """What connections over TLS are wrapped with; see `tls.contexts.Contexts`."""
@@ -56,7 +54,7 @@ class Handshakes:
         self._context = context
         self._silent_until = -NEVER
 
-    def begin(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> Handshake:
+    def begin(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> Coroutine[Any, None, Any]:
         """Return what does the handshake of a connection, step by step, as `loop.start_tls` does it."""
         sslcontext = self._contexts.current
         sslcontext.sslobject_class = TlsSession
@@ -69,10 +67,15 @@ class Handshakes:
             ssl_shutdown_timeout=LINGER,
         )
 
+    def count(self, outcome: str) -> None:
+        """Count what became of a handshake, by one of `counters.OPENINGS`."""
+        if self._context.tally is not None:
+            self._context.tally.openings[outcome] += 1
+
     def failed(self, who: str, why: str) -> None:
-        """Log that a client has not finished its handshake."""
-        now = self._context.clock.now
-        loud = now >= self._silent_until
+        """Count a client that has not finished its handshake, and log it."""
+        self.count("tls_failed")
+        loud = (now := self._context.clock.now) >= self._silent_until
         if loud:
             self._silent_until = now + SILENCE
         text = "a TLS handshake of %s has failed: %s%s"
@@ -133,7 +136,7 @@ class TlsOpening(asyncio.Protocol):
         self._entrance = entrance
         self._make = make
         self._origin = origin
-        self._starting: Handshake | None = None  # what does the handshake, while it goes on
+        self._starting: Coroutine[Any, None, Any] | None = None  # what does the handshake, while it goes on
         self._held = b""  # what was read: of the first record in cleartext, then what came over TLS too early
         self._client_ended = False
         self._who = ""  # the client's name in the log, once the handshake has begun
@@ -309,6 +312,7 @@ class TlsOpening(asyncio.Protocol):
             self._fail(ConnectionResetError("the client has left"))
             return
         self.stage = _OVER
+        self._handshakes.count("tls_done")
         self._context.connections.discard(self)
         connection = self._make()
         transport.set_protocol(connection)

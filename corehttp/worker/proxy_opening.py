@@ -193,6 +193,8 @@ class ProxyOpening:
             self._close()
 
     def _fail(self, option: str, reason: str) -> None:
+        if self._context.tally is not None:
+            self._context.tally.openings["proxy_failed"] += 1
         self._faults.note(self._proxy, option, reason)
         self._close()
 

@@ -34,6 +34,7 @@ SERVICE = Counters(
     duration=Histogram((1,) * BUCKETS, 12.5),
     queue_time=Histogram((2,) + (0,) * (BUCKETS - 1), 0.001),
     cpu=3.25,
+    openings={"tls_done": 8, "tls_failed": 2, "proxy_failed": 3},
 )
 OTHER = Counters(requests={("GET", 200): 1}, accepted=1, received=10)
 
@@ -104,6 +105,9 @@ BOTH = pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETR
         ("corehttp_websockets", {"worker": "1"}, 1),
         ("corehttp_connections_accepted_total", {"worker": "1"}, 5),
         ("corehttp_connections_accepted_total", {"worker": "3"}, 0),
+        ("corehttp_tls_handshakes_total", {"result": "success"}, 8),
+        ("corehttp_tls_handshakes_total", {"result": "failure"}, 2),
+        ("corehttp_proxy_headers_rejected_total", {}, 3),
         ("corehttp_connections_handed_over_total", {"worker": "1"}, 4),
         ("corehttp_listen_backlog", {"listener": "http://127.0.0.1:80"}, 6),
         ("corehttp_tls_certificate_not_after_timestamp_seconds", {"certificate": "/a.crt"}, 1.8e9),

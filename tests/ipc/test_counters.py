@@ -14,6 +14,7 @@ from corehttp.ipc.counters import (
     EXITS,
     METHODS,
     MOST,
+    OPENINGS,
     OTHER,
     PUBLISHED,
     REFUSALS,
@@ -29,6 +30,7 @@ HISTOGRAMS = st.builds(
     Histogram, st.tuples(*[COUNTS] * BUCKETS), st.floats(0, 1e9).map(lambda seconds: math.floor(seconds) / 4)
 )
 REASONS = st.fixed_dictionaries(dict.fromkeys(REFUSALS, COUNTS))
+OUTCOMES = st.fixed_dictionaries(dict.fromkeys(OPENINGS, COUNTS))
 CAUSES = st.fixed_dictionaries(dict.fromkeys(ABORTS, COUNTS))
 COUNTERS = st.builds(
     Counters,
@@ -39,6 +41,7 @@ COUNTERS = st.builds(
     blocked=st.integers(0, 10**6).map(float),
     duration=HISTOGRAMS,
     queue_time=HISTOGRAMS,
+    openings=OUTCOMES,
 )
 
 
@@ -58,6 +61,7 @@ def test_whatever_stands_in_the_memory_comes_out_as_what_can_be_true(junk: bytes
     assert {method for method, _ in counters.requests} <= set(METHODS)
     assert all(100 <= status <= 999 for _, status in counters.requests)
     numbers: list[float] = [*counters.requests.values(), *counters.refused.values(), *counters.aborted.values()]
+    numbers += counters.openings.values()
     numbers += [value for value in asdict(counters).values() if isinstance(value, int | float)]
     for histogram in (counters.duration, counters.queue_time):
         numbers += [*histogram.counts, histogram.seconds]

@@ -19,6 +19,7 @@ from corehttp.protocols.entrance import Entrance, Origin
 from corehttp.protocols.http1.parser_h11 import H11Parser
 from corehttp.protocols.outlet import LINGER, has_left
 from corehttp.protocols.peer_socket import close_idle, unsent
+from corehttp.protocols.tally import Tally
 from corehttp.protocols.tls_opening import HURRY, Handshakes, OpeningStage, TlsOpening
 from corehttp.protocols.tls_session import TlsSession
 from tests.kit.apps import hello
@@ -184,10 +185,12 @@ async def test_a_handshake_that_cannot_begin_ends_the_connection(
     caplog.set_level(logging.INFO, "corehttp.error")
     opened = Opened(sock)
     opened.connect()
+    opened.context.count_in(tally := Tally())
     opened.transport.deliver(RECORD)  # the event loop begins no handshake over a transport of the tests'
     assert opened.transport.calls == ["abort"]
     assert not opened.context.connections
     assert "a TLS handshake of 192.0.2.1:50000 has failed: " in caplog.text
+    assert tally.openings == {"tls_done": 0, "tls_failed": 1, "proxy_failed": 0}
 
 
 @pytest.mark.parametrize("size", [0, (1 << 14) + 1])
@@ -302,10 +305,12 @@ async def test_what_comes_over_tls_before_the_protocol_is_there_is_given_to_it(s
     opened.opening.data_received(b"GET / ")
     opened.opening.eof_received()
     assert connection.told == []
+    opened.context.count_in(tally := Tally())
     handshakes.end.set_result(None)
     await asyncio.sleep(0)
     assert connection.told == [handshakes.upper, b"GET / ", "eof"]
     assert handshakes.upper.get_protocol() is connection
+    assert tally.openings == {"tls_done": 1, "tls_failed": 0, "proxy_failed": 0}
     assert not opened.context.connections, "the protocol counts itself"
 
 

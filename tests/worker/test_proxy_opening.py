@@ -18,6 +18,7 @@ from corehttp.protocols.contracts import Connection, HandOver
 from corehttp.protocols.entrance import Entrance
 from corehttp.protocols.http1.parser_httptools import HttptoolsParser
 from corehttp.protocols.peer import Trust, direct
+from corehttp.protocols.tally import Tally
 from corehttp.sockets.endpoint import ListeningSocket
 from corehttp.worker import entrances, wiring
 from corehttp.worker.acceptor import Acceptor
@@ -207,11 +208,13 @@ async def test_a_connection_without_a_right_header_is_cut_unanswered_and_logged_
 ) -> None:
     sock = on_loopback()
     async with serving(sock) as context:
+        context.count_in(tally := Tally())
         for _ in range(2):
             async with client_of(sock) as client:
                 client[1].write(data)
                 assert await is_cut(client)
         assert not context.connections
+    assert tally.openings["proxy_failed"] == 2
     [record] = caplog.records
     assert f": it {line}" in record.getMessage()
 
