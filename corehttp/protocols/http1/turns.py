@@ -187,14 +187,13 @@ class Turns:
     def _conclude(self, exchange: Exchange) -> None:
         """Go on after a response that ends the connection, or that came before the end of its request."""
         reader = self.reader
-        step = after_response(
+        match after_response(
             persistent=self.intent.persistent and not self.writer.last,
             body_unread=exchange.intake is _COMING,
             body_doubtful=exchange.expects_continue,
             unread=0 if reader.body is None else reader.body.unread,
             limit=DISCARD_LIMIT,
-        )
-        match step:
+        ):
             case Next.READ_NEXT:
                 pass
             case Next.DISCARD_BODY:
@@ -329,8 +328,6 @@ class Turns:
         held = self.reader.detach()
         del self.writer  # which holds this object; an exchange may still tell it what it has taken of a body
         return held
-
-    # When to look again.
 
     def set_deadline(self) -> None:
         """Find out anew when to look at the connection again."""
