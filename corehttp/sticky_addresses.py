@@ -5,6 +5,7 @@ from typing import Any
 
 from corehttp.bind_option import endpoint_versions
 from corehttp.protocols.networks import networks_in
+from corehttp.protocols.peer import read_trusted
 from corehttp.sockets.address_choice import AddressRule, Network
 from corehttp.sticky_option import is_tied_by_address
 
@@ -30,7 +31,5 @@ def _trusted(values: Mapping[str, Any]) -> tuple[Network, ...] | None:
     """Return the networks of trusted proxies; None if everybody is one."""
     if not values["proxy_headers"]:
         return ()
-    entries = [entry.strip() for entry in values["forwarded_allow_ips"].split(",")]
-    if "*" in entries:
-        return None
-    return networks_in(entry for entry in entries if entry not in ("", "unix"))
+    everybody, _, networks = read_trusted(values["forwarded_allow_ips"])
+    return None if everybody else networks_in(networks)

@@ -109,10 +109,7 @@ class Trust:
         self.deciding = {b"host", *self.names}  # what follows from a request depends on these fields alone
         self.names_clients = bool({"for", FORWARDED}.intersection(self.names.values()))
         self.hops = hops
-        entries = [entry.strip() for entry in trusted.split(",")]
-        self._everybody = "*" in entries
-        self._unix = "unix" in entries
-        self._trusted = [entry for entry in entries if entry not in ("", "*", "unix")]
+        self._everybody, self._unix, self._trusted = read_trusted(trusted)
         self._networks: Networks | None = None if _LOOPBACK.issuperset(self._trusted) else self._read_networks()
         self._known: dict[str, tuple[Client | None, bool]] = {}  # what addresses mean takes 4 us to find out
         # By what was said, as clients send several requests: an attribution takes 5 to 20 us, to look it up 2 us.
@@ -172,6 +169,15 @@ class Trust:
         networks = self._networks or self._read_networks()
         address = read_address(host)
         return (str(address), port), address in networks
+
+
+def read_trusted(text: str) -> tuple[bool, bool, list[str]]:
+    """Return whether a value of `--forwarded-allow-ips` names every peer, every one on a unix socket, and its rest.
+
+    The rest are to be addresses and networks.
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    return "*" in entries, "unix" in entries, [entry for entry in entries if entry not in ("", "*", "unix")]
 
 
 def direct(peername: object, sockname: object, root_path: str = "", scheme: str = "http") -> Peer:
