@@ -15,7 +15,8 @@ from corehttp.errors import ConfigError, ExitCode
 from corehttp.log_paths import check_log_files, located
 from corehttp.sockets import listening, unix_path
 from corehttp.sockets.endpoint import endpoints
-from corehttp.worker.wiring import load_application, loop_factory
+from corehttp.worker.event_loop import loop_factory
+from corehttp.worker.wiring import load_application
 from corehttp.worker.worker import Worker
 
 

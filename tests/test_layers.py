@@ -123,7 +123,7 @@ LAYERS = (
         *("control.process_figures", "control.server", "control.services", "control.socket_path"),
         *("ipc.channel", "ipc.handed_socket", "ipc.handover", "ipc.page", "ipc.scoreboard", "ipc.stack_area"),
         *("ipc.memory_file", "ipc.sticky_area"),
-        *("accounts", "privileges", "windows", "worker.on_windows", "tls.contexts", "user_access"),
+        *("accounts", "privileges", "windows", "worker.event_loop", "worker.on_windows", "tls.contexts", "user_access"),
         "sockets.activation",
         *("sockets.accept_queue", "sockets.endpoint", "sockets.listening", "sockets.steering", "sockets.unix_path"),
         *("protocols.clock", "protocols.context", "protocols.disk", "protocols.file_reader", "protocols.files"),

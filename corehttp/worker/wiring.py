@@ -27,14 +27,13 @@ from corehttp.protocols.websocket.session import WebSocketSession
 from corehttp.protocols.websocket.upgrade import recognizer
 from corehttp.protocols.websocket.writer import Settings
 from corehttp.records import record
-from corehttp.shortage import shortage
 from corehttp.sockets.endpoint import numbered
 from corehttp.sticky_option import is_tied_by_address
 from corehttp.tls.settings import tls_settings
 from corehttp.windows import MOST_CONNECTIONS
 from corehttp.worker import machines, surroundings
 from corehttp.worker.access_log import AccessLog
-from corehttp.worker.on_windows import new_event_loop
+from corehttp.worker.event_loop import LoopFactory, loop_factory
 from corehttp.worker.retirement import Retirement
 from corehttp.worker.shutdown_times import ShutdownTimes
 from corehttp.worker.sticky_warning import log_hint
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from corehttp.worker.spreading import Spreading
 
 logger = logging.getLogger("corehttp.error")
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 # The code of the methods that run applications, by which a watchdog finds an application in a stack.
 RUNS = frozenset({Exchange.run.__code__, WebSocketSession.run.__code__})
@@ -319,28 +316,3 @@ def parser_factory(name: str) -> Callable[[Limits], RequestParser]:
     from corehttp.protocols.http1.parser_h11 import H11Parser
 
     return H11Parser
-
-
-def loop_factory(name: str) -> LoopFactory:
-    """Return what makes the event loop that the option `loop` names.
-
-    Raises StartupError if the loop's package is not installed. What is returned raises StartupError if it is called
-    when the process has no descriptor left.
-    """
-    make = new_event_loop
-    if name != "asyncio":
-        try:
-            import uvloop
-
-            make = uvloop.new_event_loop
-        except ImportError as error:
-            if name == "uvloop":
-                raise StartupError("loop uvloop: the package uvloop is not installed") from error
-
-    def new_loop() -> asyncio.AbstractEventLoop:
-        try:
-            return make()
-        except OSError as error:
-            raise StartupError(f"there can be no event loop: {shortage(error)}") from error
-
-    return new_loop

@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 import pytest
 
 from corehttp.protocols.files import Transfer
-from corehttp.worker.wiring import loop_factory
+from corehttp.worker.event_loop import loop_factory
 
 WAIT = 20.0  # seconds, for what takes a moment
 SMALL_BUFFER = 16384  # bytes, of a socket

@@ -13,7 +13,7 @@ from corehttp.errors import ClientDisconnectedError
 from corehttp.protocols import disk, file_reader, files
 from corehttp.protocols.disk import CALL, PIECE, THREADS
 from corehttp.protocols.files import FEW
-from corehttp.worker.wiring import loop_factory
+from corehttp.worker.event_loop import loop_factory
 from tests.kit.connections import (
     LARGE,
     Connection,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corehttp.protocols.websocket.wakeup import Wakeup
-from corehttp.worker.wiring import loop_factory
+from corehttp.worker.event_loop import loop_factory
 from tests.kit.connections import on_both_loops, until
 from tests.protocols.test_properties import profile
 
