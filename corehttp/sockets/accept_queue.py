@@ -100,6 +100,7 @@ class AcceptQueue:
         sock.setblocking(False)
         self._sock = sock
         self._endpoint = sock.endpoint if isinstance(sock, ListeningSocket) else 0
+        self.is_temporary = isinstance(sock, ListeningSocket) and sock.is_temporary  # a reload has the socket shut
         self._family = sock.family
         # What socket.accept() calls before it makes a plain socket.
         self._accept: Callable[[], tuple[int, object]] = sock._accept  # type: ignore[attr-defined]

@@ -76,10 +76,11 @@ class ListeningSocket(socket.socket):
 
     `position` is that of the endpoint among those that the options of this process give, as far as that was told; else
     None. `is_anothers` says whether it belongs to the program that has started the service, and may be listened on
-    after it.
+    after it. `is_temporary` says whether the options of this process do not name the endpoint: a reload that is under
+    way removes it in the end, and its sockets are shut while this process serves.
     """
 
-    __slots__ = ("endpoint", "is_anothers", "position")
+    __slots__ = ("endpoint", "is_anothers", "is_temporary", "position")
 
     position: int | None
 
@@ -89,6 +90,7 @@ class ListeningSocket(socket.socket):
         super().__init__(family, type, proto, fileno)
         self.endpoint = endpoint
         self.is_anothers = False
+        self.is_temporary = False
         self.position = None
 
 

@@ -1,5 +1,6 @@
 """A reload that adds and removes binds: new ones are bound first, and those that nobody wants any more drain."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from corehttp.config import Config
@@ -7,6 +8,8 @@ from corehttp.errors import StartupError
 from corehttp.moments import NEVER
 from corehttp.sockets.endpoint import Endpoint, endpoints
 from corehttp.supervisor.world import Rescuer, SlotSockets
+
+logger = logging.getLogger("corehttp.supervisor")
 
 SETTLE = 1.0  # seconds for handshakes under way, in which workers accept who has reached a bind that is removed
 
@@ -100,11 +103,15 @@ class Binds:
                 self._closing[number] = now + SETTLE
 
     def _close(self, numbers: Iterable[int]) -> None:
+        """Close the sockets of removed endpoints, and say where nobody finds the service any more."""
+        before = dict(self._slots.listeners())
         for slot in self._rescued():
             self._rescuer.finish(slot)
         for number in numbers:
             del self._closing[number]
             self._slots.close_endpoint(number)
+        left = dict(self._slots.listeners())
+        logger.info("%s: closed, since no bind names it any more", ", ".join(url for url in before if url not in left))
         self._rescuer.rescue(self._rescued())
 
     def _rescue_anew(self) -> None:

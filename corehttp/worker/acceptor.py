@@ -235,10 +235,8 @@ class Acceptor:
         """Stop reading a queue that was shut, of a removed bind or the inbox: it would be readable for ever."""
         if not isinstance(queue, AcceptQueue):
             logger.warning("a process has shut down the inbox of this worker: others pass it no connections any more")
-        elif self._stage is AcceptorStage.ACCEPTING:
-            logger.warning(
-                "nobody is accepted any more on a socket that was shut, as a bind that is removed: %s", error
-            )
+        elif self._stage is AcceptorStage.ACCEPTING and not queue.is_temporary:  # else the supervisor says it, once
+            logger.warning("nobody is accepted any more on a socket that a process has shut: %s", error)
         if self._watching:
             self._loop.remove_reader(queue.fileno())
         self._queues.remove(queue)

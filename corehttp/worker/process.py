@@ -159,6 +159,7 @@ def _take_seat(
     for sock in sockets:
         sock.is_anothers = sock.endpoint in seat.anothers
         sock.position = seat.named.index(sock.endpoint) if sock.endpoint in seat.named else None
+        sock.is_temporary = bool(seat.named) and sock.position is None
     stacks.install(board)
     siblings = Siblings(
         Scoreboard.adopt(board),

@@ -76,6 +76,17 @@ def test_new_sockets_are_there_during_a_reload_and_old_ones_a_moment_longer(site
     assert site.binds.due() == NEVER
 
 
+def test_a_bind_that_was_removed_is_named_once_when_it_is_closed(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "corehttp.supervisor")
+    url = site.slots.urls
+    site.binds.begin(config("[::1]:0"))
+    site.binds.finish(7.0)
+    site.binds.look(7.0 + SETTLE)
+    site.binds.look(9.0 + SETTLE)
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("INFO", f"{url}: closed, since no bind names it any more")
+
+
 def test_a_reload_may_change_what_is_said_behind_an_address(site: Site) -> None:
     site.binds.begin(config("127.0.0.1:0,proxy-protocol=v1"))
     site.binds.finish(5.0)

@@ -18,6 +18,7 @@ from corehttp.ipc import handover
 from corehttp.ipc.handover import InboxQueue
 from corehttp.ipc.parcel import Parcel
 from corehttp.protocols.entrance import Origin
+from corehttp.sockets import endpoint
 from corehttp.sockets.accept_queue import Accepted, AcceptedSocket
 from corehttp.worker import acceptor as module
 from corehttp.worker.acceptor import BATCH, Acceptor, Placement
@@ -48,7 +49,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         yield runner.run
 
 
-class ListeningSocket(socket.socket):
+class ListeningSocket(endpoint.ListeningSocket):
     """Counts how often it is asked for a connection, and fails as it is told to."""
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
@@ -156,6 +157,7 @@ async def accepting(
     places: int = 1,
     box: socket.socket | None = None,
     placement: Placement | None = None,
+    temporary: bool = False,
 ) -> AsyncIterator[Site]:
     """A site that accepts, with this inbox; at the end nothing of it is left."""
     with contextlib.ExitStack() as clients:
@@ -164,6 +166,7 @@ async def accepting(
             sock = ListeningSocket(socket.AF_INET if unix is None else socket.AF_UNIX)
             sock.bind(("127.0.0.1", 0) if unix is None else str(unix))
             sock.listen(200)
+            sock.is_temporary = temporary
             sockets.append(sock)
         site = Site(sockets, clients)
         loop = asyncio.get_running_loop()
@@ -538,6 +541,20 @@ def test_at_the_end_a_socket_that_was_shut_is_not_waited_for(run: Run, error_log
 
     run(main())
     assert not error_log
+
+
+@pytest.mark.parametrize("temporary", [False, True])
+def test_a_socket_that_was_shut_is_let_go_with_a_warning_unless_a_reload_removes_it(
+    run: Run, error_log: list[logging.LogRecord], temporary: bool
+) -> None:
+    async def main() -> None:
+        async with accepting(temporary=temporary) as site:
+            site.sockets[0].shutdown(socket.SHUT_RDWR)
+            await until(lambda: site.sockets[0].fileno() < 0)
+
+    run(main())
+    warned = ["nobody is accepted any more on a socket that a process has shut: Invalid argument"]
+    assert [record.getMessage() for record in error_log] == ([] if temporary else warned)
 
 
 @pytest.mark.parametrize("finishing", [False, True], ids=["while it accepts", "at the end"])
