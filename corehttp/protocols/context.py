@@ -25,7 +25,7 @@ from corehttp.protocols.limits import UNLIMITED, Limits
 from corehttp.protocols.observers import AccessSink, Ledger
 from corehttp.protocols.peer import Trust
 from corehttp.protocols.scope import Extensions
-from corehttp.protocols.tally import CountResponse, Tally
+from corehttp.protocols.tally import Tally
 from corehttp.protocols.turn_end import TurnEnd
 from corehttp.trace_ids import trace_ids_of
 
@@ -49,7 +49,6 @@ class WorkerContext:
         "cancel_on_disconnect",
         "clock",
         "connections",
-        "count_response",
         "cutting",
         "distrust",
         "draining",
@@ -134,7 +133,6 @@ class WorkerContext:
         self.begun = 0  # how many requests have begun to run
         self.left_unanswered = 0  # how many requests have ended without a whole response
         self.tally: Tally | None = None  # counts what connections do; None: nobody can look at it
-        self.count_response: CountResponse | None = None  # that of the tally
         self.times_requests = access is not None  # whether somebody wants to know how long each request takes
         self.ledger = ledger  # where other processes see what the worker does; None: nobody looks
         self.draining = False  # whether every response is to end its connection
@@ -158,7 +156,7 @@ class WorkerContext:
 
     def count_in(self, tally: Tally) -> None:
         """Count from now on what connections do."""
-        self.tally, self.count_response = tally, tally.count_response
+        self.tally = tally
         self.times_requests = True
 
     def connection_begun(self, connection: Connection) -> None:

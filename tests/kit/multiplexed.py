@@ -238,8 +238,8 @@ class MultiplexedStream:
         if self.connection.streams.pop(self.number, None) is not None:
             if loss is not None:
                 context.lost(loss)
-            elif context.count_response is not None:
-                context.count_response(exchange.method, exchange.status, exchange.started_at)
+            elif context.tally is not None:
+                context.tally.count_response(exchange.method, exchange.status, exchange.started_at)
         if context.admission is not None:
             context.admission.forget(self)
 

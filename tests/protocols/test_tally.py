@@ -12,6 +12,7 @@ from corehttp.ipc.counters import BOUNDS, OTHER, Counters
 from corehttp.protocols import tally as tally_module
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.http1 import writer as writer_module
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.tally import Tally
 from corehttp.protocols.websocket.writer import Settings
@@ -56,6 +57,13 @@ def some(reasons: Counters, kind: str) -> dict[str, int]:
 async def status_of_path(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the status that the path says."""
     await respond(send, b"", int(scope["path"][1:]))
+
+
+async def respond_sized(send: Send, body: bytes, status: int) -> None:
+    """Answers with a declared length, which a head needs in order to be remembered whole."""
+    fields = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def test_responses_are_counted_by_method_and_status(parser: MakeParser) -> None:
@@ -111,6 +119,57 @@ async def test_requests_behind_each_other_are_all_counted(parser: MakeParser) ->
     await client.send(GET * 50)
     assert counters().requests == {("GET", 200): 50}
     assert counters().received == 50 * len(GET)
+
+
+async def test_responses_like_the_one_before_are_counted_one_by_one(parser: MakeParser) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = b"hello" if scope["path"] == "/hello" else b"good day"
+        await respond_sized(send, body, 200 if scope["method"] == "GET" else 202)
+
+    context, counters = counted(app, parser)
+    client = Client(context)
+    expected: dict[tuple[str, int], int] = {}
+    for method, path, status, times in [
+        ("GET", "/hello", 200, 7),
+        ("POST", "/hello", 202, 5),
+        ("GET", "/hello", 200, 6),
+        ("GET", "/day", 200, 5),
+        ("HEAD", "/day", 202, 4),
+        ("PUT", "/day", 202, 6),
+        ("POST", "/day", 202, 6),
+    ]:
+        for _ in range(times):
+            await client.send(f"{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            expected[method, status] = expected.get((method, status), 0) + 1
+            assert counters().requests == expected
+            assert counters().sent == len(client.received)
+    assert counters().duration.count == counters().begun == 39
+
+
+@pytest.mark.parametrize("times", [1, 10], ids=["the first", "one like those before"])
+async def test_the_duration_of_each_response_is_counted(
+    parser: MakeParser, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    release = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            await release.wait()
+        await respond_sized(send, b"hello", 200)
+
+    context, counters = counted(app, parser)
+    client = Client(context)
+    for _ in range(times - 1):
+        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await client.send(GET)
+    for module in (tally_module, writer_module):
+        monkeypatch.setattr(module, "monotonic", lambda: monotonic() + 4.0)
+    release.set()
+    await client.wait()
+    durations = counters().duration
+    assert durations.count == times
+    assert durations.counts[BOUNDS.index(5.0)] == 1
+    assert 4.0 <= durations.seconds < 5.0
 
 
 async def test_a_fault_of_the_application_is_an_exception_and_a_500(

@@ -13,6 +13,7 @@ from corehttp.protocols.http1.refusal import PeerFields
 from corehttp.protocols.http1.semantics import Intent
 from corehttp.protocols.http1.state import ConnectionStage
 from corehttp.protocols.peer_socket import Watch
+from corehttp.protocols.tally import Tally
 
 # Requests that were read and are not begun, in order, and what their heads ask for.
 Queue = list[tuple[Exchange, Intent]]
@@ -58,8 +59,8 @@ class WriterHost(Protocol):
         """Whether anything of a further request was read."""
         ...
 
-    def response_written(self, exchange: Exchange) -> None:
-        """Go on after the whole response of the current exchange is written."""
+    def response_written(self, exchange: Exchange, tally: Tally | None) -> None:
+        """Go on after the whole response of the current exchange is written; `tally` counts it, if there is one."""
         ...
 
     def end(self) -> None:

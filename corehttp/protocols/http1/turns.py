@@ -22,6 +22,7 @@ from corehttp.protocols.http1.sticky_reader import make_reader
 from corehttp.protocols.http1.writer import Writer
 from corehttp.protocols.outlet import LINGER, LOOK_AGAIN
 from corehttp.protocols.progress import Intake, ResponsePhase
+from corehttp.protocols.tally import Tally
 
 logger = logging.getLogger("corehttp.error")
 
@@ -160,13 +161,13 @@ class Turns:
         body = (reason + "\n").encode()
         self.writer.respond(status, [PLAIN, (b"content-length", b"%d" % len(body)), *fields], body, False)
 
-    def response_written(self, exchange: Exchange) -> None:
-        """Go on after the whole response of the current exchange is written."""
+    def response_written(self, exchange: Exchange, tally: Tally | None) -> None:
+        """Go on after the whole response of the current exchange is written; `tally` counts it, if there is one."""
         context, reader = self._context, self.reader
         if context.access is not None:
             record(context.access, exchange, exchange.status)
-        if context.count_response is not None:
-            context.count_response(exchange.method, exchange.status, exchange.started_at)
+        if tally is not None:
+            tally.count_response(exchange.method, exchange.status, exchange.started_at)
         self.current = None
         body = reader.body
         if (body is not None and body.exchange is exchange) or not self.intent.persistent or self.writer.last:

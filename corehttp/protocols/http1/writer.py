@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from time import monotonic
 
 from corehttp.errors import AppError, ClientDisconnectedError
 from corehttp.protocols.access_records import record
@@ -20,6 +21,7 @@ from corehttp.protocols.outlet import Outlet
 from corehttp.protocols.peer_socket import Watch, reset_on_close, write_last
 from corehttp.protocols.progress import Intake, ResponsePhase
 from corehttp.protocols.response_fields import BODILESS, CLOSES, OWN_DATE, OWN_SERVER
+from corehttp.protocols.tally import SHORT
 
 
 class Writer(ResponseStream):
@@ -52,7 +54,7 @@ class Writer(ResponseStream):
     def respond(self, status: int, headers: Fields, body: bytes, more: bool) -> None:
         exchange, context, repeated = self._host.current, self._context, wire.repeated
         assert exchange is not None, "only the current exchange responds"
-        if (
+        if not (
             len(body) == repeated.length
             and type(headers) is list
             and headers == repeated.fields
@@ -62,21 +64,23 @@ class Writer(ResponseStream):
             and self._host.intent.plain
             and not (more or self._begun or self.last or context.draining)
         ):
-            # Most responses: the head of the last one, and a body of its length, on a connection that goes on.
-            data = repeated.beginning + body
-            self.transport.write(data)
-            if context.tally is not None:
-                context.tally.sent += len(data)
-            exchange.sent = repeated.length
-        else:
-            exchange.sent = self._respond(exchange, status, headers, body, more)
-        exchange.status = status
-        exchange.fields = headers
-        if not more:
-            self._host.response_written(exchange)
+            self._respond(exchange, status, headers, body, more)
+            return
+        # Most responses: the head of the last one, and a body of its length, on a connection that goes on.
+        data = repeated.beginning + body
+        self.transport.write(data)
+        exchange.sent, exchange.status, exchange.fields = repeated.length, status, headers
+        if (tally := context.tally) is not None:  # by `count_response` it would take half as much again
+            if tally.repeated is not repeated or tally.method != exchange.method:
+                tally.turn_to(repeated, exchange.method, status, len(data))
+            tally.run += 1
+            tally.seconds += (seconds := monotonic() - exchange.started_at)
+            if seconds > SHORT:
+                tally.count_long(seconds)
+        self._host.response_written(exchange, None)
 
-    def _respond(self, exchange: Exchange, status: int, headers: Fields, body: bytes, more: bool) -> int:
-        """Write a response with a head of any kind, or its beginning; answers the size of the body sent."""
+    def _respond(self, exchange: Exchange, status: int, headers: Fields, body: bytes, more: bool) -> None:
+        """Write a response with a head of any kind, or its beginning."""
         context, intent = self._context, self._host.intent
         pieces, length, flags = response_head(status, headers)
         size, lines = len(body), context.clock.lines
@@ -102,7 +106,9 @@ class Writer(ResponseStream):
             self.transport.write(b"".join(pieces))
         if context.tally is not None:
             context.tally.sent += sum(map(len, pieces))
-        return size
+        exchange.sent, exchange.status, exchange.fields = size, status, headers
+        if not more:
+            self._host.response_written(exchange, context.tally)
 
     def _complete(
         self, exchange: Exchange, pieces: list[bytes], status: int, body: bytes, more: bool, declared: tuple[int, int]
@@ -168,7 +174,7 @@ class Writer(ResponseStream):
                 tally.sent += len(before) + size + len(after)
         exchange.sent += size
         if not more:
-            self._host.response_written(exchange)
+            self._host.response_written(exchange, tally)
 
     async def send_file(self, file: int, offset: int, count: int, more: bool) -> None:
         exchange = self._host.current
@@ -189,7 +195,7 @@ class Writer(ResponseStream):
         if after:
             self._write(after)
         if not more:
-            self._host.response_written(exchange)
+            self._host.response_written(exchange, self._context.tally)
 
     async def _transfer(self, exchange: Exchange, file: int, offset: int, count: int) -> bool:
         """Send a part of a file; return whether all of it was. Else the response is cut. Raises as `send_file` does."""
@@ -225,7 +231,7 @@ class Writer(ResponseStream):
         self._small.flush()
         if data:
             self._write(data)
-        self._host.response_written(exchange)
+        self._host.response_written(exchange, self._context.tally)
 
     def _write(self, data: bytes) -> None:
         """Give the transport what is seldom sent, and count it."""

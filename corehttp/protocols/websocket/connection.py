@@ -333,8 +333,8 @@ class WebSocketConnection(asyncio.Protocol):
         context, access = self._context, self._context.access
         if not whole:
             context.count_abort("error" if self.session.ended else "client")
-        elif context.count_response is not None:
-            context.count_response("GET", status, self.started_at)
+        elif context.tally is not None:
+            context.tally.count_response("GET", status, self.started_at)
         if access is not None:
             milliseconds = (monotonic() - self.started_at) * 1000
             access.records.append((self._peer.name, "GET", self.session.target, "1.1", status, sent, milliseconds))

@@ -137,4 +137,4 @@ async def test_the_bytes_of_a_repeated_head_are_counted() -> None:
     context.count_in(tally := Tally())
     await client.send(GET)
     assert client.take() == WHOLE
-    assert tally.sent == len(WHOLE)
+    assert tally.counters(context.begun).sent == len(WHOLE)
