@@ -189,7 +189,7 @@ async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: byt
             "corehttp.supervision",
             {
                 *("asyncio", "uvloop", "click", "anyio", "tempfile", "ctypes", "multiprocessing", "ssl"),
-                *("subprocess", "random"),
+                *("subprocess", "random", "zlib"),
                 *REFLECTION,
             },
         ),

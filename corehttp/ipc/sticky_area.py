@@ -9,7 +9,7 @@ but for one in a million.
 import mmap
 import os
 import struct
-import zlib
+from binascii import crc32
 
 SECRET_SIZE = 32  # bytes
 START = 28 << 20  # the offset of the area in the file of the scoreboard, between the counters and the area for stacks
@@ -72,7 +72,7 @@ class StickyArea:
             if place < 0:
                 return None
             _, _, slot, checksum = _BINDING.unpack_from(memory, place)
-            if checksum == zlib.crc32(memory[place : place + _CHECKED]):
+            if checksum == crc32(memory[place : place + _CHECKED]):
                 return int(slot)
         return None
 
@@ -82,7 +82,7 @@ class StickyArea:
         for _ in range(_ATTEMPTS):  # another worker may write to the same place
             place = self._place(digest, moment)
             binding = _BINDING.pack(digest, moment, slot, 0)[:_CHECKED]
-            self._memory[place : place + _BINDING.size] = binding + _CHECKSUM.pack(zlib.crc32(binding))
+            self._memory[place : place + _BINDING.size] = binding + _CHECKSUM.pack(crc32(binding))
             self._memory[_USED] = 1
             if self.bound(digest) == slot:
                 return

@@ -6,7 +6,7 @@ what was not written whole, or by a process of another release, counts as nothin
 
 import os
 import struct
-import zlib
+from binascii import crc32
 from collections.abc import Sequence
 
 SECRET_SIZE = 32  # bytes
@@ -30,7 +30,7 @@ MOST_FILES = SIZE - _FILES - _FILES_HEAD.size  # bytes
 def renew_secret(fd: int) -> None:
     """Put a new random secret in the place of the one that there is. Only the supervisor may call this."""
     secret = os.urandom(SECRET_SIZE)
-    os.pwrite(fd, _SECRET.pack(secret, zlib.crc32(secret)), START)
+    os.pwrite(fd, _SECRET.pack(secret, crc32(secret)), START)
 
 
 def read_secret(fd: int) -> bytes:
@@ -39,7 +39,7 @@ def read_secret(fd: int) -> bytes:
     if len(data) < _SECRET.size:  # the supervisor is of a release without this area
         return b""
     secret, checksum = _SECRET.unpack(data)
-    return bytes(secret) if checksum == zlib.crc32(secret) and any(secret) else b""
+    return bytes(secret) if checksum == crc32(secret) and any(secret) else b""
 
 
 def write_ends(fd: int, row: int, claim: int, ends: Sequence[float]) -> None:
@@ -49,7 +49,7 @@ def write_ends(fd: int, row: int, claim: int, ends: Sequence[float]) -> None:
     """
     shown = [max(0, int(end)) for end in ends[:MOST_CERTIFICATES]]
     content = struct.pack(f"@{len(shown)}Q", *shown)
-    checksum = zlib.crc32(_CHECKED.pack(claim, len(shown)) + content)
+    checksum = crc32(_CHECKED.pack(claim, len(shown)) + content)
     os.pwrite(fd, _ROW_HEAD.pack(claim, len(shown), checksum) + content, START + _ROWS + row * _ROW_SIZE)
 
 
@@ -60,7 +60,7 @@ def read_ends(fd: int, row: int, claim: int) -> list[int]:
         return []
     claimed, count, checksum = _ROW_HEAD.unpack_from(data)
     content = data[_ROW_HEAD.size : _ROW_HEAD.size + count * 8] if count <= MOST_CERTIFICATES else b""
-    if claimed != claim or checksum != zlib.crc32(_CHECKED.pack(claimed, count) + content):
+    if claimed != claim or checksum != crc32(_CHECKED.pack(claimed, count) + content):
         return []
     return [min(end, LAST) for end in struct.unpack(f"@{len(content) // 8}Q", content)]
 
@@ -74,14 +74,14 @@ def keep_files(fd: int, content: bytes) -> None:
     if len(content) <= MOST_FILES:
         length, _ = _files_head(fd)
         rest = bytes(max(0, length - len(content)))
-        os.pwrite(fd, _FILES_HEAD.pack(len(content), zlib.crc32(content)) + content + rest, START + _FILES)
+        os.pwrite(fd, _FILES_HEAD.pack(len(content), crc32(content)) + content + rest, START + _FILES)
 
 
 def kept_files(fd: int) -> bytes:
     """Return what was kept last; nothing if that is nothing, or not whole."""
     length, checksum = _files_head(fd)
     content = os.pread(fd, length, START + _FILES + _FILES_HEAD.size)
-    return content if len(content) == length and zlib.crc32(content) == checksum else b""
+    return content if len(content) == length and crc32(content) == checksum else b""
 
 
 def _files_head(fd: int) -> tuple[int, int]:
