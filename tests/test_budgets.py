@@ -164,11 +164,9 @@ async def test_a_thousand_requests_leave_no_memory_behind(app: ASGIApp, raw: byt
             {
                 *("click", "anyio", "email", "http.client", "multiprocessing", "h11", "httptools"),
                 *("ipaddress", "urllib.parse"),
-                *(
-                    "corehttp.config",
-                    "corehttp.option",
-                    "corehttp.option_conflicts",
-                ),  # the supervisor reads the options
+                # The supervisor reads the options, and rotates log files.
+                *("corehttp.config", "corehttp.option", "corehttp.option_conflicts", "corehttp.log_rotation"),
+                "corehttp.worker.machines",
             },
         ),
         ("corehttp.protocols.http1.parser_httptools", {"h11", "asyncio", "logging"}),

@@ -12,8 +12,6 @@ from corehttp.asgi import ASGIApp
 from corehttp.bind_option import endpoint_versions
 from corehttp.chance import chance
 from corehttp.errors import StartupError
-from corehttp.log_paths import rotation_rule
-from corehttp.log_rotation import Rotation
 from corehttp.logs import set_up
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.clock import Clock
@@ -31,7 +29,7 @@ from corehttp.sockets.endpoint import numbered
 from corehttp.sticky_option import is_tied_by_address
 from corehttp.tls.settings import tls_settings
 from corehttp.windows import MOST_CONNECTIONS
-from corehttp.worker import machines, surroundings
+from corehttp.worker import surroundings
 from corehttp.worker.access_log import AccessLog
 from corehttp.worker.event_loop import LoopFactory, loop_factory
 from corehttp.worker.retirement import Retirement
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from corehttp.bus.fleet import Fleet
     from corehttp.config import Config
     from corehttp.ipc.scoreboard import Row
+    from corehttp.log_rotation import Rotation
     from corehttp.worker.counting import Counting
     from corehttp.worker.proxy_opening import ProxyOpenings
     from corehttp.worker.siblings import Siblings
@@ -111,12 +110,18 @@ def import_early(config: "Config") -> LoopFactory:
 def import_bus(config: "Config") -> None:
     """Import early what `bus` needs, as `import_early` does; a service without it imports nothing."""
     if config.bus is not None:
+        from corehttp.worker import machines  # imported here, since few services need it
+
         machines.import_redis()
 
 
 def fleet(config: "Config") -> "Fleet | None":
     """Return the link of this worker to those of other machines, None if the options want none; see `machines.link`."""
-    return None if config.bus is None else machines.link(config.bus, config.name or str(config.app))
+    if config.bus is None:
+        return None
+    from corehttp.worker import machines  # `import_bus` has imported it
+
+    return machines.link(config.bus, config.name or str(config.app))
 
 
 def load_application(config: "Config") -> ASGIApp:
@@ -146,8 +151,12 @@ def pid_path(config: "Config") -> str | None:
     return config.pid
 
 
-def rotation(config: "Config") -> Rotation | None:
+def rotation(config: "Config") -> "Rotation | None":
     """Return what rotates the log files of a worker without a supervisor, or None if the options want none rotated."""
+    # Imported here, since a worker under a supervisor does without; what serves without one has imported both already.
+    from corehttp.log_paths import rotation_rule
+    from corehttp.log_rotation import Rotation
+
     rule = rotation_rule(config)
     return Rotation(rule) if rule.applies else None
 
