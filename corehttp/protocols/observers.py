@@ -46,16 +46,19 @@ class Ledger(Protocol):
     taken_over: float  # how many connections this worker has taken over from others
     websockets: float  # how many WebSockets have not ended
 
+    method: str  # of the request that was named last; who calls `name` sets it
+    path: bytes  # the same
+
     @property
-    def begin(self) -> Callable[[float, bytes, bytes], None]:
-        """A function that notes that a request runs from now on: time (seconds, monotonic), method and path.
+    def since(self) -> "memoryview[float]":
+        """One number: since when the request named last runs (seconds, monotonic); 0 if it has ended or waits."""
+
+    @property
+    def name(self) -> Callable[[bytes, bytes], None]:
+        """A function that names the request that is to run, by its method and path, while `since` is 0.
 
         It is an attribute, so that a function of C or a partial object needs no Python frame.
         """
-
-    @property
-    def pause(self) -> Callable[[], None]:
-        """A function that notes that the request of the last `begin` has ended, or waits."""
 
     def enter(self, now: float, method: bytes, path: bytes) -> int:
         """Note a request that waits, having begun at `now` (seconds, monotonic); answers its place in the ledger."""

@@ -55,7 +55,8 @@ def test_certificates_end_when_the_supervisor_says(board: Scoreboard) -> None:
 
 def test_requests_that_the_table_has_count_before_the_number_is_written(board: Scoreboard) -> None:
     row = board.row(board.claim(0))
-    row.begin(1.0, b"GET", b"/")
+    row.name(b"GET", b"/")
+    row.since[0] = 1.0
     assert snapshot.take(overview(worker(1)), board, BUILD).slots[1].in_flight == 1
 
 

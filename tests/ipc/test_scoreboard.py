@@ -62,11 +62,13 @@ def test_there_are_so_many_rows_and_no_more(board: Scoreboard) -> None:
 
 def test_requests_are_in_flight_until_they_end(board: Scoreboard) -> None:
     row = board.row(board.claim(0))
-    row.begin(100.0, b"GET", b"/runs")
+    row.name(b"GET", b"/runs")
+    assert row.in_flight(101.0) == []
+    row.since[0] = 100.0
     place = row.enter(99.0, b"POST", b"/waits")
     shown = [(one.method, one.path, one.age, one.running) for one in row.in_flight(101.0)]
     assert shown == [("GET", "/runs", 1.0, True), ("POST", "/waits", 2.0, False)]
-    row.pause()
+    row.since[0] = 0.0
     row.leave(place)
     assert row.in_flight(101.0) == []
 

@@ -74,7 +74,9 @@ class HTTP1Connection(asyncio.Protocol):
             return "<HTTP1Connection: closed>"
         turns = self._turns
         reading = turns.reader.state.value
-        return f"<HTTP1Connection {turns.reader.peer.name}: {self.stage.value}, reading {reading}, {turns.current}>"
+        return (
+            f"<HTTP1Connection {turns.reader.heads.peer.name}: {self.stage.value}, reading {reading}, {turns.current}>"
+        )
 
     # What the transport calls.
 
@@ -166,7 +168,7 @@ class HTTP1Connection(asyncio.Protocol):
         turns = self._turns
         reader, writer, current = turns.reader, turns.writer, turns.current
         if writer.is_stalled(now):
-            peer = turns.reader.peer if current is None else current.peer
+            peer = turns.reader.heads.peer if current is None else current.peer
             logger.warning("cut the connection of %s: it does not take what is sent to it", peer.name)
             self._cause = "timeout"
             peer_socket.reset_on_close(self._transport)
@@ -185,7 +187,7 @@ class HTTP1Connection(asyncio.Protocol):
         elif self.half_closed is not None:
             self._look_for_client(self.half_closed)
         elif self.idle:
-            reader.forget()
+            reader.heads.forget()
             if turns.keep_until <= now and not self.congested:
                 self.close()
         turns.set_deadline()

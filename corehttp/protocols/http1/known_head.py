@@ -8,6 +8,7 @@ alone.
 """
 
 import re
+import sys
 
 from corehttp.asgi import Headers
 from corehttp.protocols.fields import VALUE_CHARACTERS
@@ -16,6 +17,7 @@ from corehttp.protocols.peer import Peer
 from corehttp.protocols.scope import HTTPScope, Offers, http_scope, set_target
 
 KNOWN_SIZE = 1024  # bytes of the longest head that is remembered
+BODY_SIZE = 32768  # bytes of the longest body that is looked for right behind such a head
 SPARE = 64  # bytes by which a head may be longer than the one that was remembered, and still be compared with it
 
 # The fields whose values decide how a request is read (`semantics.judge`), or which protocol follows it. Those of a
@@ -43,7 +45,7 @@ class KnownHead:
         "_fixed",
         "_rest",
         "_varying",
-        "bodiless",
+        "body",
         "fields",
         "head",
         "intent",
@@ -83,7 +85,8 @@ class KnownHead:
         self.method = method
         self.target = target
         self.intent = intent
-        self.bodiless = not intent.length  # whether no body follows
+        # Bytes of the body that follows; more than ever come at once if that is chunked, or long.
+        self.body = intent.length if 0 <= intent.length <= BODY_SIZE else sys.maxsize
         self.peer = peer
 
     def takes(self, head: bytes) -> bool:

@@ -39,8 +39,8 @@ class Reader:
     """
 
     __slots__ = (
-        *("_ahead", "_blank", "_context", "_heads", "_host", "_transport"),
-        *("body", "held", "inflow", "partial", "state"),
+        *("_ahead", "_blank", "_context", "_host", "_transport"),
+        *("body", "heads", "held", "inflow", "partial", "state"),
     )
 
     _transport: asyncio.Transport  # set once the connection is made
@@ -49,7 +49,7 @@ class Reader:
         """`stream` is where the exchanges send their responses."""
         self._context = context
         self._host = host
-        self._heads = RequestHeads(context, stream)
+        self.heads = RequestHeads(context, stream)
         self.inflow: Inflow | None = None  # while the client is not read, or has to send something in time
         self.state = _IDLE
         self.held: bytearray | None = None  # bytes that were read and cannot be parsed yet
@@ -61,17 +61,12 @@ class Reader:
     def start(self, transport: asyncio.Transport, peer: Peer, offers: Offers) -> None:
         """Read `transport`; `peer` is its client as far as the socket knows, `offers` what all its scopes have."""
         self._transport = transport
-        self._heads.peer, self._heads.offers = peer, offers
-
-    @property
-    def peer(self) -> Peer:
-        """The client, as the socket knows it."""
-        return self._heads.peer
+        self.heads.peer, self.heads.offers = peer, offers
 
     @property
     def upgrade(self) -> Upgrade | None:
         """What the request that was read last asks for, if that is another protocol."""
-        return self._heads.upgrade if self.state is _UPGRADED else None
+        return self.heads.upgrade if self.state is _UPGRADED else None
 
     def feed(self, data: bytes) -> None:
         """Take in what has come, and let the connection begin what can be begun."""
@@ -79,17 +74,26 @@ class Reader:
         tally = self._context.tally
         if tally is not None:
             tally.received += size
+        if self.state is _IDLE and (known := self.heads.known) is not None:
+            # Most often it is one whole request with the known head, whose end need not be looked for.
+            body = known.body
+            if data[:-body] == known.head if body else data == known.head or known.repeats(data):
+                self._blank = 0
+                exchange = self.heads.repeat(known)
+                if body:
+                    exchange.take_body(data[-body:])
+                self._host.take(exchange, known.intent)
+                return
+        self._feed_other(data, size)
+
+    def _feed_other(self, data: bytes, size: int) -> None:
+        """Take in what is not one whole request with the known head."""
         if self.state is _IDLE and size <= READ_AT_ONCE and data[0] > _SPACE:
-            # Most often it is one whole request. It goes to the turns at once, without a queue or an `IncomingBody`.
-            heads = self._heads
-            if (known := heads.known) is not None and (data == known.head or (known.bodiless and known.repeats(data))):
-                end = size  # to look for the end of a browser's head takes 3 % of the instructions of its request
-            else:
-                end = data.find(_END_OF_HEAD) + 4
-            if end > 3:
+            heads = self.heads
+            if (end := data.find(_END_OF_HEAD) + 4) > 3:
                 self._blank = 0
                 exchange = heads.read(data if end == size else data[:end])
-                if exchange is not None and heads.intent.length == size - end:
+                if exchange is not None and heads.intent.length == size - end:  # it is one whole request
                     if end < size:
                         exchange.take_body(data[end:])
                     if not heads.intent.persistent:
@@ -145,7 +149,7 @@ class Reader:
                 if self.inflow is not None:
                     self._stop_timing()
                 head = bytes(source[at:end])
-                self._follow(self._heads.read(head), head)
+                self._follow(self.heads.read(head), head)
                 at = end
             searched = 0
         if at < size or held is not None:
@@ -198,7 +202,7 @@ class Reader:
 
     def _follow(self, exchange: Exchange | None, head: bytes) -> None:
         """Go on behind a whole head that was read, and of which `RequestHeads.read` has made this."""
-        heads, host = self._heads, self._host
+        heads, host = self.heads, self._host
         if exchange is None:
             if heads.wrong is not None:
                 status, reason, fields = heads.wrong
@@ -266,10 +270,6 @@ class Reader:
         if self.inflow is not None:
             self._stop_timing()
 
-    def forget(self) -> None:
-        """Keep nothing of the last request, as the client is idle: it makes the next one dearer, and saves memory."""
-        self._heads.forget()
-
     def detach(self) -> bytes:
         """Let another protocol read the client; answers what was read and not parsed.
 
@@ -280,8 +280,8 @@ class Reader:
             self.inflow.wake()
             self.resume()
         self.discard()
-        self._heads.forget()
-        del self._heads, self._host
+        self.heads.forget()
+        del self.heads, self._host
         return held
 
     # How fast the client is read, and how slowly it may send.

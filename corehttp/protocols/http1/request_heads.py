@@ -51,29 +51,31 @@ class RequestHeads:
 
     def read(self, head: bytes) -> Exchange | None:
         """The exchange of a whole head; None if it asks for another protocol (`upgrade`), or is refused (`wrong`)."""
-        context = self._context
         known = self.known
-        # Most heads are the known one: to find that out here takes one function less for each request.
-        if known is not None and (head == known.head or known.takes(head)):
-            offers = self.offers
-            scope = scope_like(known.template or known.build_template(offers), known.fields, offers)
-            exchange = Exchange(scope, known.intent.length, known.intent.expects_continue, self._stream, context)
-            exchange.peer = known.peer
-            exchange.method = known.method
-            exchange.target = known.target
-            exchange.version = "1.1"
-            self.intent = known.intent
-        else:
-            if known is not None:
-                self.forget()
-            try:
-                judged = self._judge(head)
-            except PeerError as error:
-                self.wrong = self._fault(head, error)
-                return None
-            if judged is None:
-                return None
-            exchange = judged
+        if known is not None:
+            if head == known.head or known.takes(head):
+                self.intent = known.intent
+                return self.repeat(known)
+            self.forget()
+        try:
+            exchange = self._judge(head)
+        except PeerError as error:
+            self.wrong = self._fault(head, error)
+            return None
+        if exchange is not None:
+            context = self._context
+            exchange.started_at = monotonic() if context.times_requests else context.clock.monotonic
+        return exchange
+
+    def repeat(self, known: KnownHead) -> Exchange:
+        """The exchange of a request with the head that is `known`, as `repeats` or `takes` has found."""
+        context, offers = self._context, self.offers
+        scope = scope_like(known.template or known.build_template(offers), known.fields, offers)
+        exchange = Exchange(scope, known.intent.length, known.intent.expects_continue, self._stream, context)
+        exchange.peer = known.peer
+        exchange.method = known.method
+        exchange.target = known.target
+        exchange.version = "1.1"
         exchange.started_at = monotonic() if context.times_requests else context.clock.monotonic
         return exchange
 

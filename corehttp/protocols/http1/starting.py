@@ -15,10 +15,13 @@ def start(context: WorkerContext, exchange: Exchange) -> None:
         if not exchange.ended:
             exchange.keep(task)
         return
-    method, path = exchange.method.encode(), exchange.scope["raw_path"]  # before the application sees the scope
-    ledger.begin(context.clock.monotonic, method, path)
+    method, path = exchange.method, exchange.scope["raw_path"]  # before the application sees the scope
+    if path != ledger.path or method != ledger.method:
+        ledger.method, ledger.path = method, path
+        ledger.name(method.encode(), path)
+    ledger.since[0] = context.clock.monotonic
     task = context.fresh().run(context.start_task, exchange.run())
     if not exchange.ended:
         exchange.keep(task)
-        exchange.place = ledger.enter(context.clock.monotonic, method, path)
-    ledger.pause()
+        exchange.place = ledger.enter(context.clock.monotonic, method.encode(), path)
+    ledger.since[0] = 0.0

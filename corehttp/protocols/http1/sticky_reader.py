@@ -67,7 +67,7 @@ class StickyReader(Reader):
         elif self.state is _IDLE and 0 < size - 4 == data.find(_END_OF_HEAD) and not (host.current or host.queue):
             # Most often it is one whole request without a body, to be served here. It costs 7 us more than without the
             # option, instead of 9 (`benchmarks.sticky`); any other one is parsed once more.
-            heads = self._heads
+            heads = self.heads
             exchange = heads.read(data) if data[0] > _SPACE and not self._settled else None
             if exchange is not None and not heads.intent.length:
                 self._slot = self._affinity.elsewhere(exchange.scope, self)
@@ -99,7 +99,7 @@ class StickyReader(Reader):
 
     def _follow(self, exchange: Exchange | None, head: bytes) -> None:
         """Go on behind a whole head, unless its request is for another worker."""
-        upgrade = self._heads.upgrade
+        upgrade = self.heads.upgrade
         if exchange is not None:
             here = self._is_here(exchange.scope)
         else:

@@ -223,7 +223,7 @@ class Turns:
             self._refusal = refuse_body(incoming, status, reason)
         else:
             known = None if upgrade is None else (upgrade.peer, upgrade.method)
-            self._refusal = refuse_head(self._context, self.reader.peer, known, status, reason, head, fields)
+            self._refusal = refuse_head(self._context, self.reader.heads.peer, known, status, reason, head, fields)
         self.reader.discard()
         if incoming is None:
             return

@@ -42,7 +42,7 @@ class RepeatedHead:
     __slots__ = ("beginning", "fields", "length", "lines", "status")
 
     def __init__(self, status: int, fields: Fields, length: int, lines: bytes, beginning: bytes) -> None:
-        self.status = status
+        self.status = status  # an int; compared by identity, as `lines` are: what is equal and not the same is rare
         self.fields = fields
         self.length = length  # bytes of the body that belongs to the head
         self.lines = lines  # those that every response carries

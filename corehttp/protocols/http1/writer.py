@@ -58,9 +58,8 @@ class Writer(ResponseStream):
             len(body) == repeated.length
             and type(headers) is list
             and headers == repeated.fields
-            and type(status) is int
-            and status == repeated.status
-            and context.clock.lines == repeated.lines
+            and status is repeated.status
+            and context.clock.lines is repeated.lines
             and self._host.intent.plain
             and not (more or self._begun or self.last or context.draining)
         ):

@@ -281,6 +281,14 @@ async def test_a_worker_remembers_so_many_bytes_of_heads_and_again_once_connecti
     assert parser.parsed == 1
 
 
+@pytest.mark.parametrize("cut", [1, 2, 9])
+async def test_a_known_head_with_chunks_behind_it_says_nothing_of_where_they_end(parser: MakeParser, cut: int) -> None:
+    client = Client(make_context(echo, parser))
+    head, chunks = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nbody\r\n0\r\n\r\n"
+    await client.send(head + chunks, head + chunks, head + chunks[:cut], chunks[cut:], head + chunks)
+    assert client.received == answer(b"/=body") * 4
+
+
 async def test_a_repeated_request_with_a_body_is_not_parsed_whether_its_body_comes_with_it_or_not() -> None:
     context = make_context(echo, CountingParser)
     client = Client(context)
