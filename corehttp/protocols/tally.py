@@ -4,12 +4,14 @@ Whatever protocol a connection speaks, it counts here: bytes, responses that wer
 none, and requests that were refused. What is done for every request is done without a call where that is possible.
 """
 
+import math
 from bisect import bisect_left
 from time import monotonic
 
 from corehttp.ipc.counters import ABORTS, BOUNDS, BUCKETS, METHODS, OPENINGS, OTHER, REFUSALS, Counters, Histogram
 
-SHORT = BOUNDS[0]  # seconds; what takes no longer is in the first bucket
+_FIRST = BOUNDS[0]
+_ENDS = (-math.inf, *BOUNDS, math.inf)  # a bucket has what is more than the end of its number, up to the next end
 # The reason for which a request is refused, by the status of the answer; any other status means a malformed request.
 _REASONS = {
     **dict.fromkeys((413, 414, 431), "too_large"),
@@ -22,13 +24,16 @@ _REASONS = {
 class Tally:
     """What one worker has counted since its start. Connections add to `received` and `sent` themselves.
 
-    Most responses are like the one before. Who writes one adds it to `run`, what it took to `seconds`, and calls
-    `count_long` if that is more than SHORT. Only if it is not `repeated` of the last one, or its request had another
-    `method`, it calls `turn_to` before. It calls `count_response`, and counts in `sent`, for any other response.
+    Most responses are like the one before, and take as long. Who writes one adds it to `run`, and what it took to
+    `seconds`. Only if it is not `repeated` of the last one, or its request had another `method`, `turn_to` is called
+    before, and `turn_to_bucket` if it took no longer than `above`, or longer than `upto`. For any other response
+    `count_response` is called, and its bytes are counted in `sent`.
     """
 
     __slots__ = (
         "_aborted",
+        "_begun",
+        "_bucket",
         "_by_method",
         "_durations",
         "_refused",
@@ -37,6 +42,7 @@ class Tally:
         "_untimed",
         "_waited",
         "_waits",
+        "above",
         "accepted",
         "exceptions",
         "method",
@@ -46,6 +52,7 @@ class Tally:
         "run",
         "seconds",
         "sent",
+        "upto",
     )
 
     def __init__(self) -> None:
@@ -58,7 +65,7 @@ class Tally:
         self._untimed = 0  # responses to refused requests, which nobody has timed
         self._aborted = dict.fromkeys(ABORTS, 0)
         self._by_method: dict[str, dict[int, int]] = {}  # whole responses, by method and status
-        # How many took longer than the first bound of all, by bucket: how many did not, follows from all responses.
+        # How many took how long, by bucket; but how many are in the first one, follows from all responses.
         self._durations = [0] * BUCKETS
         self._waits = [0] * BUCKETS  # the same for the time from a request's head to the call of its application
         self._waited = 0.0  # seconds of these waits
@@ -67,6 +74,9 @@ class Tally:
         self.repeated: object = None  # what all of these have sent
         self.method = ""  # and the method of their requests
         self._status = self._size = 0  # the status of each, and its bytes
+        self._begun = 0  # how long the run was when their durations came into this bucket
+        self._bucket = 0
+        self.above, self.upto = _ENDS[:2]  # its ends
 
     def turn_to(self, repeated: object, method: str, status: int, size: int) -> None:
         """Have a `run` of whole responses begin, each of them `repeated`: so many bytes, with this status."""
@@ -79,11 +89,15 @@ class Tally:
         if self.run:
             _add(self._by_method, self.method, self._status, self.run)
             self.sent += self.run * self._size
-            self.run = 0
+            self._durations[self._bucket] += self.run - self._begun
+            self.run = self._begun = 0
 
-    def count_long(self, seconds: float) -> None:
-        """Count the duration of a response, which is more than SHORT."""
-        self._durations[bisect_left(BOUNDS, seconds)] += 1
+    def turn_to_bucket(self, seconds: float) -> None:
+        """Have the next responses of the `run` be those that take about as long as this."""
+        self._durations[self._bucket] += self.run - self._begun
+        self._begun = self.run
+        self._bucket = bucket = bisect_left(BOUNDS, seconds)
+        self.above, self.upto = _ENDS[bucket], _ENDS[bucket + 1]
 
     def count_response(self, method: str, status: int, started_at: float) -> None:
         """Count a response that was written whole, to a request whose head was read then (seconds, monotonic)."""
@@ -93,7 +107,7 @@ class Tally:
             _add(self._by_method, method, status, 1)
         seconds = monotonic() - started_at
         self.seconds += seconds
-        if seconds > SHORT:
+        if seconds > _FIRST:
             self._durations[bisect_left(BOUNDS, seconds)] += 1
 
     def count_wait(self, started_at: float) -> None:
@@ -102,7 +116,7 @@ class Tally:
         A request for which this is not called has not waited.
         """
         seconds = monotonic() - started_at
-        if seconds > SHORT:
+        if seconds > _FIRST:
             self._waits[bisect_left(BOUNDS, seconds)] += 1
             self._waited += seconds
 
@@ -169,4 +183,4 @@ def _add(by_method: dict[str, dict[int, int]], method: str, status: int, count: 
 
 def _histogram(longer: list[int], count: int, seconds: float) -> Histogram:
     """Return a histogram of `count` times, of which those in `longer` exceeded the first bound."""
-    return Histogram((max(0, count - sum(longer)), *longer[1:]), seconds)
+    return Histogram((max(0, count - sum(longer[1:])), *longer[1:]), seconds)

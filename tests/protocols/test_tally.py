@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import product
 from time import monotonic
 
 import pytest
 
 from corehttp.asgi import ASGIApp, Receive, Scope, Send
-from corehttp.ipc.counters import BOUNDS, OTHER, Counters
+from corehttp.ipc.counters import BOUNDS, BUCKETS, OTHER, Counters
 from corehttp.protocols import tally as tally_module
 from corehttp.protocols.admission import Admission
 from corehttp.protocols.context import WorkerContext
+from corehttp.protocols.http1 import request_heads as heads_module
 from corehttp.protocols.http1 import writer as writer_module
 from corehttp.protocols.limits import Limits
 from corehttp.protocols.tally import Tally
@@ -146,30 +149,27 @@ async def test_responses_like_the_one_before_are_counted_one_by_one(parser: Make
     assert counters().duration.count == counters().begun == 39
 
 
-@pytest.mark.parametrize("times", [1, 10], ids=["the first", "one like those before"])
-async def test_the_duration_of_each_response_is_counted(
-    parser: MakeParser, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    release = asyncio.Event()
+async def test_the_duration_of_each_response_is_counted(parser: MakeParser, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    for module in (heads_module, tally_module, writer_module):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/slow":
-            await release.wait()
+        now[0] += float(scope["path"][1:])
         await respond_sized(send, b"hello", 200)
 
     context, counters = counted(app, parser)
     client = Client(context)
-    for _ in range(times - 1):
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    await client.send(GET)
-    for module in (tally_module, writer_module):
-        monkeypatch.setattr(module, "monotonic", lambda: monotonic() + 4.0)
-    release.set()
-    await client.wait()
-    durations = counters().duration
-    assert durations.count == times
-    assert durations.counts[BOUNDS.index(5.0)] == 1
-    assert 4.0 <= durations.seconds < 5.0
+    expected = [0] * BUCKETS
+    durations = [0.0, 0.0001, 0.0001, 0.0001, 0.003, 0.004, 0.0001, 0.0006, 4.0, 4.5, 70.0, 20.0, 0.0, 0.06]
+    for methods, looks in [(["GET"], False), (["GET", "GET", "POST"], False), (["GET", "GET", "POST"], True)]:
+        for seconds, method in product(durations, methods):
+            await client.send(f"{method} /{seconds:f} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            expected[bisect_left(BOUNDS, seconds)] += 1
+            if looks:  # which ends a run
+                assert counters().duration.counts == tuple(expected)
+        assert counters().duration.counts == tuple(expected)
+    assert counters().duration.seconds == pytest.approx(7 * sum(durations))
 
 
 async def test_a_fault_of_the_application_is_an_exception_and_a_500(

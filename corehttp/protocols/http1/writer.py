@@ -21,7 +21,6 @@ from corehttp.protocols.outlet import Outlet
 from corehttp.protocols.peer_socket import Watch, reset_on_close, write_last
 from corehttp.protocols.progress import Intake, ResponsePhase
 from corehttp.protocols.response_fields import BODILESS, CLOSES, OWN_DATE, OWN_SERVER
-from corehttp.protocols.tally import SHORT
 
 
 class Writer(ResponseStream):
@@ -72,10 +71,10 @@ class Writer(ResponseStream):
         if (tally := context.tally) is not None:  # by `count_response` it would take half as much again
             if tally.repeated is not repeated or tally.method != exchange.method:
                 tally.turn_to(repeated, exchange.method, status, len(data))
-            tally.run += 1
             tally.seconds += (seconds := monotonic() - exchange.started_at)
-            if seconds > SHORT:
-                tally.count_long(seconds)
+            if not tally.above < seconds <= tally.upto:
+                tally.turn_to_bucket(seconds)
+            tally.run += 1
         self._host.response_written(exchange, None)
 
     def _respond(self, exchange: Exchange, status: int, headers: Fields, body: bytes, more: bool) -> None:
