@@ -21,6 +21,7 @@ from tests.kit.server_process import PACKAGE, PATIENCE, ROOT, until
 
 pytestmark = pytest.mark.e2e
 
+NEEDED = ("ip", "haproxy", "redis-server")
 START = ROOT / "examples" / "many_hosts" / "start"
 HOSTS = ("host1", "host2", "host3")
 WORKERS = 6
@@ -108,7 +109,7 @@ class Network:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    for program in ("ip", "haproxy", "redis-server"):
+    for program in NEEDED:
         installed(program)
     assert os.geteuid() == 0, "this test makes network namespaces: run it as root"
     numbers = f"10.{random.randint(64, 191)}.{random.randint(1, 254)}"
@@ -181,6 +182,8 @@ def test_all_hosts_serve_on_while_nobody_reaches_redis(network: Network) -> None
 
 
 def test_without_what_it_needs_the_example_says_so(tmp_path: Path) -> None:
+    for program in NEEDED:
+        installed(program)
     for env, why in (
         ({"NETWORK": "10.213"}, "NETWORK must be three numbers, as in 10.213.7, not 10.213"),
         ({"NETWORK": "10.213.9", "PYTHON": "/nowhere/python"}, "/nowhere/python lacks packages"),

@@ -21,6 +21,7 @@ from corehttp.supervisor.fleet import Fleet
 from corehttp.supervisor.generations import Generations
 from corehttp.supervisor.loop import Supervisor
 from corehttp.supervisor.upgrade import Upgrade
+from tests.kit.extent import FULL
 from tests.supervisor.simulated_world import Process, SimulatedChannel, SimulatedWorld
 
 CONFIG = Config(
@@ -32,6 +33,8 @@ CONFIG = Config(
     timeout_worker_startup=8.0,
     timeout_worker_healthcheck=6.0,
 )
+# Each example is the life of a whole service.
+few = settings(max_examples=60 if FULL else 20)
 SETTLED = 30.0  # seconds after which a child that has said the worst is gone, and its successor serves
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
@@ -128,7 +131,7 @@ def say(process: Process, pieces: list[bytes]) -> None:
         process.channel.incoming += piece
 
 
-@settings(max_examples=60, deadline=None)
+@few
 @given(speech)
 def test_whatever_a_worker_says_costs_at_most_that_worker(pieces: list[bytes]) -> None:
     with logged() as records:
@@ -145,7 +148,7 @@ def test_whatever_a_worker_says_costs_at_most_that_worker(pieces: list[bytes]) -
     assert sum("over its channel" in line for line in records.lines) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@few
 @given(speech)
 def test_whatever_a_template_says_leaves_the_workers_that_it_has_forked(pieces: list[bytes]) -> None:
     with logged() as records:
@@ -161,7 +164,7 @@ def test_whatever_a_template_says_leaves_the_workers_that_it_has_forked(pieces: 
     assert sum("over its channel" in line for line in records.lines) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@few
 @given(speech)
 def test_whatever_a_worker_says_before_it_is_ready_ends_in_time(pieces: list[bytes]) -> None:
     with logged() as records:
