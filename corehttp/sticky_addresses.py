@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corehttp.bind_option import endpoint_versions
+from corehttp.protocols.forwarded import read_trusted
 from corehttp.protocols.networks import networks_in
-from corehttp.protocols.peer import read_trusted
 from corehttp.sockets.address_choice import AddressRule, Network
 from corehttp.sticky_option import is_tied_by_address
 

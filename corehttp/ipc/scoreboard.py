@@ -109,8 +109,7 @@ class Row:
     claim = _Number(_CLAIM)  # the number of the call of `Scoreboard.claim` that has made this row its worker's
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
-        self.memory = memory
-        self.start = start
+        self.memory, self.start = memory, start
         self._page = VersionedPage(memory, _LIVE + start // _SIZE * PAGES, start + _VERSION)
         # The free places of the table, which only the worker that writes the row knows; None until it needs one.
         self._free: list[int] | None = None

@@ -18,6 +18,15 @@ _ESCAPED = pattern(r"\\(.)")
 _HIDDEN_PORT = pattern(r":_[A-Za-z0-9._\-]+$")  # an obfuscated port (RFC 7239, 6.3)
 
 
+def read_trusted(text: str) -> tuple[bool, bool, list[str]]:
+    """Return whether a value of `--forwarded-allow-ips` names every peer, every one on a unix socket, and its rest.
+
+    The rest are to be addresses and networks.
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    return "*" in entries, "unix" in entries, [entry for entry in entries if entry not in ("", "*", "unix")]
+
+
 def names_of(fields: str) -> dict[bytes, str]:
     """Return the names of the fields that are read, in lower case, and what each says; `fields` is a comma list."""
     return {(FORWARDED if what == FORWARDED else "x-forwarded-" + what).encode(): what for what in fields.split(",")}

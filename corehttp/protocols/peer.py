@@ -11,7 +11,7 @@ from corehttp.asgi import Headers
 from corehttp.patterns import pattern
 from corehttp.protocols.field_names import FORWARDED, HOPS, PROXY_FIELDS, X_FIELDS
 from corehttp.protocols.fields import is_host, is_prefix, put_host
-from corehttp.protocols.forwarded import names_of, said_in
+from corehttp.protocols.forwarded import names_of, read_trusted, said_in
 from corehttp.records import mutable_record
 
 if TYPE_CHECKING:
@@ -169,15 +169,6 @@ class Trust:
         networks = self._networks or self._read_networks()
         address = read_address(host)
         return (str(address), port), address in networks
-
-
-def read_trusted(text: str) -> tuple[bool, bool, list[str]]:
-    """Return whether a value of `--forwarded-allow-ips` names every peer, every one on a unix socket, and its rest.
-
-    The rest are to be addresses and networks.
-    """
-    entries = [entry.strip() for entry in text.split(",")]
-    return "*" in entries, "unix" in entries, [entry for entry in entries if entry not in ("", "*", "unix")]
 
 
 def direct(peername: object, sockname: object, root_path: str = "", scheme: str = "http") -> Peer:

@@ -198,7 +198,7 @@ class Writer(ResponseStream):
     async def _transfer(self, exchange: Exchange, file: int, offset: int, count: int) -> bool:
         """Send a part of a file; return whether all of it was. Else the response is cut. Raises as `send_file` does."""
         self._file = transfer = Transfer(self.transport, self._context.loop, self.writable)
-        self._watch()
+        self.watch(anew=True)
         whole = False
         try:
             whole = await transfer.send(file, offset, count) == count
@@ -242,9 +242,8 @@ class Writer(ResponseStream):
         self._host.set_deadline()  # from now on the body is awaited
 
     def send_early_hints(self, links: Iterable[bytes]) -> None:
-        exchange = self._host.current
+        exchange, hints = self._host.current, wire.early_hints(links)
         assert exchange is not None, "only the current exchange responds"
-        hints = wire.early_hints(links)
         # Once the final response has begun there is no place for them (RFC 9110, 15.2); HTTP/1.0 knows none.
         waiting = exchange.phase in (ResponsePhase.HEAD, ResponsePhase.STARTED)
         if waiting and self._context.early_hints and exchange.version == "1.1":
@@ -334,13 +333,10 @@ class Writer(ResponseStream):
         """Whether something waits for the client to take it."""
         return self._outlet is not None
 
-    def watch(self) -> None:
-        """From now on the client has to take what is written, unless it is watched already."""
-        if self._outlet is None:
-            self._watch()
-
-    def _watch(self) -> None:
-        """Give the client all its time to take what is written."""
+    def watch(self, *, anew: bool = False) -> None:
+        """From now on the client has to take what is written; it has all its time again if that begins `anew`."""
+        if self._outlet is not None and not anew:
+            return
         stall, now = self._context.limits.write_stall, self._context.clock.now
         if self._outlet is None:
             self._outlet = Outlet(self.transport, stall, now)
@@ -350,5 +346,5 @@ class Writer(ResponseStream):
 
     def is_stalled(self, now: float) -> bool:
         """Whether the client has taken too little for too long (`now`: seconds, by the worker's clock)."""
-        outlet = self._outlet
-        return outlet is not None and outlet.is_stalled(now, 0 if self._file is None else self._file.sent)
+        sent = 0 if self._file is None else self._file.sent
+        return self._outlet is not None and self._outlet.is_stalled(now, sent)
