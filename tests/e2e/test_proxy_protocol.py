@@ -193,7 +193,9 @@ def test_a_reload_changes_where_headers_are_expected(start: Start, tmp_path: Pat
 
 
 def test_sticky_clients_are_known_by_the_address_that_the_proxy_tells(start: Start, proxies: Proxies) -> None:
-    server = start(*APP, "--port", "0", "--workers", "3", "--proxy-protocol", "v2", "--sticky", "ip")
+    server = start(
+        *APP, "--port", "0", "--workers", "3", "--proxy-protocol", "v2", "--sticky", "ip", "--rescue-after", "60"
+    )
     proxy = behind(proxies, f"127.0.0.1:{server.port}", "send-proxy-v2")
     pids: dict[str, set[int]] = {}
     for host in [f"127.0.0.{number}" for number in range(60, 68)] * 3:

@@ -18,7 +18,8 @@ from tests.kit.server_process import HERE, PATIENCE, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
-FOUR = ("--app-dir", str(HERE), "--port", "0", "--no-access-log", "--workers", "4")
+# On a busy machine a worker may seem blocked: here it is waited for, and keeps its clients.
+FOUR = ("--app-dir", str(HERE), "--port", "0", "--no-access-log", "--workers", "4", "--rescue-after", "60")
 # Both keep a few connections to the server, and send the requests of all clients over any of them.
 NGINX = """
     map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}

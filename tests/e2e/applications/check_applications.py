@@ -23,7 +23,7 @@ ONE = ("--workers", "1")
 TWO = ("--workers", "2")
 PRELOADED = ("--workers", "2", "--preload")
 ways = pytest.mark.parametrize("workers", [ONE, TWO, PRELOADED], ids=["one worker", "two workers", "preloaded"])
-STICKY = ("--workers", "2", "--sticky", "cookie")
+STICKY = ("--workers", "2", "--sticky", "cookie", "--rescue-after", "60")
 # What keeps a visitor's state in its process is served by one, or by several to which their visitors are tied.
 stateful = pytest.mark.parametrize(
     "workers", [ONE, (*ONE, "--preload"), STICKY], ids=["one worker", "preloaded", "two workers, sticky"]
