@@ -162,7 +162,10 @@ class InboxQueue:
         return self.taking()()
 
     def taking(self, descriptors: bool = False) -> Callable[[], HandedSocket]:
-        """Return what does as `take`, to be called several times in a row, while nothing else opens files."""
+        """Return what does as `take`, to be called several times in a row, while nothing else opens many files.
+
+        `descriptors` changes nothing: it is there for the same method of `AcceptQueue`.
+        """
         self._free = 0
         return self._take_next
 

@@ -11,7 +11,7 @@ from time import monotonic
 from corehttp.ipc.counters import ABORTS, BOUNDS, BUCKETS, METHODS, OPENINGS, OTHER, REFUSALS, Counters, Histogram
 
 _FIRST = BOUNDS[0]
-_ENDS = (-math.inf, *BOUNDS, math.inf)  # a bucket has what is more than the end of its number, up to the next end
+_ENDS = (-math.inf, *BOUNDS, math.inf)  # seconds: bucket N has what is more than end N, up to end N + 1
 # The reason for which a request is refused, by the status of the answer; any other status means a malformed request.
 _REASONS = {
     **dict.fromkeys((413, 414, 431), "too_large"),
@@ -69,14 +69,14 @@ class Tally:
         self._durations = [0] * BUCKETS
         self._waits = [0] * BUCKETS  # the same for the time from a request's head to the call of its application
         self._waited = 0.0  # seconds of these waits
-        self.seconds = 0.0  # of all responses
+        self.seconds = 0.0  # that all responses took together
         self.run = 0  # responses that are counted nowhere else yet
-        self.repeated: object = None  # what all of these have sent
-        self.method = ""  # and the method of their requests
-        self._status = self._size = 0  # the status of each, and its bytes
-        self._begun = 0  # how long the run was when their durations came into this bucket
-        self._bucket = 0
-        self.above, self.upto = _ENDS[:2]  # its ends
+        self.repeated: object = None  # the head of each response of the run; compared by identity
+        self.method = ""  # of the request of each response of the run
+        self._status = self._size = 0  # of each response of the run; the size in bytes
+        self._begun = 0  # how long the run was when its durations came into the current bucket
+        self._bucket = 0  # the number of the current bucket, in which the next duration is expected
+        self.above, self.upto = _ENDS[:2]  # the ends of the current bucket (seconds)
 
     def turn_to(self, repeated: object, method: str, status: int, size: int) -> None:
         """Have a `run` of whole responses begin, each of them `repeated`: so many bytes, with this status."""
@@ -182,5 +182,5 @@ def _add(by_method: dict[str, dict[int, int]], method: str, status: int, count: 
 
 
 def _histogram(longer: list[int], count: int, seconds: float) -> Histogram:
-    """Return a histogram of `count` times, of which those in `longer` exceeded the first bound."""
+    """Return a histogram of `count` times, of which all in `longer` but its first exceeded the first bound."""
     return Histogram((max(0, count - sum(longer[1:])), *longer[1:]), seconds)

@@ -31,7 +31,7 @@ def set_groups(context: ssl.SSLContext, names: str) -> bool:
 def set_suites(context: ssl.SSLContext, names: str) -> bool:
     """Offer these cipher suites of TLS 1.3 and no others, separated by colons, the best first.
 
-    One that OpenSSL does not know is passed over.
+    One that OpenSSL does not know is passed over. Returns False, and changes nothing, if they cannot be set.
     """
     library, field = _library(), _pointer(context)
     if library is None or field is None:
@@ -64,7 +64,7 @@ def _control(context: ssl.SSLContext, command: int, number: int, data: object) -
 
 
 def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p | None:
-    """Return the pointer to OpenSSL's context; None where it cannot be called, or is not where it should be."""
+    """Return the pointer to OpenSSL's context; None if its functions cannot be called, or it is not found."""
     library = _library()
     if library is None:
         return None

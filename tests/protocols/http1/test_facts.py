@@ -138,9 +138,8 @@ async def test_the_ledger_has_the_request_that_runs_under_its_name(parser: MakeP
         await client.send(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, path))
         await client.wait()
     shown = [(method.decode(), path.decode()) for method, path in requests]
-    since = (
-        context.clock.monotonic if sys.version_info >= (3, 12) else 0.0
-    )  # before, it starts a turn of the loop later
+    # Before 3.12 an application begins a turn of the loop later, when the request is entered as one that waits.
+    since = context.clock.monotonic if sys.version_info >= (3, 12) else 0.0
     assert seen == [(*name, name[0], name[1].encode(), since) for name in shown]
     assert [call[1:] for call in entries.calls if call[0] == "name"] == [requests[at] for at in (0, 2, 3, 5)]
     assert not entries.since[0]
