@@ -111,7 +111,9 @@ class Binds:
             del self._closing[number]
             self._slots.close_endpoint(number)
         left = dict(self._slots.listeners())
-        logger.info("%s: closed, since no bind names it any more", ", ".join(url for url in before if url not in left))
+        closed = [url for url in before if url not in left]
+        if closed:
+            logger.info("%s: closed, since no bind names it any more", ", ".join(closed))
         self._rescuer.rescue(self._rescued())
 
     def _rescue_anew(self) -> None:

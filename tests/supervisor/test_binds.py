@@ -87,6 +87,17 @@ def test_a_bind_that_was_removed_is_named_once_when_it_is_closed(site: Site, cap
     assert (line.levelname, line.getMessage()) == ("INFO", f"{url}: closed, since no bind names it any more")
 
 
+def test_nothing_is_said_of_a_bind_that_was_closed_with_its_slots(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "corehttp.supervisor")
+    site.binds.begin(config("[::1]:0"))
+    site.binds.finish(7.0)
+    for slot in range(2):
+        site.slots.close(slot)
+    site.binds.look(7.0 + SETTLE)
+    assert site.binds.due() == NEVER
+    assert not caplog.records
+
+
 def test_a_reload_may_change_what_is_said_behind_an_address(site: Site) -> None:
     site.binds.begin(config("127.0.0.1:0,proxy-protocol=v1"))
     site.binds.finish(5.0)

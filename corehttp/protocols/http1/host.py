@@ -60,7 +60,7 @@ class WriterHost(Protocol):
         ...
 
     def response_written(self, exchange: Exchange, tally: Tally | None) -> None:
-        """Go on after the whole response of the current exchange is written; `tally` counts it, if there is one."""
+        """Go on after the whole response of the exchange. `tally` counts it; None: it is counted, or nobody looks."""
         ...
 
     def end(self) -> None:

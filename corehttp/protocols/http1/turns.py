@@ -162,7 +162,7 @@ class Turns:
         self.writer.respond(status, [PLAIN, (b"content-length", b"%d" % len(body)), *fields], body, False)
 
     def response_written(self, exchange: Exchange, tally: Tally | None) -> None:
-        """Go on after the whole response of the current exchange is written; `tally` counts it, if there is one."""
+        """Go on after the whole response of the exchange. `tally` counts it; None: it is counted, or nobody looks."""
         context, reader = self._context, self.reader
         if context.access is not None:
             record(context.access, exchange, exchange.status)
