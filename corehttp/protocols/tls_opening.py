@@ -153,8 +153,7 @@ class TlsOpening(asyncio.Protocol):
         """Wait for the client's first record, unless another worker is to have the client."""
         self._transport = cast(asyncio.Transport, transport)
         self._context.connection_begun(self)
-        affinity = self._context.affinity
-        if affinity is None or self.settled:
+        if (affinity := self._context.affinity) is None or self.settled:
             return
         # Only the client's address can decide, since nothing else is known before the handshake.
         slot = affinity.elsewhere({"client": self._peer.client})
@@ -196,11 +195,12 @@ class TlsOpening(asyncio.Protocol):
 
     def expire(self) -> None:
         """Cut a client that has not finished in time."""
-        if self.stage is _REFUSED and not has_left(self._transport):
-            self.deadline = self._context.clock.now + LINGER
-            return
         if self.stage is not _REFUSED:
             self._handshakes.failed(self._who or self._peer.name, f"it took longer than {self._handshakes.timeout:g} s")
+            self._end()  # before the cut, with which a handshake that has begun fails: it is counted once
+        elif not has_left(self._transport):
+            self.deadline = self._context.clock.now + LINGER
+            return
         self.cut()
 
     def pass_on(self, hand_over: HandOver) -> bool:
@@ -306,9 +306,9 @@ class TlsOpening(asyncio.Protocol):
         error.__traceback__ = error.__context__ = error.__cause__ = None
         del self._transport
 
-    def _serve(self, transport: asyncio.Transport) -> None:
-        """Give the connection over TLS its protocol, and the protocol what has come over TLS meanwhile."""
-        if self.stage is _OVER or transport.is_closing():
+    def _serve(self, transport: asyncio.Transport | None) -> None:
+        """Give the connection over TLS its protocol, and that what has come. After a cut asyncio has no transport."""
+        if self.stage is _OVER or transport is None or transport.is_closing():
             self._fail(ConnectionResetError("the client has left"))
             return
         self.stage = _OVER

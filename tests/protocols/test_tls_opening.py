@@ -239,6 +239,41 @@ def test_one_whose_handshake_fails_is_freed_without_the_garbage_collector(
         logging.getLogger("corehttp.error").disabled = False
 
 
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("end", [TlsOpening.expire, TlsOpening.cut], ids=["late", "cut"])
+def test_one_that_is_cut_in_its_handshake_is_gone_and_has_failed_once(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], end: Callable[[TlsOpening], None]
+) -> None:
+    async def live() -> Tally:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, fault: faults.append(fault))
+        context = make_context(hello, H11Parser)
+        context.count_in(tally := Tally())
+        make = cast(Callable[[], asyncio.Protocol], None)
+        opening = TlsOpening(context, Handshakes(Context(), context, TIMEOUT), Entrance(3, "https"), make, settled=True)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setblocking(False)
+            await loop.connect_accepted_socket(lambda: opening, ours)
+            await loop.sock_sendall(theirs, b"\x16\x03\x01\0\4\1\0\x10\0")  # a part of a hello: the rest is awaited
+            while opening.stage is not OpeningStage.SHAKING:
+                await asyncio.sleep(0)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            end(opening)
+            assert await loop.sock_recv(theirs, 1) == b""
+            async with asyncio.timeout(TIMEOUT):
+                while hasattr(opening, "_transport"):  # until all is told that follows of the cut
+                    await asyncio.sleep(0)
+        assert not context.connections
+        return tally
+
+    faults: list[object] = []
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(live()).openings["tls_failed"] == 1
+    assert not faults
+
+
 class Lower(asyncio.BufferedProtocol):
     """What the event loop puts between the socket and TLS."""
 
