@@ -153,17 +153,17 @@ class Writer(ResponseStream):
         return self._outgoing.framing is Framing.CHUNKED or self._outgoing.framing is Framing.UNTIL_CLOSE
 
     def write_body(self, body: bytes, more: bool) -> None:
-        exchange = self._host.current
+        exchange, outgoing, tally = self._host.current, self._outgoing, self._context.tally
         assert exchange is not None, "only the current exchange responds"
         self._check_no_file()
-        outgoing, tally = self._outgoing, self._context.tally
         size = 0 if outgoing.framing is Framing.NONE else len(body)
         if size < SMALL or not self._context.gathers:
-            data = outgoing.encode(body, more)
-            if data:
+            if data := outgoing.encode(body, more):
                 self._small.write(data, more and size < SMALL)
                 if tally is not None:
                     tally.sent += len(data)
+            elif not more:
+                self._small.flush()  # nothing of the next response, and no end of the connection, may come before it
         else:
             self._small.flush()
             before, after = outgoing.around(size, more)

@@ -119,3 +119,25 @@ async def test_what_was_held_back_comes_before_all_that_follows(parser: MakePars
     expected = {"large": b"123" + b"4" * 39997, "two": b"123" + b"4" * 20000 + b"5" * 19997}
     assert body == expected.get(end, b"123")
     assert client.closed is (end in ("return", "raise"))
+
+
+@pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"], ids=["stays", "closes"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+async def test_what_was_held_back_comes_before_an_empty_end(
+    parser: MakeParser, declared: bool, version: bytes, line: bytes
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"3")] if declared else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in (b"1", b"2", b"3"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    client = Client(make_context(app, parser))
+    await client.send(b"GET / HTTP/%b\r\nHost: a\r\n%b\r\n" % (version, line) * 2)
+    chunked = version == b"1.1" and not declared
+    stays = version == b"1.1" and not line
+    bodies = [response.partition(b"\r\n\r\n")[2] for response in client.received.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert bodies == [b"1\r\n1\r\n1\r\n2\r\n1\r\n3\r\n0\r\n\r\n" if chunked else b"123"] * (2 if stays else 1)
+    assert client.closed is not stays
