@@ -20,12 +20,17 @@ class TurnEnd:
         self._calls: list[Callable[[], None]] = []
 
     def add(self, call: Callable[[], None]) -> None:
-        """Have `call`, which must not raise, called once."""
+        """Have `call` called once. If it raises, the event loop reports that, and the other calls come a turn later."""
         if not self._calls:
             self._loop.call_soon(self._run, context=self._context)
         self._calls.append(call)
 
     def _run(self) -> None:
         calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        left = iter(calls)
+        try:
+            for call in left:
+                call()
+        finally:
+            for call in left:  # there are none, unless one has raised: it must not cost other connections theirs
+                self.add(call)
