@@ -27,7 +27,6 @@ from benchmarks.lib.workloads import WORKLOADS
 from benchmarks.lib.wrk import Wrk
 
 RATE = 1000  # status calls a second
-_STARTS = 10  # how often the servers are started anew for the cost of counting
 _SECONDS = 3  # of each measurement beside status calls
 _PACED = str(Path(__file__).parent / "lib" / "paced_requests.lua")
 
@@ -35,10 +34,11 @@ _PACED = str(Path(__file__).parent / "lib" / "paced_requests.lua")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="how often each way is measured")
+    parser.add_argument("--starts", type=int, default=10, help="how often servers are started anew for counting")
     parser.add_argument("--only", choices=("counting", "status"), help="measure only this")
     arguments = parser.parse_args()
     if arguments.only != "status":
-        _compare_counting(arguments.rounds)
+        _compare_counting(arguments.rounds, arguments.starts)
     if arguments.only != "counting":
         _compare_status_calls(arguments.rounds)
     return 0
@@ -52,16 +52,16 @@ def _places() -> tuple[frozenset[int], frozenset[int]]:
     return frozenset({first}), frozenset(others)
 
 
-def _compare_counting(rounds: int) -> None:
+def _compare_counting(rounds: int, starts: int) -> None:
     served, load = _places()
     piece = Slice(Wrk(), WORKLOADS["hello"], 64, 1, load)
     samples: list[Round] = []
-    for start in range(_STARTS):  # since one process may have a better place in memory than another, all its life
+    for start in range(starts):  # since one process may have a better place in memory than another, all its life
         with running(["corehttp", "corehttp-uncounted"], APPLICATIONS["hello"], 1, served) as servers:
             for server in servers:
                 server.wait_until_ready()
                 server.warm_up(1)
-            visits = visit_in_rounds(servers, piece, random.Random(start), rounds=max(1, rounds // _STARTS))
+            visits = visit_in_rounds(servers, piece, random.Random(start), rounds=max(1, rounds // starts))
         if visits.failed:
             raise SystemExit("\n".join(visits.failed.values()))
         samples += visits.rounds
